@@ -1,0 +1,1 @@
+//! Configuration → the running application: bind early, spawn late, drain on SIGTERM.

@@ -1,0 +1,123 @@
+//! What an archive can do, in any protocol: the narrow waist between front ends and back ends.
+
+pub mod error;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
+
+use crate::caller::Caller;
+use crate::dicom::Uid;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::object::Object;
+use crate::dicom::query::{Query, Target};
+
+pub use error::{Error, Fault, Kind};
+
+/// The result of an archive's operation.
+pub type Result<T> = std::result::Result<T, Error>;
+/// A boxed future, so that [`Archive`] can be a trait object.
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An archive behind the bridge.
+pub trait Archive: Send + Sync + 'static {
+    /// The archive's name in the configuration.
+    fn name(&self) -> &str;
+
+    /// Searches (PS3.4 C.4.1). Resolves when the first match or the final status has come, so that an error
+    /// before the first match is this call's error. Paging is left to the caller: all matches come, in the
+    /// archive's order. Dropping the feed cancels the search.
+    fn search(&self, caller: &Caller, query: Query) -> Fut<'_, Result<Search>>;
+
+    /// Retrieves objects (PS3.4 C.4.2, C.4.3). Resolves when the first object begins or the retrieval has
+    /// ended without one, so that what is known by then is this call's error. Dropping the feed cancels.
+    fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, Result<Retrieval>>;
+
+    /// Asks the archive whether it is there (C-ECHO, PS3.7 9.1.5).
+    fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>>;
+}
+
+/// A search under way.
+#[derive(Debug)]
+pub struct Search {
+    /// One data set a match, in Unicode, then the end.
+    pub matches: Feed<DataSet>,
+    /// What the archive could not do of what was asked, in words for a `Warning: 299` header.
+    pub warnings: Vec<String>,
+}
+
+/// What to retrieve, and in what form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retrieve {
+    /// The entity.
+    pub target: Target,
+    /// The transfer syntaxes the client takes.
+    pub form: Form,
+}
+
+/// The form in which objects are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// As they are stored: `transfer-syntax=*` (PS3.18 8.7.3.5.2).
+    AsStored,
+    /// Explicit VR Little Endian. Only native contexts are proposed, so that the archive decompresses where
+    /// it can; what exists in a lossy form only comes as it is stored (PS3.18 8.7.3.4).
+    Native,
+}
+
+/// A retrieval under way.
+#[derive(Debug)]
+pub struct Retrieval {
+    /// The objects as they arrive, then the end. An object's bytes may still be coming when it is handed out.
+    pub objects: Feed<Object>,
+    /// SOP Instance UIDs that are known from earlier failures not to come: the answer is partial (206) from
+    /// the start.
+    pub missing: Vec<Uid>,
+}
+
+/// What a [`Feed`] gives: items, then one end.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// The next item.
+    Item(T),
+    /// The end: complete, or what went wrong.
+    End(Result<Complete>),
+}
+
+/// Proof that everything came that was to come. Only the archive layer makes one, and a multipart body
+/// cannot be closed without it.
+#[derive(Debug)]
+pub struct Complete(());
+
+impl Complete {
+    /// To be called where completeness was established, nowhere else.
+    pub(in crate::archive) fn mint() -> Self {
+        Self(())
+    }
+}
+
+/// Items from a driver task. Dropping it tells the driver that nobody waits any more.
+#[derive(Debug)]
+pub struct Feed<T> {
+    steps: mpsc::Receiver<Step<T>>,
+    archive: String,
+    _driver: DropGuard,
+}
+
+impl<T> Feed<T> {
+    /// A feed that reads `steps` and cancels its driver through `driver` when it is dropped.
+    pub(in crate::archive) fn new(archive: &str, steps: mpsc::Receiver<Step<T>>, driver: DropGuard) -> Self {
+        Self { steps, archive: archive.to_owned(), _driver: driver }
+    }
+
+    /// The next step. A driver that died, or a call after the end, is an error: never a good end.
+    /// Cancel-safe.
+    pub async fn next(&mut self) -> Step<T> {
+        match self.steps.recv().await {
+            Some(step) => step,
+            None => Step::End(Err(Error::new(&self.archive, Kind::DriverDied))),
+        }
+    }
+}

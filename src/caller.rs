@@ -1,0 +1,22 @@
+//! Who asks: what the pool and the archives need to know of a client.
+
+use std::net::IpAddr;
+
+/// How urgent a request is. Interactive requests are served before bulk ones (they never starve each other's
+/// clients: within a class the pool is fair among clients).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Priority {
+    /// Somebody waits at a screen: searches, metadata, single instances.
+    Interactive,
+    /// Whole studies and series.
+    Bulk,
+}
+
+/// The client on whose behalf an archive is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// Whom the pool's fairness counts: the client's address, `None` for the bridge itself.
+    pub client: Option<IpAddr>,
+    /// How urgent the request is.
+    pub priority: Priority,
+}

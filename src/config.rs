@@ -1,0 +1,1 @@
+//! File and environment → a validated configuration, or every error at once.

@@ -1,0 +1,1 @@
+//! The built-in test archive: a real, small, fast DIMSE server over made-up studies.

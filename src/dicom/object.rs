@@ -1,0 +1,181 @@
+//! A composite object as it passes through: what identifies it, and the log of its bytes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::Uid;
+
+/// What identifies an object on its way, known before its first byte (PS3.7 9.1.1, the C-STORE request and
+/// its presentation context).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// SOP Class UID.
+    pub sop_class: Uid,
+    /// SOP Instance UID.
+    pub sop_instance: Uid,
+    /// The transfer syntax of the bytes that follow.
+    pub transfer_syntax: Uid,
+}
+
+/// One object on its way: its head, and its data set as the bytes come. No preamble, no group 0002.
+#[derive(Debug)]
+pub struct Object {
+    /// What identifies the object.
+    pub head: Head,
+    /// The encoded data set.
+    pub body: Cursor,
+}
+
+/// How many bytes of objects may wait for their reader, over all the logs that share it.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    permits: Arc<Semaphore>,
+    size: u32,
+}
+
+impl Budget {
+    /// A budget of `size` bytes.
+    pub fn new(size: u32) -> Self {
+        Self { permits: Arc::new(Semaphore::new(size as usize)), size }
+    }
+
+    /// Waits until `length` bytes fit. A piece larger than the whole budget takes all of it, so that it can
+    /// pass at all.
+    async fn admit(&self, length: usize) -> OwnedSemaphorePermit {
+        let wanted = u32::try_from(length).unwrap_or(u32::MAX).min(self.size);
+        Arc::clone(&self.permits).acquire_many_owned(wanted).await.expect("nobody closes a budget")
+    }
+}
+
+/// An object's data set ended before its last byte.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the object broke off before its last byte")]
+pub struct BrokenObject;
+
+#[derive(Debug)]
+enum Entry {
+    Bytes(Bytes, #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
+    Finished,
+}
+
+/// The writing end of an object's log. Dropped without [`ObjectLog::finish`], the reader sees an error:
+/// there is no way to end an object well by accident.
+#[derive(Debug)]
+pub struct ObjectLog {
+    entries: mpsc::UnboundedSender<Entry>,
+    budget: Budget,
+}
+
+/// The reading end of an object's log: the bytes in order, then the end, which is an error unless the writer
+/// said that the object is whole.
+#[derive(Debug)]
+pub struct Cursor {
+    entries: mpsc::UnboundedReceiver<Entry>,
+    done: bool,
+}
+
+impl ObjectLog {
+    /// A log whose unread bytes are charged to `budget`.
+    pub fn new(head: Head, budget: &Budget) -> (Self, Object) {
+        // Unbounded in entries, bounded in bytes: each entry holds its permit.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let object = Object { head, body: Cursor { entries: receiver, done: false } };
+        (Self { entries: sender, budget: budget.clone() }, object)
+    }
+
+    /// Adds bytes when the budget admits them. Cancel-safe: a dropped call has added nothing. What nobody
+    /// reads any more is dropped.
+    pub async fn append(&self, bytes: &Bytes) {
+        if bytes.is_empty() || self.entries.is_closed() {
+            return;
+        }
+        let permit = tokio::select! {
+            permit = self.budget.admit(bytes.len()) => permit,
+            () = self.entries.closed() => return,
+        };
+        let _ = self.entries.send(Entry::Bytes(bytes.clone(), permit));
+    }
+
+    /// Says that the object is whole.
+    pub fn finish(self) {
+        let _ = self.entries.send(Entry::Finished);
+    }
+}
+
+impl Stream for Cursor {
+    type Item = Result<Bytes, BrokenObject>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let entry = ready!(self.entries.poll_recv(cx));
+        self.done = !matches!(entry, Some(Entry::Bytes(..)));
+        Poll::Ready(match entry {
+            Some(Entry::Bytes(bytes, _permit)) => Some(Ok(bytes)),
+            Some(Entry::Finished) => None,
+            None => Some(Err(BrokenObject)),
+        })
+    }
+}
+
+impl Cursor {
+    /// The next bytes; `None` at the object's good end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, BrokenObject>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            sop_class: Uid::from_static("1.2.840.10008.5.1.4.1.1.2"),
+            sop_instance: Uid::from_static("1.2.3"),
+            transfer_syntax: Uid::from_static("1.2.840.10008.1.2.1"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_dropped_without_finish_is_an_error_for_the_reader() {
+        let budget = Budget::new(100);
+        let (log, mut object) = ObjectLog::new(head(), &budget);
+        log.append(&Bytes::from_static(b"half")).await;
+        drop(log);
+        assert_eq!(object.body.next().await, Some(Ok(Bytes::from_static(b"half"))));
+        assert_eq!(object.body.next().await, Some(Err(BrokenObject)));
+        assert_eq!(object.body.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_stops_the_writer_and_an_oversized_piece_passes() {
+        let budget = Budget::new(10);
+        let (log, mut object) = ObjectLog::new(head(), &budget);
+        log.append(&Bytes::from_static(b"twelve bytes")).await;
+        let second = log.append(&Bytes::from_static(b"x"));
+        tokio::pin!(second);
+        assert!(tokio::time::timeout(std::time::Duration::from_secs(1), &mut second).await.is_err());
+        assert!(object.body.next().await.unwrap().is_ok());
+        second.await;
+        log.finish();
+        assert_eq!(object.body.next().await, Some(Ok(Bytes::from_static(b"x"))));
+        assert_eq!(object.body.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_left_does_not_hold_the_writer() {
+        let budget = Budget::new(1);
+        let (log, object) = ObjectLog::new(head(), &budget);
+        log.append(&Bytes::from_static(b"a")).await;
+        drop(object);
+        log.append(&Bytes::from_static(b"b")).await;
+        log.finish();
+    }
+}

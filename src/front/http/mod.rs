@@ -1,0 +1,1 @@
+//! DICOMweb over HTTP; the only place that names `axum`.

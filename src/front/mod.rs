@@ -1,0 +1,2 @@
+//! The front ends: protocols that clients speak.
+pub mod http;

@@ -1,0 +1,3 @@
+//! The `gantry` command: exit codes only.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sockets: accept loops, aborting a connection with RST, DIMSE socket options, write time-outs.

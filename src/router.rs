@@ -1,0 +1,1 @@
+//! AE title or URL → archive.
