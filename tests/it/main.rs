@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests: one binary, a folder for each service.
+
+mod layers;

@@ -1,0 +1,21 @@
+# The few commands of this project; CONTRIBUTING.md says more.
+
+.PHONY: test peers check ci
+
+# Installs what the tests need, then runs every test. A missing peer fails the run.
+test: peers
+	cargo test --locked --no-fail-fast
+
+# DCMTK, Orthanc, nginx, curl and OpenSSL by apt; the Python clients in .peers/venv.
+peers:
+	tests/peers/install
+
+# What a change must pass besides the tests.
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+
+# Everything, as the continuous integration runs it.
+ci:
+	.ci/run
