@@ -16,3 +16,8 @@ pub use ae_title::AeTitle;
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::tags;
 pub use uid::Uid;
+
+/// Implementation Class UID of the bridge (PS3.7 D.3.3.2), from a random UUID (PS3.5 B.2).
+pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.211037604538172095763928104775329906182";
+/// Implementation Version Name of the bridge, at most 16 characters.
+pub const IMPLEMENTATION_VERSION_NAME: &str = "GANTRY_0_1";

@@ -1,1 +1,8 @@
-//! PS3.7 and PS3.8, one peer at a time; the only place that names `dicom_ul`.
+//! PS3.7 and PS3.8, one peer at a time: PDUs, associations, command sets, the pool.
+
+pub mod association;
+pub mod command;
+pub mod negotiation;
+pub mod pdu;
+pub mod status;
+pub mod wire;

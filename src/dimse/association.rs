@@ -1,0 +1,474 @@
+//! One association: established by request or acceptance, then messages both ways, then released or aborted
+//! (PS3.8 chapter 7, PS3.7 chapter 6).
+//!
+//! All state is in the association, none in a future: a call that is dropped half-way, in a `select!`, loses
+//! nothing, and both directions are always polled, so that a full send buffer never stops reading.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::command::{Command, MAX_COMMAND_LENGTH};
+use super::negotiation::{self, Agreement, Decision, OUR_MAX_PDU, Proposal};
+use super::pdu::{self, AssociateAc, AssociateRj, AssociateRq, UserInformation, kind};
+use super::wire::{Frame, FrameReader, Outbound, WireError};
+use crate::dicom::{AeTitle, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Uid};
+
+/// How long an A-ABORT may take to leave before the connection is cut without it.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// A connection: TCP, TLS, or a pipe in a test.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// An established association. Dropped without [`Association::release`] or [`Association::abort`], the
+/// connection is cut, which a peer takes for an abort.
+pub struct Association {
+    link: Link,
+    agreement: Agreement,
+    receiving: Receiving,
+}
+
+/// What the peer did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A command set is here. If it announces a data set, that follows as [`Event::Data`].
+    Command {
+        /// The presentation context it came in.
+        context: u8,
+        /// The command.
+        command: Command,
+    },
+    /// A piece of the data set that the last command announced.
+    Data {
+        /// The bytes; may be empty when `last` is set.
+        bytes: Bytes,
+        /// The data set is whole now.
+        last: bool,
+    },
+    /// The peer wants to release the association. Answer with [`Association::confirm_release`].
+    ReleaseRequested,
+}
+
+/// The association is of no use any more.
+#[derive(Debug, thiserror::Error)]
+pub enum AssociationError {
+    /// The peer sent A-ABORT.
+    #[error("A-ABORT from the {}, reason {reason}", if *by == 0 { "application" } else { "protocol layer" })]
+    Aborted {
+        /// Source: 0 service user, 2 service provider (PS3.8 9.3.8).
+        by: u8,
+        /// Reason, meaningful from the provider.
+        reason: u8,
+    },
+    /// The connection was closed or failed.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// The peer broke the protocol; the text says how.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+/// The association did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum EstablishError {
+    /// The peer rejected it.
+    #[error("rejected: {}", .0.reason_text())]
+    Rejected(AssociateRj),
+    /// The peer did not answer in time.
+    #[error("no answer to the association request in time")]
+    Timeout,
+    /// The connection broke, or something else came than an answer.
+    #[error("{0}")]
+    Association(#[from] AssociationError),
+}
+
+/// What a requestor asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Called AE title.
+    pub called: AeTitle,
+    /// Calling AE title.
+    pub calling: AeTitle,
+    /// Contexts, at most 128.
+    pub proposals: Vec<Proposal>,
+    /// SOP Class Extended Negotiation (PS3.7 D.3.3.5).
+    pub extended: Vec<(Uid, Bytes)>,
+}
+
+/// A request for an association that waits for our answer.
+pub struct Requested {
+    link: Link,
+    request: AssociateRq,
+}
+
+impl Requested {
+    /// Waits for the A-ASSOCIATE-RQ on a fresh connection, until the ARTIM timer expires (PS3.8 9.1.5).
+    ///
+    /// # Errors
+    /// The time is over, the connection broke, or something else came.
+    pub async fn read(io: impl Io + 'static, deadline: Instant) -> Result<Self, EstablishError> {
+        let mut link = Link::new(Box::new(io));
+        let frame = timeout_at(deadline, link.frame()).await.map_err(|_| EstablishError::Timeout)??;
+        let malformed = |what: String| EstablishError::Association(AssociationError::Protocol(what));
+        match frame {
+            Frame::Control(kind::ASSOCIATE_RQ, body) => match pdu::decode_associate_rq(&body) {
+                Ok(request) => Ok(Self { link, request }),
+                Err(error) => {
+                    link.abort(2, 6).await;
+                    Err(malformed(error.to_string()))
+                }
+            },
+            Frame::Control(kind::ABORT, body) => Err(aborted(&body).into()),
+            _ => {
+                link.abort(2, 2).await;
+                Err(malformed("something else than an association request".into()))
+            }
+        }
+    }
+
+    /// What the peer asks for.
+    pub fn request(&self) -> &AssociateRq {
+        &self.request
+    }
+
+    /// Accepts. `decide` chooses for each context, `grants_scp` for each class whether the requestor may be
+    /// its SCP; `extended` answers extended negotiation.
+    ///
+    /// # Errors
+    /// The answer could not be sent in time.
+    pub async fn accept(
+        mut self,
+        decide: impl FnMut(&Uid, &[Uid]) -> Decision,
+        grants_scp: impl Fn(&Uid) -> bool,
+        deadline: Instant,
+    ) -> Result<Association, EstablishError> {
+        let (contexts, roles, agreement) = negotiation::answer(&self.request, decide, grants_scp);
+        let ac = AssociateAc { contexts, user: UserInformation { roles, ..our_user_information() } };
+        self.link.out = Outbound::new(agreement.peer_max_pdu);
+        self.link.out.push(pdu::encode_associate_ac(&ac, &self.request));
+        timeout_at(deadline, self.link.flush()).await.map_err(|_| EstablishError::Timeout)??;
+        Ok(Association { link: self.link, agreement, receiving: Receiving::default() })
+    }
+
+    /// Rejects, and gives the peer until `deadline` to close the connection (PS3.8 9.2.3, AE-8).
+    pub async fn reject(mut self, rj: AssociateRj, deadline: Instant) {
+        self.link.out.push(pdu::encode_associate_rj(rj));
+        let _ = timeout_at(deadline, async {
+            self.link.flush().await?;
+            while self.link.frame().await.is_ok() {}
+            Ok::<_, AssociationError>(())
+        })
+        .await;
+    }
+}
+
+impl Association {
+    /// Asks the peer on a fresh connection for an association.
+    ///
+    /// # Errors
+    /// The peer rejected it, broke it off, or did not answer until `deadline`.
+    pub async fn request(
+        io: impl Io + 'static,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Self, EstablishError> {
+        let mut link = Link::new(Box::new(io));
+        let rq = AssociateRq {
+            called: request.called.clone(),
+            calling: request.calling.clone(),
+            application_context: pdu::APPLICATION_CONTEXT.into(),
+            contexts: negotiation::number(&request.proposals),
+            user: UserInformation {
+                roles: negotiation::roles(&request.proposals),
+                extended: request.extended.clone(),
+                ..our_user_information()
+            },
+        };
+        link.out.push(pdu::encode_associate_rq(&rq));
+        let answer = async {
+            link.flush().await?;
+            link.frame().await
+        };
+        let frame = timeout_at(deadline, answer).await.map_err(|_| EstablishError::Timeout)??;
+        let malformed = |what: String| EstablishError::Association(AssociationError::Protocol(what));
+        match frame {
+            Frame::Control(kind::ASSOCIATE_AC, body) => {
+                let ac = match pdu::decode_associate_ac(&body) {
+                    Ok(ac) => ac,
+                    Err(error) => {
+                        link.abort(2, 6).await;
+                        return Err(malformed(error.to_string()));
+                    }
+                };
+                let agreement = negotiation::agreed_by_requestor(&rq, ac);
+                link.out = Outbound::new(agreement.peer_max_pdu);
+                Ok(Self { link, agreement, receiving: Receiving::default() })
+            }
+            Frame::Control(kind::ASSOCIATE_RJ, body) => {
+                Err(EstablishError::Rejected(pdu::decode_associate_rj(&body)))
+            }
+            Frame::Control(kind::ABORT, body) => Err(aborted(&body).into()),
+            _ => {
+                link.abort(2, 2).await;
+                Err(malformed("something else than an answer to the association request".into()))
+            }
+        }
+    }
+
+    /// What was agreed on.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
+    }
+
+    /// Queues a message: a command and, if it announces one, its whole data set. Nothing is written before
+    /// [`Association::event`] or [`Association::flush`] runs; then all that is queued leaves in one write.
+    pub fn send(&mut self, context: u8, command: &Command, data_set: Option<Bytes>) {
+        debug_assert_eq!(command.has_data_set, data_set.is_some());
+        self.link.out.push_pdvs(context, true, true, command.encode());
+        if let Some(bytes) = data_set {
+            self.send_data(context, bytes, true);
+        }
+    }
+
+    /// Queues a piece of the data set that the last command sent announced.
+    pub fn send_data(&mut self, context: u8, bytes: Bytes, last: bool) {
+        self.link.out.push_pdvs(context, false, last, bytes);
+    }
+
+    /// How many bytes are queued and not written.
+    pub fn unsent(&self) -> usize {
+        self.link.out.len()
+    }
+
+    /// Waits for what the peer does next, and writes what is queued meanwhile. Cancel-safe.
+    ///
+    /// # Errors
+    /// The association is over. What broke the protocol was answered with A-ABORT by nobody yet: call
+    /// [`Association::abort`].
+    pub async fn event(&mut self) -> Result<Event, AssociationError> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// As [`Association::event`], to be polled by hand.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, AssociationError>> {
+        loop {
+            let frame = ready!(self.link.poll_frame(cx))?;
+            if let Some(event) = self.receiving.step(frame, &self.agreement)? {
+                return Poll::Ready(Ok(event));
+            }
+        }
+    }
+
+    /// Writes what is queued. Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn flush(&mut self) -> Result<(), AssociationError> {
+        self.link.flush().await
+    }
+
+    /// Whether the peer has sent something that nobody has taken yet: such an association is not idle.
+    pub fn has_unread(&self) -> bool {
+        self.link.reader.has_leftover() || !self.receiving.is_between_messages()
+    }
+
+    /// Releases the association and waits for the confirmation, at most until `deadline`. Whatever else still
+    /// comes is dropped. After the deadline the association is aborted.
+    pub async fn release(mut self, deadline: Instant) {
+        self.link.out.push(pdu::release_rq());
+        let confirmed = timeout_at(deadline, async {
+            loop {
+                match self.link.frame().await {
+                    Ok(Frame::Control(kind::RELEASE_RP, _)) | Err(_) => return,
+                    // Release collision (PS3.8 9.2.3, state 9 to 12): both asked; answer and go on waiting.
+                    Ok(Frame::Control(kind::RELEASE_RQ, _)) => self.link.out.push(pdu::release_rp()),
+                    Ok(Frame::Control(kind::ABORT, _)) => return,
+                    Ok(_) => {}
+                }
+            }
+        })
+        .await;
+        if confirmed.is_err() {
+            self.link.abort(0, 0).await;
+        }
+    }
+
+    /// Confirms a release that the peer asked for, then the connection is closed.
+    pub async fn confirm_release(mut self, deadline: Instant) {
+        self.link.out.push(pdu::release_rp());
+        let _ = timeout_at(deadline, async {
+            self.link.flush().await?;
+            // The requestor closes the connection (PS3.8 9.2.3, state 13).
+            while self.link.frame().await.is_ok() {}
+            Ok::<_, AssociationError>(())
+        })
+        .await;
+    }
+
+    /// Aborts the association: A-ABORT, if it can still leave, and the end of the connection.
+    pub async fn abort(mut self) {
+        self.link.abort(0, 0).await;
+    }
+}
+
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association").field("peer", &self.agreement.peer_version).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Requested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requested").field("calling", &self.request.calling).finish_non_exhaustive()
+    }
+}
+
+/// The connection with both its queues.
+struct Link {
+    io: Box<dyn Io>,
+    reader: FrameReader,
+    out: Outbound,
+    /// The tail of the queue has not been written whole: an A-ABORT would land inside a PDU.
+    writing: bool,
+}
+
+impl Link {
+    fn new(io: Box<dyn Io>) -> Self {
+        Self { io, reader: FrameReader::default(), out: Outbound::new(0), writing: false }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.out.is_empty() && !self.writing {
+            return Poll::Ready(Ok(()));
+        }
+        self.writing = true;
+        let done = self.out.poll_flush(&mut self.io, cx);
+        self.writing = done.is_pending();
+        done
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, AssociationError>> {
+        // A write that fails does not hide what the peer said before it left: its A-ABORT is still to be read.
+        let write = self.poll_flush(cx);
+        let read = self.reader.poll_frame(&mut self.io, cx).map_err(from_wire);
+        match (read, write) {
+            (Poll::Pending, Poll::Ready(Err(error))) => {
+                Poll::Ready(Err(AssociationError::Lost(error.to_string())))
+            }
+            (read, _) => read,
+        }
+    }
+
+    async fn frame(&mut self) -> Result<Frame, AssociationError> {
+        poll_fn(|cx| self.poll_frame(cx)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), AssociationError> {
+        poll_fn(|cx| self.poll_flush(cx)).await.map_err(|e| AssociationError::Lost(e.to_string()))
+    }
+
+    /// What is queued and not begun is of no use to the peer any more; only the A-ABORT is sent.
+    async fn abort(&mut self, source: u8, reason: u8) {
+        if !self.writing {
+            self.out = Outbound::new(0);
+        }
+        self.out.push(pdu::abort(source, reason));
+        let _ = timeout(ABORT_TIMEOUT, self.flush()).await;
+    }
+}
+
+/// Where we are within the message that comes in.
+#[derive(Debug, Default)]
+enum Receiving {
+    /// Between messages, or within a command set: its context and what has come of it.
+    #[default]
+    Idle,
+    Command(u8, BytesMut),
+    Data(u8),
+}
+
+impl Receiving {
+    fn is_between_messages(&self) -> bool {
+        matches!(self, Self::Idle)
+    }
+
+    fn step(&mut self, frame: Frame, agreement: &Agreement) -> Result<Option<Event>, AssociationError> {
+        let protocol = |what: &str| Err(AssociationError::Protocol(what.to_owned()));
+        let (context, command, last, bytes) = match frame {
+            Frame::Control(kind::ABORT, body) => return Err(aborted(&body)),
+            Frame::Control(kind::RELEASE_RQ, _) => return Ok(Some(Event::ReleaseRequested)),
+            Frame::Control(..) => return protocol("a PDU that an established association does not have"),
+            Frame::Fragment { context, command, last, bytes } => (context, command, last, bytes),
+        };
+        if agreement.context(context).is_none() {
+            return protocol("a message in a presentation context that was not accepted");
+        }
+        match (std::mem::take(self), command) {
+            (Self::Data(expected), false) if expected == context => {
+                if !last {
+                    *self = Self::Data(context);
+                }
+                Ok(Some(Event::Data { bytes, last }))
+            }
+            (Self::Idle | Self::Command(..), false) => protocol("a data set that no command announced"),
+            (Self::Data(_), _) => protocol("a data set that changed into something else"),
+            (Self::Command(expected, _), true) if expected != context => {
+                protocol("a command that changed its presentation context")
+            }
+            (gathered, true) => {
+                let mut set = match gathered {
+                    Self::Command(_, set) => set,
+                    _ => BytesMut::new(),
+                };
+                if set.len() + bytes.len() > MAX_COMMAND_LENGTH {
+                    return protocol("a command set of impossible length");
+                }
+                set.extend_from_slice(&bytes);
+                if !last {
+                    *self = Self::Command(context, set);
+                    return Ok(None);
+                }
+                let command = Command::decode(&set).map_err(|e| AssociationError::Protocol(e.to_string()))?;
+                if command.has_data_set {
+                    *self = Self::Data(context);
+                }
+                Ok(Some(Event::Command { context, command }))
+            }
+        }
+    }
+}
+
+fn our_user_information() -> UserInformation {
+    UserInformation {
+        max_pdu: OUR_MAX_PDU,
+        implementation_class: IMPLEMENTATION_CLASS_UID.into(),
+        implementation_version: IMPLEMENTATION_VERSION_NAME.into(),
+        ..UserInformation::default()
+    }
+}
+
+fn aborted(body: &[u8]) -> AssociationError {
+    match body {
+        [_, _, source, reason, ..] => AssociationError::Aborted { by: *source, reason: *reason },
+        _ => AssociationError::Aborted { by: 0, reason: 0 },
+    }
+}
+
+fn from_wire(error: WireError) -> AssociationError {
+    match error {
+        WireError::Io(error) => AssociationError::Lost(error.to_string()),
+        WireError::Closed => AssociationError::Lost("closed by the peer".to_owned()),
+        WireError::Protocol(what) => AssociationError::Protocol(what.to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "association_tests.rs"]
+mod tests;

@@ -1,0 +1,510 @@
+//! The association PDUs of PS3.8 9.3: A-ASSOCIATE-RQ, -AC, -RJ, A-RELEASE and A-ABORT, read leniently and
+//! written strictly.
+//!
+//! Lenient: unknown items and sub-items are skipped, lengths are those of the item headers, a rejected
+//! context may lack its transfer syntax, UIDs may be padded. Every slice is bounded by its item.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::dicom::{AeTitle, Uid};
+
+/// The DICOM application context (PS3.7 A.2.1).
+pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+/// Most presentation contexts of an association: the odd numbers of one byte (PS3.8 9.3.2.2).
+pub const MAX_CONTEXTS: usize = 128;
+/// Largest A-ASSOCIATE PDU that is read, in bytes. A legal one with 128 contexts of 30 syntaxes has 270 KB.
+pub const MAX_ASSOCIATE_LENGTH: u32 = 1 << 20;
+
+/// PDU types (PS3.8 9.3.1).
+pub mod kind {
+    /// A-ASSOCIATE-RQ.
+    pub const ASSOCIATE_RQ: u8 = 1;
+    /// A-ASSOCIATE-AC.
+    pub const ASSOCIATE_AC: u8 = 2;
+    /// A-ASSOCIATE-RJ.
+    pub const ASSOCIATE_RJ: u8 = 3;
+    /// P-DATA-TF.
+    pub const P_DATA: u8 = 4;
+    /// A-RELEASE-RQ.
+    pub const RELEASE_RQ: u8 = 5;
+    /// A-RELEASE-RP.
+    pub const RELEASE_RP: u8 = 6;
+    /// A-ABORT.
+    pub const ABORT: u8 = 7;
+}
+
+/// The PDU cannot be understood; the text says where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {0}")]
+pub struct Malformed(pub &'static str);
+
+/// A-ASSOCIATE-RQ (PS3.8 9.3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssociateRq {
+    /// Called AE title.
+    pub called: AeTitle,
+    /// Calling AE title.
+    pub calling: AeTitle,
+    /// Application context name; [`APPLICATION_CONTEXT`] is the only one there is.
+    pub application_context: String,
+    /// Presentation contexts, in the order proposed.
+    pub contexts: Vec<ProposedContext>,
+    /// User information.
+    pub user: UserInformation,
+}
+
+/// A presentation context as proposed (PS3.8 9.3.2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedContext {
+    /// Its number: odd.
+    pub id: u8,
+    /// Abstract syntax: a SOP class; `None` when what was sent is not a UID.
+    pub abstract_syntax: Option<Uid>,
+    /// Transfer syntaxes in the proposer's order; what is not a UID is left out.
+    pub transfer_syntaxes: Vec<Uid>,
+}
+
+/// A-ASSOCIATE-AC (PS3.8 9.3.3). The titles in it are not to be tested, so they are not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssociateAc {
+    /// The answers to the proposed contexts.
+    pub contexts: Vec<ContextResult>,
+    /// User information.
+    pub user: UserInformation,
+}
+
+/// The answer to one presentation context (PS3.8 9.3.3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextResult {
+    /// Its number.
+    pub id: u8,
+    /// 0: acceptance; others are reasons for a rejection.
+    pub result: u8,
+    /// The transfer syntax chosen; means nothing in a rejection.
+    pub transfer_syntax: Option<Uid>,
+}
+
+/// Results of a presentation context (PS3.8 9.3.3.2, Table 9-18).
+pub mod context_result {
+    /// Acceptance.
+    pub const ACCEPTANCE: u8 = 0;
+    /// User rejection.
+    pub const USER_REJECTION: u8 = 1;
+    /// Abstract syntax not supported.
+    pub const ABSTRACT_SYNTAX: u8 = 3;
+    /// Transfer syntaxes not supported.
+    pub const TRANSFER_SYNTAXES: u8 = 4;
+}
+
+/// User information (PS3.7 D.3.3). Sub-items that are not listed here are skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserInformation {
+    /// Largest variable field of a P-DATA PDU that the sender takes, in bytes; 0: no limit (PS3.8 D.1).
+    pub max_pdu: u32,
+    /// Implementation Class UID.
+    pub implementation_class: String,
+    /// Implementation Version Name.
+    pub implementation_version: String,
+    /// SCP/SCU role selection.
+    pub roles: Vec<Role>,
+    /// Asynchronous operations window: invoked, performed; 0: no limit.
+    pub async_window: Option<(u16, u16)>,
+    /// SOP Class Extended Negotiation: class and its application information.
+    pub extended: Vec<(Uid, Bytes)>,
+}
+
+/// SCP/SCU role selection (PS3.7 D.3.3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// The SOP class.
+    pub sop_class: Uid,
+    /// The requestor supports, or may take, the SCU role.
+    pub scu: bool,
+    /// The requestor supports, or may take, the SCP role.
+    pub scp: bool,
+}
+
+/// A-ASSOCIATE-RJ (PS3.8 9.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AssociateRj {
+    /// 1: permanent, 2: transient.
+    pub result: u8,
+    /// 1: service user, 2: provider (ACSE), 3: provider (presentation).
+    pub source: u8,
+    /// Reason, by source.
+    pub reason: u8,
+}
+
+impl AssociateRj {
+    /// Rejected-permanent: the called AE title is not known here.
+    pub const CALLED_TITLE: Self = Self { result: 1, source: 1, reason: 7 };
+    /// Rejected-permanent: the calling AE title is not known here.
+    pub const CALLING_TITLE: Self = Self { result: 1, source: 1, reason: 3 };
+    /// Rejected-permanent: the application context is not DICOM's.
+    pub const APPLICATION_CONTEXT: Self = Self { result: 1, source: 1, reason: 2 };
+    /// Rejected-permanent: no reason given.
+    pub const NO_REASON: Self = Self { result: 1, source: 1, reason: 1 };
+    /// Rejected-transient: a limit of this side is reached.
+    pub const LOCAL_LIMIT: Self = Self { result: 2, source: 3, reason: 2 };
+
+    /// Whether the peer asks to try again later.
+    pub fn is_transient(self) -> bool {
+        self.result == 2
+    }
+
+    /// The reason in words (PS3.8 Table 9-21).
+    pub fn reason_text(self) -> &'static str {
+        match (self.source, self.reason) {
+            (1, 1) => "no reason given",
+            (1, 2) => "application context name not supported",
+            (1, 3) => "calling AE title not recognized",
+            (1, 7) => "called AE title not recognized",
+            (2, 1) => "no reason given by its association layer",
+            (2, 2) => "protocol version not supported",
+            (3, 1) => "temporary congestion",
+            (3, 2) => "local limit exceeded",
+            _ => "a reason that PS3.8 does not list",
+        }
+    }
+}
+
+/// Encodes an A-ASSOCIATE-RQ.
+pub fn encode_associate_rq(rq: &AssociateRq) -> Bytes {
+    let mut body = fixed_fields(&rq.called, &rq.calling, &rq.application_context);
+    for context in &rq.contexts {
+        item(&mut body, 0x20, |b| {
+            b.put_slice(&[context.id, 0, 0, 0]);
+            if let Some(uid) = &context.abstract_syntax {
+                item(b, 0x30, |b| b.put_slice(uid.as_str().as_bytes()));
+            }
+            for syntax in &context.transfer_syntaxes {
+                item(b, 0x40, |b| b.put_slice(syntax.as_str().as_bytes()));
+            }
+        });
+    }
+    user_information(&mut body, &rq.user);
+    pdu(kind::ASSOCIATE_RQ, &body)
+}
+
+/// Encodes an A-ASSOCIATE-AC in answer to `rq`, whose titles it repeats (PS3.8 9.3.3).
+pub fn encode_associate_ac(ac: &AssociateAc, rq: &AssociateRq) -> Bytes {
+    let mut body = fixed_fields(&rq.called, &rq.calling, APPLICATION_CONTEXT);
+    for context in &ac.contexts {
+        item(&mut body, 0x21, |b| {
+            b.put_slice(&[context.id, 0, context.result, 0]);
+            // The item is present in a rejection too, where its value is not significant.
+            let syntax = context.transfer_syntax.as_ref().map_or("1.2.840.10008.1.2", Uid::as_str);
+            item(b, 0x40, |b| b.put_slice(syntax.as_bytes()));
+        });
+    }
+    user_information(&mut body, &ac.user);
+    pdu(kind::ASSOCIATE_AC, &body)
+}
+
+/// Encodes an A-ASSOCIATE-RJ.
+pub fn encode_associate_rj(rj: AssociateRj) -> Bytes {
+    pdu(kind::ASSOCIATE_RJ, &[0, rj.result, rj.source, rj.reason])
+}
+
+/// An A-RELEASE-RQ.
+pub fn release_rq() -> Bytes {
+    pdu(kind::RELEASE_RQ, &[0; 4])
+}
+
+/// An A-RELEASE-RP.
+pub fn release_rp() -> Bytes {
+    pdu(kind::RELEASE_RP, &[0; 4])
+}
+
+/// An A-ABORT (PS3.8 9.3.8). Source 0: service user, with reason 0; 2: service provider.
+pub fn abort(source: u8, reason: u8) -> Bytes {
+    pdu(kind::ABORT, &[0, 0, source, reason])
+}
+
+/// Reads the body (after the 6-byte header) of an A-ASSOCIATE-RQ.
+///
+/// # Errors
+/// The fixed fields are short, a title is not one, or an item is longer than what is there.
+pub fn decode_associate_rq(body: &[u8]) -> Result<AssociateRq, Malformed> {
+    const WHAT: Malformed = Malformed("A-ASSOCIATE-RQ");
+    let title = |range: std::ops::Range<usize>| -> Result<AeTitle, Malformed> {
+        let bytes = body.get(range).ok_or(WHAT)?;
+        std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or(WHAT)
+    };
+    let mut rq = AssociateRq {
+        called: title(4..20)?,
+        calling: title(20..36)?,
+        application_context: String::new(),
+        contexts: Vec::new(),
+        user: UserInformation::default(),
+    };
+    for item in items(body.get(68..).ok_or(WHAT)?) {
+        let (kind, value) = item.map_err(|()| WHAT)?;
+        match kind {
+            0x10 => rq.application_context = text(value),
+            0x20 => rq.contexts.push(proposed_context(value).ok_or(WHAT)?),
+            0x50 => rq.user = decode_user_information(value).ok_or(WHAT)?,
+            _ => {}
+        }
+    }
+    if rq.contexts.len() > MAX_CONTEXTS { Err(WHAT) } else { Ok(rq) }
+}
+
+/// Reads the body of an A-ASSOCIATE-AC.
+///
+/// # Errors
+/// The fixed fields are short or an item is longer than what is there.
+pub fn decode_associate_ac(body: &[u8]) -> Result<AssociateAc, Malformed> {
+    const WHAT: Malformed = Malformed("A-ASSOCIATE-AC");
+    let mut ac = AssociateAc { contexts: Vec::new(), user: UserInformation::default() };
+    for item in items(body.get(68..).ok_or(WHAT)?) {
+        let (kind, value) = item.map_err(|()| WHAT)?;
+        match kind {
+            0x21 => ac.contexts.push(context_answer(value).ok_or(WHAT)?),
+            0x50 => ac.user = decode_user_information(value).ok_or(WHAT)?,
+            _ => {}
+        }
+    }
+    Ok(ac)
+}
+
+/// Reads the body of an A-ASSOCIATE-RJ; what is missing is taken as "no reason given".
+pub fn decode_associate_rj(body: &[u8]) -> AssociateRj {
+    match body {
+        [_, result, source, reason, ..] => AssociateRj { result: *result, source: *source, reason: *reason },
+        _ => AssociateRj::NO_REASON,
+    }
+}
+
+fn pdu(kind: u8, body: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(6 + body.len());
+    out.put_slice(&[kind, 0]);
+    out.put_u32(u32::try_from(body.len()).expect("association PDUs are far below 4 GiB"));
+    out.put_slice(body);
+    out.freeze()
+}
+
+fn fixed_fields(called: &AeTitle, calling: &AeTitle, application_context: &str) -> BytesMut {
+    let mut body = BytesMut::with_capacity(4096);
+    body.put_u16(1);
+    body.put_u16(0);
+    for title in [called, calling] {
+        body.put_slice(format!("{:<16}", title.as_str()).as_bytes());
+    }
+    body.put_bytes(0, 32);
+    item(&mut body, 0x10, |b| b.put_slice(application_context.as_bytes()));
+    body
+}
+
+/// Writes one item with its length. What we write stays below 64 KiB: UIDs, titles and 128 contexts' parts.
+fn item(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
+    out.put_slice(&[kind, 0, 0, 0]);
+    let start = out.len();
+    write(out);
+    let length = u16::try_from(out.len() - start).expect("our own items are short");
+    out[start - 2..start].copy_from_slice(&length.to_be_bytes());
+}
+
+fn user_information(out: &mut BytesMut, user: &UserInformation) {
+    item(out, 0x50, |b| {
+        item(b, 0x51, |b| b.put_u32(user.max_pdu));
+        item(b, 0x52, |b| b.put_slice(user.implementation_class.as_bytes()));
+        if let Some((invoked, performed)) = user.async_window {
+            item(b, 0x53, |b| {
+                b.put_u16(invoked);
+                b.put_u16(performed);
+            });
+        }
+        for role in &user.roles {
+            item(b, 0x54, |b| {
+                put_uid(b, &role.sop_class);
+                b.put_slice(&[u8::from(role.scu), u8::from(role.scp)]);
+            });
+        }
+        if !user.implementation_version.is_empty() {
+            item(b, 0x55, |b| b.put_slice(user.implementation_version.as_bytes()));
+        }
+        for (class, information) in &user.extended {
+            item(b, 0x56, |b| {
+                put_uid(b, class);
+                b.put_slice(information);
+            });
+        }
+    });
+}
+
+fn put_uid(out: &mut BytesMut, uid: &Uid) {
+    out.put_u16(uid.as_str().len() as u16);
+    out.put_slice(uid.as_str().as_bytes());
+}
+
+/// The items of a variable field, each with the length that its header says.
+fn items(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let Some((header, rest)) = bytes.split_first_chunk::<4>() else {
+            bytes = &[];
+            return Some(Err(()));
+        };
+        let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let Some((value, rest)) = rest.split_at_checked(length) else {
+            bytes = &[];
+            return Some(Err(()));
+        };
+        bytes = rest;
+        Some(Ok((header[0], value)))
+    })
+}
+
+fn proposed_context(value: &[u8]) -> Option<ProposedContext> {
+    let (header, rest) = value.split_first_chunk::<4>()?;
+    let mut context = ProposedContext { id: header[0], abstract_syntax: None, transfer_syntaxes: Vec::new() };
+    for item in items(rest) {
+        match item.ok()? {
+            (0x30, uid) => context.abstract_syntax = Uid::from_padded(uid).ok(),
+            (0x40, uid) => context.transfer_syntaxes.extend(Uid::from_padded(uid)),
+            _ => {}
+        }
+    }
+    Some(context)
+}
+
+fn context_answer(value: &[u8]) -> Option<ContextResult> {
+    let (header, rest) = value.split_first_chunk::<4>()?;
+    let transfer_syntax = items(rest).find_map(|item| match item {
+        Ok((0x40, uid)) => Uid::from_padded(uid).ok(),
+        _ => None,
+    });
+    Some(ContextResult { id: header[0], result: header[2], transfer_syntax })
+}
+
+fn decode_user_information(value: &[u8]) -> Option<UserInformation> {
+    let mut user = UserInformation::default();
+    for item in items(value) {
+        let (kind, value) = item.ok()?;
+        match kind {
+            0x51 => user.max_pdu = u32::from_be_bytes(*value.first_chunk()?),
+            0x52 => user.implementation_class = text(value),
+            0x53 => {
+                let [a, b, c, d] = *value.first_chunk()?;
+                user.async_window = Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
+            }
+            0x54 => {
+                let (uid, rest) = uid_field(value)?;
+                if let (Ok(sop_class), [scu, scp, ..]) = (uid, rest) {
+                    user.roles.push(Role { sop_class, scu: *scu != 0, scp: *scp != 0 });
+                }
+            }
+            0x55 => user.implementation_version = text(value),
+            0x56 => {
+                let (uid, rest) = uid_field(value)?;
+                user.extended.extend(uid.map(|uid| (uid, Bytes::copy_from_slice(rest))));
+            }
+            _ => {}
+        }
+    }
+    Some(user)
+}
+
+type UidField<'a> = (Result<Uid, crate::dicom::uid::InvalidUid>, &'a [u8]);
+
+fn uid_field(value: &[u8]) -> Option<UidField<'_>> {
+    let (length, rest) = value.split_first_chunk::<2>()?;
+    let (uid, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some((Uid::from_padded(uid), rest))
+}
+
+/// Printable ASCII of a text field, so that it may go to a log.
+fn text(value: &[u8]) -> String {
+    value
+        .iter()
+        .filter(|b| (0x20..0x7F).contains(*b))
+        .map(|b| char::from(*b))
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(contexts: usize) -> AssociateRq {
+        AssociateRq {
+            called: "PACS".parse().unwrap(),
+            calling: "GANTRY".parse().unwrap(),
+            application_context: APPLICATION_CONTEXT.into(),
+            contexts: (0..contexts)
+                .map(|n| ProposedContext {
+                    id: (2 * n + 1) as u8,
+                    abstract_syntax: Some("1.2.840.10008.5.1.4.1.1.2".parse().unwrap()),
+                    transfer_syntaxes: vec!["1.2.840.10008.1.2.1".parse().unwrap(); 12],
+                })
+                .collect(),
+            user: UserInformation {
+                max_pdu: 131_072,
+                implementation_class: "1.2.3".into(),
+                implementation_version: "TEST".into(),
+                roles: vec![Role {
+                    sop_class: "1.2.840.10008.5.1.4.1.1.2".parse().unwrap(),
+                    scu: false,
+                    scp: true,
+                }],
+                async_window: Some((1, 1)),
+                extended: vec![(
+                    "1.2.840.10008.5.1.4.1.2.2.1".parse().unwrap(),
+                    Bytes::from_static(&[1, 0, 0]),
+                )],
+            },
+        }
+    }
+
+    #[test]
+    fn a_request_survives_the_round_trip_with_128_contexts_and_44_kb() {
+        let rq = request(MAX_CONTEXTS);
+        let encoded = encode_associate_rq(&rq);
+        assert!(encoded.len() > 40_000);
+        assert_eq!(decode_associate_rq(&encoded[6..]).unwrap(), rq);
+    }
+
+    #[test]
+    fn dicom_ul_reads_what_we_write() {
+        let encoded = encode_associate_rq(&request(3));
+        let read = dicom_ul::pdu::read_pdu(&encoded[..], 131_072, false).unwrap().unwrap();
+        let dicom_ul::Pdu::AssociationRQ(rq) = read else { panic!("{read:?}") };
+        assert_eq!((rq.called_ae_title.as_str(), rq.presentation_contexts.len()), ("PACS", 3));
+        assert_eq!(rq.presentation_contexts[2].id, 5);
+    }
+
+    #[test]
+    fn hazard_unknown_user_item_and_rejected_context_without_transfer_syntax_are_accepted() {
+        let mut body = BytesMut::zeroed(68);
+        item(&mut body, 0x21, |b| b.put_slice(&[1, 0, 3, 0]));
+        item(&mut body, 0x50, |b| {
+            item(b, 0x51, |b| b.put_u32(16_384));
+            item(b, 0x7F, |b| b.put_slice(b"what is this?"));
+        });
+        item(&mut body, 0x99, |b| b.put_slice(b"nor this"));
+        let ac = decode_associate_ac(&body).unwrap();
+        assert_eq!(ac.contexts, [ContextResult { id: 1, result: 3, transfer_syntax: None }]);
+        assert_eq!(ac.user.max_pdu, 16_384);
+    }
+
+    #[test]
+    fn hazard_garbage_in_a_associate_is_an_error_and_no_panic() {
+        assert!(decode_associate_rq(&[0xFF; 40]).is_err());
+        let good = encode_associate_rq(&request(2));
+        for cut in 0..good.len() - 6 {
+            let _ = decode_associate_rq(&good[6..6 + cut]);
+            let _ = decode_associate_ac(&good[6..6 + cut]);
+        }
+        for position in 0..good.len() - 6 {
+            let mut bent = good[6..].to_vec();
+            bent[position] = 0xFF;
+            let _ = decode_associate_rq(&bent);
+            let _ = decode_associate_ac(&bent);
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! P-DATA framing on `Bytes` (PS3.8 9.3.5, Annex E): what came off the socket is passed on without a copy,
+//! parts of a PDV at once; what goes out is a queue that one vectored write empties.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+use super::pdu::{MAX_ASSOCIATE_LENGTH, kind};
+
+/// Size of the blocks that the socket is read into.
+const BLOCK: usize = 256 << 10;
+/// A block with less room than this is given up for a new one.
+const LEAST_ROOM: usize = 32 << 10;
+/// Largest P-DATA-TF PDU that is read. We announce less; some peers overstep what was announced, and as
+/// nothing is gathered it costs nothing to be patient.
+const MAX_DATA_LENGTH: u32 = 64 << 20;
+/// Largest PDU of the other kinds. They have 4 bytes.
+const MAX_CONTROL_LENGTH: u32 = 1024;
+/// Largest fragment that is written in one PDV, whatever the peer takes.
+const MAX_FRAGMENT: usize = 1 << 20;
+/// Smallest fragment size: a peer that announces less than this (PS3.8 D.1 sets no minimum) is sent this much.
+const MIN_FRAGMENT: usize = 128;
+
+/// What the wire gives: a piece of a PDV, or another PDU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// A piece of a presentation data value; never empty unless it is the last.
+    Fragment {
+        /// Presentation context ID.
+        context: u8,
+        /// Of a command set; else of a data set.
+        command: bool,
+        /// The last piece of its command or data set.
+        last: bool,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// Any other PDU: its type and body.
+    Control(u8, Bytes),
+}
+
+/// The wire cannot be read any further.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The connection ended, perhaps within a PDU.
+    #[error("the connection was closed")]
+    Closed,
+    /// What came is not the upper layer protocol.
+    #[error("{0}")]
+    Protocol(&'static str),
+}
+
+/// Reads frames. All state is in here, so that a dropped call of [`FrameReader::poll_frame`] loses nothing.
+#[derive(Debug)]
+pub struct FrameReader {
+    buffer: BytesMut,
+    /// Bytes of the current P-DATA-TF PDU that are not read yet.
+    pdu_left: u32,
+    /// The current PDV: context, message control header, bytes left.
+    pdv: Option<(u8, u8, u32)>,
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self { buffer: BytesMut::with_capacity(BLOCK), pdu_left: 0, pdv: None }
+    }
+}
+
+impl FrameReader {
+    /// The next frame.
+    pub fn poll_frame<R: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Frame, WireError>> {
+        loop {
+            if let Some(frame) = self.parse()? {
+                return Poll::Ready(Ok(frame));
+            }
+            if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM {
+                self.buffer.reserve(BLOCK);
+            }
+            if ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut self.buffer))? == 0 {
+                return Poll::Ready(Err(WireError::Closed));
+            }
+        }
+    }
+
+    /// Whether bytes have been read that no frame was made of yet.
+    pub fn has_leftover(&self) -> bool {
+        !self.buffer.is_empty() || self.pdu_left > 0
+    }
+
+    fn parse(&mut self) -> Result<Option<Frame>, WireError> {
+        if let Some((context, control, left)) = self.pdv {
+            if self.buffer.is_empty() && left > 0 {
+                return Ok(None);
+            }
+            let length = left.min(u32::try_from(self.buffer.len()).unwrap_or(u32::MAX));
+            let bytes = self.buffer.split_to(length as usize).freeze();
+            self.pdu_left -= length;
+            self.pdv = (left > length).then_some((context, control, left - length));
+            let last = control & 2 != 0 && self.pdv.is_none();
+            if bytes.is_empty() && !last {
+                return self.parse_header();
+            }
+            return Ok(Some(Frame::Fragment { context, command: control & 1 != 0, last, bytes }));
+        }
+        self.parse_header()
+    }
+
+    fn parse_header(&mut self) -> Result<Option<Frame>, WireError> {
+        if self.pdu_left > 0 {
+            return self.parse_pdv_header();
+        }
+        let Some(&[pdu_type, _, a, b, c, d]) = self.buffer.first_chunk() else { return Ok(None) };
+        let length = u32::from_be_bytes([a, b, c, d]);
+        match pdu_type {
+            kind::P_DATA => {
+                if !(6..=MAX_DATA_LENGTH).contains(&length) {
+                    return Err(WireError::Protocol("a P-DATA-TF PDU of impossible length"));
+                }
+                self.buffer.advance(6);
+                self.pdu_left = length;
+                self.parse_pdv_header()
+            }
+            kind::ASSOCIATE_RQ..=kind::ABORT => {
+                let associate = matches!(pdu_type, kind::ASSOCIATE_RQ | kind::ASSOCIATE_AC);
+                if length > if associate { MAX_ASSOCIATE_LENGTH } else { MAX_CONTROL_LENGTH } {
+                    return Err(WireError::Protocol("a PDU of impossible length"));
+                }
+                if self.buffer.len() < 6 + length as usize {
+                    return Ok(None);
+                }
+                self.buffer.advance(6);
+                Ok(Some(Frame::Control(pdu_type, self.buffer.split_to(length as usize).freeze())))
+            }
+            _ => Err(WireError::Protocol("a PDU of unknown type")),
+        }
+    }
+
+    fn parse_pdv_header(&mut self) -> Result<Option<Frame>, WireError> {
+        let Some(&[a, b, c, d, context, control]) = self.buffer.first_chunk() else {
+            // Too short for the header of a PDV, and nothing more belongs to this PDU.
+            return if self.pdu_left < 6 {
+                Err(WireError::Protocol("a P-DATA-TF PDU with a cut PDV"))
+            } else {
+                Ok(None)
+            };
+        };
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if length < 2 || length > self.pdu_left.saturating_sub(4) {
+            return Err(WireError::Protocol("a PDV of impossible length"));
+        }
+        self.buffer.advance(6);
+        self.pdu_left -= 6;
+        self.pdv = Some((context, control, length - 2));
+        self.parse()
+    }
+}
+
+/// What is to be written, in order.
+#[derive(Debug)]
+pub struct Outbound {
+    queue: VecDeque<Bytes>,
+    length: usize,
+    fragment: usize,
+}
+
+impl Outbound {
+    /// An empty queue for a peer that takes `max_pdu` bytes in the variable field of a P-DATA-TF PDU; 0: any.
+    pub fn new(max_pdu: u32) -> Self {
+        let fragment = match max_pdu as usize {
+            0 => MAX_FRAGMENT,
+            n => n.saturating_sub(6).clamp(MIN_FRAGMENT, MAX_FRAGMENT) & !1,
+        };
+        Self { queue: VecDeque::new(), length: 0, fragment }
+    }
+
+    /// Bytes that are not written yet.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether everything is written.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Adds a whole PDU.
+    pub fn push(&mut self, pdu: Bytes) {
+        self.length += pdu.len();
+        self.queue.push_back(pdu);
+    }
+
+    /// Adds a command or data set, or a piece of one, cut into PDVs. The bytes themselves are not copied.
+    pub fn push_pdvs(&mut self, context: u8, command: bool, last: bool, mut bytes: Bytes) {
+        loop {
+            let part = bytes.split_to(bytes.len().min(self.fragment));
+            let control = u8::from(command) | if last && bytes.is_empty() { 2 } else { 0 };
+            let mut header = BytesMut::with_capacity(12);
+            header.put_slice(&[kind::P_DATA, 0]);
+            header.put_u32(part.len() as u32 + 6);
+            header.put_u32(part.len() as u32 + 2);
+            header.put_slice(&[context, control]);
+            self.push(header.freeze());
+            if !part.is_empty() {
+                self.push(part);
+            }
+            if bytes.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Writes until the queue is empty.
+    pub fn poll_flush<W: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut W,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            if ready!(poll_write_buf(Pin::new(&mut *io), cx, self))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        Pin::new(io).poll_flush(cx)
+    }
+}
+
+impl Buf for Outbound {
+    fn remaining(&self) -> usize {
+        self.length
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.queue.front().map_or(&[], |b| b.as_ref())
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(bytes);
+            used += 1;
+        }
+        used
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.length -= count;
+        while count > 0 {
+            let front = self.queue.front_mut().expect("no more is advanced than the queue holds");
+            if front.len() > count {
+                front.advance(count);
+                return;
+            }
+            count -= front.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads everything in `bytes`, which the reader gets in the sizes given.
+    fn read_all(bytes: &[u8], sizes: &[usize]) -> (Vec<Frame>, WireError) {
+        let mut io = tokio_test_io(bytes, sizes);
+        let mut reader = FrameReader::default();
+        let mut frames = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        loop {
+            match runtime.block_on(poll_fn(|cx| reader.poll_frame(&mut io, cx))) {
+                Ok(frame) => frames.push(frame),
+                Err(error) => return (frames, error),
+            }
+        }
+    }
+
+    struct Pieces(VecDeque<Vec<u8>>);
+
+    fn tokio_test_io(bytes: &[u8], sizes: &[usize]) -> Pieces {
+        let mut rest = bytes;
+        let mut pieces = VecDeque::new();
+        for size in sizes {
+            let (piece, tail) = rest.split_at((*size).min(rest.len()));
+            pieces.push_back(piece.to_vec());
+            rest = tail;
+        }
+        pieces.push_back(rest.to_vec());
+        pieces.retain(|piece| !piece.is_empty());
+        Pieces(pieces)
+    }
+
+    impl AsyncRead for Pieces {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if let Some(piece) = self.0.pop_front() {
+                let (now, later) = piece.split_at(piece.len().min(into.remaining()));
+                into.put_slice(now);
+                if !later.is_empty() {
+                    self.0.push_front(later.to_vec());
+                }
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Glues the pieces of each message together.
+    fn messages(frames: &[Frame]) -> Vec<(u8, bool, Vec<u8>)> {
+        let mut out = Vec::new();
+        let mut current = Vec::new();
+        for frame in frames {
+            if let Frame::Fragment { context, command, last, bytes } = frame {
+                current.extend_from_slice(bytes);
+                if *last {
+                    out.push((*context, *command, std::mem::take(&mut current)));
+                }
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_in_whatever_pieces_it_comes(
+            command in proptest::collection::vec(any::<u8>(), 0..300),
+            data in proptest::collection::vec(any::<u8>(), 0..5000),
+            max_pdu in prop_oneof![Just(0_u32), 1_u32..6000],
+            sizes in proptest::collection::vec(1_usize..700, 0..40),
+        ) {
+            let mut out = Outbound::new(max_pdu);
+            out.push_pdvs(3, true, true, Bytes::from(command.clone()));
+            out.push_pdvs(3, false, true, Bytes::from(data.clone()));
+            let mut wire = vec![0; out.remaining()];
+            out.copy_to_slice(&mut wire);
+            let (frames, end) = read_all(&wire, &sizes);
+            prop_assert!(matches!(end, WireError::Closed));
+            prop_assert_eq!(messages(&frames), vec![(3, true, command), (3, false, data)]);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0_u8..9) {
+            let mut wire = vec![kind, 0, 0, 0];
+            wire.extend(bytes);
+            read_all(&wire, &[7, 1, 30]);
+        }
+    }
+
+    #[test]
+    fn hazard_pdu_length_4_gib_and_pdv_length_0_or_1_are_protocol_errors() {
+        for wire in [
+            &[4, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 2, 1, 3][..],
+            &[1, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 1][..],
+            &[4, 0, 0, 0, 0, 6, 0, 0, 0, 0, 1, 3][..],
+            &[4, 0, 0, 0, 0, 6, 0, 0, 0, 1, 1, 3][..],
+            &[4, 0, 0, 0, 0, 6, 0, 0, 0, 9, 1, 3][..],
+            &[4, 0, 0, 0, 0, 0][..],
+            &[9, 0, 0, 0, 0, 0][..],
+        ] {
+            let (frames, end) = read_all(wire, &[]);
+            assert!(frames.is_empty() && matches!(end, WireError::Protocol(_)), "{wire:?}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn hazard_peer_max_length_1_gets_small_pdvs_and_0_gets_large_ones() {
+        let mut tiny = Outbound::new(1);
+        tiny.push_pdvs(1, false, true, Bytes::from(vec![0; 1000]));
+        assert_eq!(tiny.len(), 1000 + 8 * 12);
+        let mut unlimited = Outbound::new(0);
+        unlimited.push_pdvs(1, false, true, Bytes::from(vec![0; 3 << 20]));
+        assert_eq!(unlimited.len(), (3 << 20) + 3 * 12);
+    }
+
+    #[test]
+    fn half_a_pdu_and_the_end_of_the_connection_is_closed_not_complete() {
+        let mut out = Outbound::new(0);
+        out.push_pdvs(1, false, true, Bytes::from_static(b"0123456789"));
+        let mut wire = vec![0; out.remaining()];
+        out.copy_to_slice(&mut wire);
+        for cut in 0..wire.len() {
+            let (frames, end) = read_all(&wire[..cut], &[]);
+            assert!(matches!(end, WireError::Closed));
+            assert!(messages(&frames).is_empty(), "cut at {cut} looked complete");
+        }
+    }
+}
