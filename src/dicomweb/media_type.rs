@@ -1,1 +1,384 @@
-//! (to come)
+//! Finds out from a request in which form the client wants its answer (PS3.18 8.7, RFC 9110 12.5.1).
+//!
+//! The parser takes what clients really send: unquoted parameters with a slash in them
+//! (`type=application/dicom`), trailing semicolons, browsers' long lists. What it cannot read it passes over,
+//! and it never fails: an unreadable range is one that matches nothing.
+
+use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+
+/// The DICOM JSON Model (PS3.18 Annex F).
+pub const DICOM_JSON: &str = "application/dicom+json";
+/// A PS3.10 file.
+pub const DICOM: &str = "application/dicom";
+/// Plain JSON, as which a client may take DICOM JSON.
+pub const JSON: &str = "application/json";
+
+/// Most media ranges that are read of a request; a browser sends about ten, a viewer's longest list has seven.
+const MAX_RANGES: usize = 64;
+/// Most characters of all Accept values that are read.
+const MAX_LENGTH: usize = 16 * 1024;
+
+/// What a client accepts: the media ranges of its `accept` query parameter, then those of its headers, each
+/// list with the most wanted first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accept {
+    lists: Vec<Vec<MediaRange>>,
+}
+
+/// One media range with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MediaRange {
+    /// `type/subtype` in lower case, either of which may be `*`.
+    essence: String,
+    /// Names in lower case, values unquoted; without `q`.
+    parameters: Vec<(String, String)>,
+    /// The weight in thousandths.
+    weight: u16,
+}
+
+/// The form of an answer to a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchForm {
+    /// `application/dicom+json`.
+    DicomJson,
+    /// The same text, labelled `application/json` for a client that takes no other.
+    Json,
+}
+
+impl SearchForm {
+    /// The value of the Content-Type header.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::DicomJson => DICOM_JSON,
+            Self::Json => JSON,
+        }
+    }
+}
+
+/// The form of an answer with PS3.10 files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectForm {
+    /// Whether the answer is one bare file; else `multipart/related`.
+    pub single_part: bool,
+    /// The encodings that the client takes.
+    pub syntax: SyntaxChoice,
+}
+
+/// The transfer syntaxes that a client takes for PS3.10 files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyntaxChoice {
+    /// `transfer-syntax=*`: as they are stored (PS3.18 8.7.3.5.2).
+    AsStored,
+    /// Explicit VR Little Endian: asked for, or the default (PS3.18 8.7.3.2).
+    Native,
+}
+
+impl Accept {
+    /// Reads the values of the `accept` query parameter (percent-decoded) and of the Accept headers.
+    pub fn new<'a>(
+        parameters: impl IntoIterator<Item = &'a str>,
+        headers: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut budget = Budget { ranges: MAX_RANGES, length: MAX_LENGTH };
+        let parameters = budget.read(parameters);
+        let headers = budget.read(headers);
+        Self { lists: [parameters, headers].into_iter().flatten().collect() }
+    }
+
+    /// The form for an answer to a search; `None` where the client takes none that there is (406).
+    pub fn search_form(&self) -> Option<SearchForm> {
+        self.choose(|range| match range.essence.as_str() {
+            DICOM_JSON | "application/*" | "*/*" => Some(SearchForm::DicomJson),
+            JSON => Some(SearchForm::Json),
+            _ => None,
+        })
+    }
+
+    /// The form for an answer with PS3.10 files; `single_item` where the resource is one instance, for which
+    /// alone a single part may be asked (PS3.18 10.4.4). `None` where the client takes none that there is
+    /// (406): another transfer syntax than Explicit VR Little Endian cannot be asked for by its UID yet, as
+    /// what an archive will send is not known before it does; `transfer-syntax=*` gets what is stored.
+    pub fn object_form(&self, single_item: bool) -> Option<ObjectForm> {
+        self.choose(|range| {
+            let single_part = match range.essence.as_str() {
+                "multipart/related" => {
+                    let inner = range.parameter("type").map(str::to_ascii_lowercase);
+                    if !matches!(inner.as_deref(), None | Some(DICOM | "application/*" | "*/*")) {
+                        return None;
+                    }
+                    false
+                }
+                "*/*" | "multipart/*" => false,
+                DICOM | "application/*" if single_item => true,
+                _ => return None,
+            };
+            let syntax = match range.parameter("transfer-syntax") {
+                None | Some(EXPLICIT_VR_LE) => SyntaxChoice::Native,
+                Some("*") => SyntaxChoice::AsStored,
+                Some(_) => return None,
+            };
+            Some(ObjectForm { single_part, syntax })
+        })
+    }
+
+    /// The first range that `offer` can serve, in the client's order of preference; without any range what
+    /// `*/*` gets.
+    fn choose<T>(&self, offer: impl Fn(&MediaRange) -> Option<T>) -> Option<T> {
+        if self.lists.is_empty() {
+            return offer(&MediaRange::any());
+        }
+        self.lists.iter().flatten().filter(|range| range.weight > 0).find_map(offer)
+    }
+}
+
+/// How much of a request's Accept values is still to be read.
+struct Budget {
+    ranges: usize,
+    length: usize,
+}
+
+impl Budget {
+    /// The ranges of `values`, most wanted first; `None` where there is nothing but blanks.
+    fn read<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> Option<Vec<MediaRange>> {
+        let mut ranges = Vec::new();
+        let mut said_something = false;
+        for value in values {
+            said_something |= !value.trim().is_empty();
+            let mut scanner = Scanner { rest: value };
+            while self.ranges > 0 && self.length >= value.len() {
+                let Some(range) = scanner.range() else { break };
+                self.ranges -= 1;
+                ranges.extend(range);
+            }
+            self.length = self.length.saturating_sub(value.len());
+        }
+        // A stable sort: among equals the client's order stands. Wildcards come last (RFC 9110 12.5.1).
+        ranges.sort_by_key(|range: &MediaRange| (std::cmp::Reverse(range.weight), range.vagueness()));
+        said_something.then_some(ranges)
+    }
+}
+
+impl MediaRange {
+    fn any() -> Self {
+        Self { essence: "*/*".to_owned(), parameters: Vec::new(), weight: 1000 }
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    fn vagueness(&self) -> usize {
+        self.essence.bytes().filter(|&b| b == b'*').count()
+    }
+}
+
+/// Reads media ranges one after the other.
+struct Scanner<'a> {
+    rest: &'a str,
+}
+
+impl Scanner<'_> {
+    /// The next member of the list; `Some(None)` for one that is no media range.
+    fn range(&mut self) -> Option<Option<MediaRange>> {
+        self.rest = self.rest.trim_start_matches([',', ' ', '\t']);
+        if self.rest.is_empty() {
+            return None;
+        }
+        let essence = self.until(&[';', ',']).trim().to_ascii_lowercase();
+        let mut range = MediaRange { essence, parameters: Vec::new(), weight: 1000 };
+        let mut readable = is_essence(&range.essence);
+        while self.skip(';') {
+            let name = self.until(&['=', ';', ',']).trim().to_ascii_lowercase();
+            let value = if self.skip('=') { self.value() } else { String::new() };
+            match name.as_str() {
+                "" => {}
+                "q" => match weight(&value) {
+                    Some(weight) => range.weight = weight,
+                    None => readable = false,
+                },
+                _ => range.parameters.push((name, value)),
+            }
+        }
+        Some(readable.then_some(range))
+    }
+
+    /// The value of a parameter: a quoted string, or everything up to the next delimiter.
+    fn value(&mut self) -> String {
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
+        if !self.skip('"') {
+            return self.until(&[';', ',']).trim().to_owned();
+        }
+        let mut value = String::new();
+        let mut characters = self.rest.chars();
+        while let Some(c) = characters.next() {
+            match c {
+                '"' => break,
+                '\\' => value.extend(characters.next()),
+                other => value.push(other),
+            }
+        }
+        self.rest = characters.as_str();
+        // What stands between the closing quote and the next delimiter means nothing.
+        self.until(&[';', ',']);
+        value
+    }
+
+    fn until(&mut self, stops: &[char]) -> String {
+        let end = self.rest.find(stops).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken.to_owned()
+    }
+
+    fn skip(&mut self, wanted: char) -> bool {
+        match self.rest.strip_prefix(wanted) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+fn is_essence(text: &str) -> bool {
+    let token = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
+    text.split_once('/').is_some_and(|(main, sub)| token(main) && token(sub))
+}
+
+/// A qvalue (RFC 9110 12.4.2) in thousandths.
+fn weight(text: &str) -> Option<u16> {
+    let value: f32 = text.trim().parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+    (0.0..=1.0).contains(&value).then(|| (value * 1000.0).round() as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn accept(header: &str) -> Accept {
+        Accept::new([], [header])
+    }
+
+    fn objects(header: &str) -> Option<ObjectForm> {
+        accept(header).object_form(false)
+    }
+
+    const NATIVE: Option<ObjectForm> = Some(ObjectForm { single_part: false, syntax: SyntaxChoice::Native });
+    const STORED: Option<ObjectForm> =
+        Some(ObjectForm { single_part: false, syntax: SyntaxChoice::AsStored });
+
+    #[test]
+    fn searches_answer_in_dicom_json_and_say_so() {
+        for header in [
+            "application/dicom+json",
+            "application/dicom+json, application/json",
+            "application/json, application/dicom+json",
+            "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*",
+            "*/*",
+            "",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/jxl,image/avif,*/*;q=0.8",
+        ] {
+            let expected =
+                if header.starts_with("application/json") { SearchForm::Json } else { SearchForm::DicomJson };
+            assert_eq!(accept(header).search_form(), Some(expected), "{header}");
+        }
+        assert_eq!(Accept::new([], []).search_form(), Some(SearchForm::DicomJson));
+        assert_eq!(accept("application/json").search_form(), Some(SearchForm::Json));
+        for header in [
+            "application/dicom+xml",
+            "text/html",
+            "application/dicom+json;q=0",
+            "nonsense",
+            "application/dicom+json;q=x",
+        ] {
+            assert_eq!(accept(header).search_form(), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn takes_the_accept_headers_that_viewers_send_for_objects() {
+        for header in [
+            "multipart/related; type=\"application/dicom\"",
+            "multipart/related; type=application/dicom",
+            "multipart/related;type=application/dicom;",
+            "Multipart/Related; Type=\"Application/DICOM\"; Transfer-Syntax=1.2.840.10008.1.2.1",
+            "multipart/related; type=\"*/*\"",
+            "multipart/related",
+            "*/*",
+            "",
+        ] {
+            assert_eq!(objects(header), NATIVE, "{header}");
+        }
+        for header in [
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*;",
+            "multipart/related; type=application/dicom; transfer-syntax=\"*\"",
+            "multipart/related; type=\"image/jls\"; transfer-syntax=1.2.840.10008.1.2.4.80, multipart/related; type=application/dicom; transfer-syntax=*",
+        ] {
+            assert_eq!(objects(header), STORED, "{header}");
+        }
+        for header in [
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2",
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.90",
+            "application/dicom",
+            "image/jpeg",
+        ] {
+            assert_eq!(objects(header), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn one_instance_may_come_as_a_single_part_and_a_study_may_not() {
+        let single = accept("application/dicom; transfer-syntax=*");
+        let expected = ObjectForm { single_part: true, syntax: SyntaxChoice::AsStored };
+        assert_eq!(single.object_form(true), Some(expected));
+        assert_eq!(single.object_form(false), None);
+    }
+
+    #[test]
+    fn the_query_parameter_beats_the_header_and_the_header_is_the_second_choice() {
+        let header = ["multipart/related; type=\"application/dicom\""];
+        let both = Accept::new(["multipart/related; type=application/dicom; transfer-syntax=*"], header);
+        assert_eq!(both.object_form(false), STORED);
+        let useless = Accept::new(["image/jpeg"], header);
+        assert_eq!(useless.object_form(false), NATIVE);
+        assert_eq!(Accept::new(["image/jpeg"], []).object_form(false), None, "no wildcard matches");
+    }
+
+    #[test]
+    fn weights_and_wildcards_order_the_choice() {
+        let header = "multipart/related; type=application/dicom; q=0.1, \
+                      multipart/related; type=application/dicom; transfer-syntax=*; q=0.9";
+        assert_eq!(objects(header), STORED);
+        let wildcard_first = "*/*, multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+        assert_eq!(objects(wildcard_first), STORED);
+        let headers = ["image/jpeg", "multipart/related; type=application/dicom; transfer-syntax=*"];
+        assert_eq!(Accept::new([], headers).object_form(false), STORED, "repeated headers");
+    }
+
+    #[test]
+    fn a_quoted_comma_and_an_escaped_quote_do_not_end_a_range() {
+        let header =
+            r#"text/plain; note="a, \"b; c", multipart/related; type="application/dicom"; transfer-syntax=*"#;
+        assert_eq!(objects(header), STORED);
+    }
+
+    #[test]
+    fn a_flood_of_ranges_is_cut_off() {
+        let flood = "a/b,".repeat(MAX_RANGES) + "*/*";
+        assert_eq!(objects(&flood), None);
+        assert_eq!(objects(&format!("{}*/*", " ".repeat(MAX_LENGTH))), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(parameter in "\\PC*", header in "[a-z*/;,=\" \\\\q0-9.]*") {
+            let accept = Accept::new([parameter.as_str()], [header.as_str()]);
+            let _ = (accept.search_form(), accept.object_form(true), accept.object_form(false));
+        }
+    }
+}

@@ -1,5 +1,9 @@
 //! Sockets: accept loops, aborting a connection with RST, DIMSE socket options, write time-outs.
 
 mod dimse_socket;
+mod http_server;
+mod http_socket;
 
 pub use dimse_socket::DimseSocket;
+pub use http_server::{HttpSettings, serve_http};
+pub use http_socket::{Connection, HttpSocket};

@@ -1,0 +1,158 @@
+//! The accept loop of an HTTP server whose connections can be counted, cut and drained.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::http_socket::HttpSocket;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Most streams that a client has open on one HTTP/2 connection. Viewers ask for six to eight things at once
+/// over HTTP/1.1; more gains nothing, as an archive serves a few associations only.
+const HTTP2_STREAMS: u32 = 32;
+/// Most bytes that HTTP/2 holds for a stream whose reader is slow.
+const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+/// Most bytes of a request's head: the longest query that is read, and room for cookies and tokens.
+const MAX_HEAD: usize = 64 * 1024;
+/// How often a silent HTTP/2 client is asked whether it is still there, and how long it may take to say so.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+/// How long to wait after the process ran out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The limits of an HTTP server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Most connections at a time; further ones wait in the listener's queue.
+    pub max_connections: usize,
+    /// How long a request's head may take to come, and how long an HTTP/1 connection may idle.
+    pub head_timeout: Duration,
+    /// How long a write may wait for the client to read.
+    pub write_timeout: Duration,
+    /// How long requests under way may still take after the shutdown began.
+    pub drain_timeout: Duration,
+}
+
+/// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown`, then waits for the
+/// requests under way, at most [`HttpSettings::drain_timeout`]; what is left then is reset.
+///
+/// Each request carries its [`Connection`](super::Connection) in its extensions.
+pub async fn serve_http<S, B>(
+    listener: TcpListener,
+    service: S,
+    settings: HttpSettings,
+    shutdown: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, slot)) => {
+                let (service, shutdown) = (service.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    if let Err(error) = connection(stream, service, settings, shutdown).await {
+                        tracing::debug!(%error, "an HTTP connection ended early");
+                    }
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept HTTP connections for the moment");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, slot))
+}
+
+async fn connection<S, B>(
+    stream: TcpStream,
+    service: S,
+    settings: HttpSettings,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let socket = HttpSocket::new(stream, settings.head_timeout, settings.write_timeout)?;
+    let handle = socket.connection().clone();
+    let per_request = handle.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        per_request.established();
+        request.extensions_mut().insert(per_request.clone());
+        service.call(request)
+    });
+    let builder = builder(settings);
+    let serving = builder.serve_connection(TokioIo::new(socket), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        result = serving.as_mut() => return result,
+        () = shutdown.cancelled() => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    if let Ok(result) = timeout(settings.drain_timeout, serving).await {
+        return result;
+    }
+    // Dropped with the connection, the socket sends RST: what is cut short must not look whole.
+    handle.abort();
+    Ok(())
+}
+
+fn builder(settings: HttpSettings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.head_timeout)
+        .max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .max_header_list_size(MAX_HEAD as u32)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
+}
+
+#[cfg(test)]
+mod tests;
