@@ -1,3 +1,10 @@
 //! The integration tests: one binary, a folder for each service.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on is to panic, in its helpers too")]
+
+#[allow(dead_code, reason = "support for every service's tests, of which some are still to come")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod interop;
 mod layers;

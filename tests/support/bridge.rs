@@ -1,0 +1,45 @@
+//! The bridge itself, as a user starts it: `gantry serve --config`.
+
+use std::process::Command;
+
+use super::peers::{Archive, Destination};
+use super::process::{Scratch, Server, free_port};
+
+/// A running bridge.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    /// The DICOMweb service of its default archive: `http://127.0.0.1:PORT/dicom-web`.
+    pub(crate) url: String,
+    /// `127.0.0.1:PORT`.
+    pub(crate) http: String,
+    /// The process.
+    pub(crate) server: Server,
+}
+
+impl Bridge {
+    /// Starts `gantry serve` before `archive`, retrieving by `retrieve` (`auto`, `get` or `move`), as the AE `own`,
+    /// which the archive knows as a destination. `more` is further TOML for the table `[archive.main]`.
+    pub(crate) fn start(archive: &Archive, own: &Destination, retrieve: &str, more: &str) -> Self {
+        let Destination { ae_title, port } = own;
+        Self::with_configuration(&format!(
+            "[dimse]\nlisten = \"127.0.0.1:{port}\"\nae_title = \"{ae_title}\"\n\
+             move_ae_titles = [\"{ae_title}\"]\naccept = \"any\"\n\
+             [archive.main]\nprotocol = \"dimse\"\nae_title = \"{}\"\naddress = \"127.0.0.1:{}\"\n\
+             retrieve = \"{retrieve}\"\n{more}\n",
+            archive.ae_title, archive.port
+        ))
+    }
+
+    /// Starts `gantry serve` with this configuration, to which `[http]` is added.
+    pub(crate) fn with_configuration(configuration: &str) -> Self {
+        let port = free_port();
+        let scratch = Scratch::new("gantry");
+        let text = format!("{configuration}\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
+        let file = scratch.write("gantry.toml", &text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+        command.arg("serve").arg("--config").arg(file).env("RUST_LOG", "debug");
+        let server = Server::start("gantry", scratch, &mut command, &[port]);
+        let http = format!("127.0.0.1:{port}");
+        Self { url: format!("http://{http}/dicom-web"), http, server }
+    }
+}

@@ -1,0 +1,225 @@
+//! Real archives, a real proxy and Python clients, as Debian ships them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use super::process::{Scratch, Server, free_port};
+
+/// An AE title and the port it listens on: a destination that an archive is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// The AE title.
+    pub(crate) ae_title: String,
+    /// The port on loopback.
+    pub(crate) port: u16,
+}
+
+impl Destination {
+    /// `ae_title` on a free port.
+    pub(crate) fn new(ae_title: &str) -> Self {
+        Self { ae_title: ae_title.to_owned(), port: free_port() }
+    }
+}
+
+/// A file of the repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs a script of `tests/peers/` and returns what it prints.
+///
+/// # Panics
+/// When it fails; the message holds what it wrote to its standard error.
+pub(crate) fn python<S: AsRef<std::ffi::OsStr>>(script: &str, arguments: &[S]) -> String {
+    let interpreter = repository(".peers/venv/bin/python");
+    assert!(interpreter.exists(), "{} is missing: run `make peers`", interpreter.display());
+    let output = Command::new(interpreter)
+        .arg(repository("tests/peers").join(script))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{script} failed:\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The folder of test data that `make_data.py` makes for these arguments; made once, and again when the script changes.
+pub(crate) fn data(kind: &str, options: &[&str]) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let folder = repository(".peers/data").join(format!("{kind}{}", options.concat()));
+    let script = fs::metadata(repository("tests/peers/make_data.py")).unwrap().modified().unwrap();
+    // The manifest is written last.
+    let made = fs::metadata(folder.join("manifest.json")).and_then(|manifest| manifest.modified());
+    if !made.is_ok_and(|made| made > script) {
+        let _ = fs::remove_dir_all(&folder);
+        let mut arguments = vec![kind, folder.to_str().unwrap()];
+        arguments.extend(options);
+        python("make_data.py", &arguments);
+    }
+    folder
+}
+
+/// The manifest of `folder`: one JSON object for each DICOM object.
+pub(crate) fn manifest(folder: &Path) -> Vec<serde_json::Value> {
+    serde_json::from_str(&fs::read_to_string(folder.join("manifest.json")).unwrap()).unwrap()
+}
+
+/// `program` with what makes it bind loopback only, and its sockets send at once.
+fn on_loopback(program: &str) -> Command {
+    let shim = repository(".peers/loopback.so");
+    assert!(shim.exists(), "{} is missing: run `make peers`", shim.display());
+    let mut command = Command::new(program);
+    command.env("LD_PRELOAD", shim).env("TCP_NODELAY", "1").env("MALLOC_ARENA_MAX", "5");
+    command
+}
+
+/// An archive that speaks DIMSE.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    /// Its AE title.
+    pub(crate) ae_title: String,
+    /// Its DICOM port on loopback.
+    pub(crate) port: u16,
+    /// Orthanc's REST interface, such as `http://127.0.0.1:8042`; empty for others.
+    pub(crate) rest: String,
+    /// The process.
+    pub(crate) server: Server,
+    /// The manifest of what it holds.
+    pub(crate) holds: PathBuf,
+}
+
+impl Archive {
+    /// Orthanc, holding what it takes of the objects of `data`. It moves to `destinations`. `extra` is merged into its
+    /// configuration, for example `{"DicomAlwaysAllowGet": false}`.
+    pub(crate) fn orthanc(data: &Path, destinations: &[Destination], extra: serde_json::Value) -> Self {
+        let ae_title = "ORTHANC".to_owned();
+        let (port, http) = (free_port(), free_port());
+        let scratch = Scratch::new("orthanc");
+        let modalities: serde_json::Map<_, _> = destinations
+            .iter()
+            .map(|to| (to.ae_title.clone(), serde_json::json!([to.ae_title, "127.0.0.1", to.port])))
+            .collect();
+        let mut configuration = serde_json::json!({
+            "Name": ae_title,
+            "StorageDirectory": scratch.path().join("db"),
+            "IndexDirectory": scratch.path().join("db"),
+            "Plugins": [],
+            "DicomAet": ae_title,
+            "DicomPort": port,
+            "HttpPort": http,
+            "RemoteAccessAllowed": false,
+            "AuthenticationEnabled": false,
+            "DicomCheckCalledAet": true,
+            "DicomAlwaysAllowEcho": true,
+            "DicomAlwaysAllowStore": true,
+            "DicomAlwaysAllowFind": true,
+            "DicomAlwaysAllowGet": true,
+            "DicomAlwaysAllowMove": true,
+            "DicomModalities": modalities,
+            // Its default, Latin-1, loses what is not Latin.
+            "DefaultEncoding": "Utf8",
+            "OverwriteInstances": false,
+            "UnknownSopClassAccepted": true,
+            "StableAge": 1,
+            "SaveJobs": false,
+            "DicomThreadsCount": 8,
+        });
+        if let (Some(all), Some(extra)) = (configuration.as_object_mut(), extra.as_object()) {
+            all.extend(extra.clone());
+        }
+        let file = scratch.write("orthanc.json", &configuration.to_string());
+        let server =
+            Server::start("Orthanc", scratch, on_loopback("/usr/sbin/Orthanc").arg(file), &[port, http]);
+        let rest = format!("http://127.0.0.1:{http}");
+        let taken = python("load_orthanc.py", &[rest.as_ref(), data.as_os_str()]);
+        let holds = server.folder().join("holds.json");
+        fs::write(&holds, taken).unwrap();
+        Self { ae_title, port, rest, server, holds }
+    }
+
+    /// DCMTK's dcmqrscp, holding the objects that the manifest `objects` of the folder `data` lists. It moves to
+    /// `destinations`. `options` are command line options, for example `--disable-get`.
+    pub(crate) fn dcmqrscp(
+        data: &Path,
+        objects: &Path,
+        destinations: &[Destination],
+        options: &[&str],
+    ) -> Self {
+        let ae_title = "DCMQRSCP".to_owned();
+        let port = free_port();
+        let scratch = Scratch::new("dcmqrscp");
+        let database = scratch.path().join("db");
+        fs::create_dir(&database).unwrap();
+        let mut hosts = String::new();
+        let mut names = Vec::new();
+        for (number, to) in destinations.iter().enumerate() {
+            hosts += &format!("peer{number} = ({}, localhost, {})\n", to.ae_title, to.port);
+            names.push(format!("peer{number}"));
+        }
+        let configuration = format!(
+            "NetworkTCPPort = {port}\nMaxPDUSize = 131072\nMaxAssociations = 64\n\
+             HostTable BEGIN\n{hosts}known = {}\nHostTable END\nVendorTable BEGIN\nVendorTable END\n\
+             AETable BEGIN\n{ae_title} {} RW (500, 4096mb) ANY\nAETable END\n",
+            names.join(", "),
+            database.display()
+        );
+        let file = scratch.write("dcmqrscp.cfg", &configuration);
+        let text = fs::read_to_string(objects).unwrap();
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let files = entries.iter().map(|entry| data.join(entry["file"].as_str().unwrap()));
+        // Registering leaves the files where they are, whatever their transfer syntax.
+        let registered = Command::new("/usr/bin/dcmqridx").arg(&database).args(files).output().unwrap();
+        assert!(registered.status.success(), "dcmqridx: {}", String::from_utf8_lossy(&registered.stderr));
+        let holds = scratch.write("holds.json", &text);
+        let mut command = on_loopback("/usr/bin/dcmqrscp");
+        command.arg("-c").arg(file).args(options).arg(port.to_string());
+        let server = Server::start("dcmqrscp", scratch, &mut command, &[port]);
+        Self { ae_title, port, rest: String::new(), server, holds }
+    }
+
+    /// `HOST:PORT:TITLE`, as the scripts want it.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}:{}", self.port, self.ae_title)
+    }
+}
+
+/// nginx with a plain `proxy_pass` before `upstream`, a `host:port`: HTTP/1.0 to the upstream, buffering on, as
+/// nginx does when nobody says otherwise.
+pub(crate) fn nginx(upstream: &str) -> (Server, u16) {
+    let port = free_port();
+    let scratch = Scratch::new("nginx");
+    let folder = scratch.path().display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
+        .collect();
+    let configuration = format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\naccess_log off;\n{temporary}\
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://{upstream}; }} }}\n}}\n"
+    );
+    let file = scratch.write("nginx.conf", &configuration);
+    let mut command = Command::new("/usr/sbin/nginx");
+    command.arg("-e").arg("stderr").arg("-c").arg(file);
+    (Server::start("nginx", scratch, &mut command, &[port]), port)
+}
+
+/// pydicom's own test files, as far as Orthanc takes them: their folder, and a manifest of those taken.
+pub(crate) fn pydicom_files() -> (PathBuf, PathBuf) {
+    static TAKEN: OnceLock<PathBuf> = OnceLock::new();
+    let folder = data("pydicom", &[]);
+    let taken = TAKEN.get_or_init(|| {
+        let archive = Archive::orthanc(&folder, &[], serde_json::json!({}));
+        let taken = folder.join("taken.json");
+        fs::copy(&archive.holds, &taken).unwrap();
+        taken
+    });
+    (folder, taken.clone())
+}
