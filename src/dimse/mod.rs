@@ -4,5 +4,6 @@ pub mod association;
 pub mod command;
 pub mod negotiation;
 pub mod pdu;
+pub mod pool;
 pub mod status;
 pub mod wire;

@@ -1,0 +1,370 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use tokio::io::duplex;
+
+use super::*;
+use crate::caller::Priority;
+use crate::dimse::association::Requested;
+use crate::dimse::command::{Command, field};
+use crate::dimse::pdu::AssociateRj;
+
+const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
+
+/// What the next connection meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Serve,
+    RefuseConnection,
+    Reject,
+    CloseAtOnce,
+    Garbage,
+    Silence,
+    /// Serves one request, then closes while idle.
+    CloseAfterOne,
+    /// Serves one request, then says something unasked.
+    SpeakWhileIdle,
+    ReleaseWhileIdle,
+}
+
+const MOODS: [Mood; 9] = [
+    Mood::Serve,
+    Mood::RefuseConnection,
+    Mood::Reject,
+    Mood::CloseAtOnce,
+    Mood::Garbage,
+    Mood::Silence,
+    Mood::CloseAfterOne,
+    Mood::SpeakWhileIdle,
+    Mood::ReleaseWhileIdle,
+];
+
+#[derive(Default)]
+struct Archive {
+    mood: Mutex<Option<Mood>>,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+    associations: AtomicUsize,
+    releases: AtomicUsize,
+}
+
+/// Counts a connection that the archive has open.
+struct Open(Arc<Archive>);
+
+impl Open {
+    fn new(archive: &Arc<Archive>) -> Self {
+        let now = archive.open.fetch_add(1, Ordering::SeqCst) + 1;
+        archive.most_open.fetch_max(now, Ordering::SeqCst);
+        Self(Arc::clone(archive))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn connector(archive: &Arc<Archive>) -> Connect {
+    let archive = Arc::clone(archive);
+    Arc::new(move |_| {
+        let archive = Arc::clone(&archive);
+        Box::pin(async move {
+            let mood = archive.mood.lock().unwrap().unwrap_or(Mood::Serve);
+            if mood == Mood::RefuseConnection {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let (ours, theirs) = duplex(1 << 16);
+            let open = Open::new(&archive);
+            tokio::spawn(serve(theirs, mood, archive, open));
+            Ok(Box::new(ours) as Box<dyn Io>)
+        })
+    })
+}
+
+async fn serve(mut io: tokio::io::DuplexStream, mood: Mood, archive: Arc<Archive>, _open: Open) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let deadline = Instant::now() + Duration::from_secs(3600);
+    match mood {
+        Mood::CloseAtOnce => return,
+        Mood::Garbage => {
+            let _ = io.write_all(&[0x47; 100]).await;
+            return;
+        }
+        Mood::Silence => {
+            let mut sink = Vec::new();
+            let _ = io.read_to_end(&mut sink).await;
+            return;
+        }
+        _ => {}
+    }
+    let Ok(requested) = Requested::read(io, deadline).await else { return };
+    if mood == Mood::Reject {
+        return requested.reject(AssociateRj::LOCAL_LIMIT, deadline).await;
+    }
+    let Ok(mut association) = requested.accept(|_, s| Ok(s[0].clone()), |_| true, deadline).await else {
+        return;
+    };
+    archive.associations.fetch_add(1, Ordering::SeqCst);
+    loop {
+        match association.event().await {
+            Ok(Event::Command { context, command }) => {
+                association.send(context, &command.response(0), None);
+                if association.flush().await.is_err() {
+                    return;
+                }
+                match mood {
+                    Mood::CloseAfterOne => return,
+                    Mood::ReleaseWhileIdle => return association.release(deadline).await,
+                    Mood::SpeakWhileIdle => {
+                        let unasked = Command::request(field::N_EVENT_REPORT_RQ, FIND, 1);
+                        association.send(context, &unasked, None);
+                        let _ = association.flush().await;
+                    }
+                    _ => {}
+                }
+            }
+            Ok(Event::ReleaseRequested) => {
+                archive.releases.fetch_add(1, Ordering::SeqCst);
+                return association.confirm_release(deadline).await;
+            }
+            _ => return,
+        }
+    }
+}
+
+fn config(cap: usize) -> Config {
+    Config {
+        max_associations: cap,
+        max_waiting: 16,
+        connect: Duration::from_secs(5),
+        association: Duration::from_secs(10),
+        idle: Duration::from_secs(15),
+        max_age: Duration::from_secs(600),
+        max_uses: 1000,
+    }
+}
+
+fn pool(archive: &Arc<Archive>, config: Config) -> Pool {
+    Pool::new("PACS".parse().unwrap(), "GANTRY".parse().unwrap(), connector(archive), config)
+}
+
+fn kind(n: u8) -> Vec<Proposal> {
+    let abstract_syntax = if n == 0 { FIND.to_owned() } else { format!("1.2.{n}") };
+    vec![Proposal {
+        abstract_syntax: abstract_syntax.parse().unwrap(),
+        transfer_syntaxes: vec!["1.2.840.10008.1.2".parse().unwrap()],
+        as_scp: false,
+    }]
+}
+
+fn caller(n: u8) -> Caller {
+    Caller { client: Some([10, 0, 0, n].into()), priority: Priority::Interactive }
+}
+
+fn later(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+/// One request and its response on a lease.
+async fn echo(lease: &mut Lease) -> Result<(), AssociationError> {
+    let message_id = lease.next_message_id();
+    lease.association().send(1, &Command::request(field::C_ECHO_RQ, FIND, message_id), None);
+    match lease.association().event().await? {
+        Event::Command { command, .. } if command.message_id == message_id => Ok(()),
+        other => Err(AssociationError::Protocol(format!("{other:?}"))),
+    }
+}
+
+async fn use_once(pool: &Pool, n: u8) -> bool {
+    let Ok(mut lease) = pool.lease(&caller(n), &kind(0), 1, later(60)).await else { return false };
+    match echo(&mut lease).await {
+        Ok(()) => {
+            lease.give_back();
+            true
+        }
+        Err(_) => {
+            lease.abort().await;
+            false
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_association_is_used_again_and_released_when_nobody_wants_it() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(4));
+    for _ in 0..10 {
+        assert!(use_once(&pool, 1).await);
+    }
+    assert_eq!(archive.associations.load(Ordering::SeqCst), 1);
+    assert_eq!(pool.in_use(), (1, 1));
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    assert_eq!(pool.in_use(), (0, 0));
+    assert_eq!(archive.releases.load(Ordering::SeqCst), 1, "released, not cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_permit_is_not_leaked_when_an_association_is_refused() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(4));
+    for mood in [Mood::Reject, Mood::RefuseConnection, Mood::CloseAtOnce, Mood::Garbage] {
+        *archive.mood.lock().unwrap() = Some(mood);
+        for _ in 0..20 {
+            assert!(!use_once(&pool, 1).await);
+        }
+        assert_eq!(pool.in_use(), (0, 0), "{mood:?}");
+    }
+    *archive.mood.lock().unwrap() = None;
+    assert!(use_once(&pool, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_association_that_has_spoken_or_ended_is_never_leased() {
+    for mood in [Mood::CloseAfterOne, Mood::SpeakWhileIdle, Mood::ReleaseWhileIdle] {
+        let archive = Arc::new(Archive { mood: Mutex::new(Some(mood)), ..Archive::default() });
+        let pool = pool(&archive, config(1));
+        for _ in 0..5 {
+            assert!(use_once(&pool, 1).await, "{mood:?}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert_eq!(pool.in_use(), (0, 0), "{mood:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_no_echo_before_a_reuse_and_an_old_association_is_not_used_again() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, Config { max_uses: 2, ..config(1) });
+    for _ in 0..4 {
+        assert!(use_once(&pool, 1).await);
+    }
+    assert_eq!(archive.associations.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cap_holds_and_waiting_ends_with_the_deadline() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(1));
+    let lease = pool.lease(&caller(1), &kind(0), 1, later(60)).await.unwrap();
+    let refused = pool.lease(&caller(2), &kind(0), 1, later(5)).await;
+    assert!(matches!(refused, Err(LeaseError::QueueTimeout)));
+    assert!(pool.try_second(&caller(1), &kind(0), later(5)).await.unwrap().is_none());
+    lease.give_back();
+    assert!(use_once(&pool, 2).await);
+    assert_eq!(archive.most_open.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_lets_us_wait_in_vain_is_answered_for_at_once_until_a_probe_succeeds() {
+    let archive = Arc::new(Archive { mood: Mutex::new(Some(Mood::Silence)), ..Archive::default() });
+    let pool = pool(&archive, config(4));
+    for _ in 0..2 {
+        assert!(!use_once(&pool, 1).await);
+    }
+    let before = Instant::now();
+    let refused = pool.lease(&caller(1), &kind(0), 1, later(60)).await;
+    assert!(matches!(refused, Err(LeaseError::BreakerOpen)));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    *archive.mood.lock().unwrap() = None;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(use_once(&pool, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_is_asked_again_at_once_so_that_the_request_after_a_restart_succeeds() {
+    let archive = Arc::new(Archive { mood: Mutex::new(Some(Mood::RefuseConnection)), ..Archive::default() });
+    let pool = pool(&archive, config(4));
+    for _ in 0..20 {
+        assert!(!use_once(&pool, 1).await);
+    }
+    *archive.mood.lock().unwrap() = None;
+    assert!(use_once(&pool, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_releases_what_is_idle_and_refuses_the_rest() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(2));
+    assert!(use_once(&pool, 1).await);
+    pool.shut_down(later(5)).await;
+    assert_eq!(archive.releases.load(Ordering::SeqCst), 1);
+    assert!(matches!(pool.lease(&caller(1), &kind(0), 1, later(5)).await, Err(LeaseError::Closed)));
+    assert_eq!(pool.in_use(), (0, 0));
+}
+
+/// What one client does.
+#[derive(Debug, Clone, Copy)]
+struct Use {
+    mood: usize,
+    client: u8,
+    kind: u8,
+    slots: usize,
+    /// The client leaves after this many milliseconds, wherever it is.
+    patience: Option<u64>,
+    how: u8,
+}
+
+fn sequence() -> impl Strategy<Value = (usize, Vec<Use>)> {
+    let patience = prop_oneof![2 => Just(None), 1 => (0_u64..20_000).prop_map(Some), 1 => Just(Some(0))];
+    let one = (0..MOODS.len(), 0..3_u8, 0..2_u8, 1..3_usize, patience, 0..4_u8).prop_map(
+        |(mood, client, kind, slots, patience, how)| Use { mood, client, kind, slots, patience, how },
+    );
+    (1..4_usize, proptest::collection::vec(one, 1..8))
+}
+
+async fn run(pool: Pool, archive: Arc<Archive>, step: Use) {
+    *archive.mood.lock().unwrap() = Some(MOODS[step.mood]);
+    let work = async {
+        let Ok(mut lease) = pool.lease(&caller(step.client), &kind(step.kind), step.slots, later(30)).await
+        else {
+            return;
+        };
+        let second = pool.try_second(&caller(step.client), &kind(0), later(30)).await;
+        let answered = tokio::time::timeout(Duration::from_secs(5), echo(&mut lease)).await;
+        match (step.how, answered) {
+            (0, _) => drop(lease),
+            (1, _) => lease.abort().await,
+            (_, Ok(Ok(()))) => lease.give_back(),
+            _ => lease.abort().await,
+        }
+        drop(second);
+    };
+    match step.patience {
+        Some(ms) => {
+            let _ = tokio::time::timeout(Duration::from_millis(ms), work).await;
+        }
+        None => work.await,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #[test]
+    fn after_any_sequence_all_slots_are_free_nothing_is_open_and_the_next_request_succeeds(
+        (cap, steps) in sequence()
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let archive = Arc::new(Archive::default());
+            let pool = pool(&archive, config(cap));
+            let mut clients = tokio::task::JoinSet::new();
+            for step in steps {
+                clients.spawn(run(pool.clone(), Arc::clone(&archive), step));
+                if step.how == 3 {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+            while let Some(ended) = clients.join_next().await {
+                ended.unwrap();
+            }
+            *archive.mood.lock().unwrap() = None;
+            // Longer than idle associations live and than a breaker stays open.
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert_eq!(pool.in_use(), (0, 0), "slots");
+            assert_eq!(archive.open.load(Ordering::SeqCst), 0, "connections");
+            assert!(use_once(&pool, 1).await, "the next request");
+            assert!(!pool.is_contended());
+        });
+    }
+}
