@@ -1,8 +1,10 @@
 //! The vocabulary every other module speaks: identifiers, data sets and queries. No I/O.
 
 pub mod ae_title;
+mod byte_order;
 pub mod charset;
 pub mod dataset;
+pub mod dictionary;
 pub mod encode;
 pub mod object;
 pub mod query;
@@ -18,6 +20,6 @@ pub use dicom_dictionary_std::tags;
 pub use uid::Uid;
 
 /// Implementation Class UID of the bridge (PS3.7 D.3.3.2), from a random UUID (PS3.5 B.2).
-pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.211037604538172095763928104775329906182";
+pub const IMPLEMENTATION_CLASS_UID: &str = "2.25.278855643562977254940227901854365427490";
 /// Implementation Version Name of the bridge, at most 16 characters.
 pub const IMPLEMENTATION_VERSION_NAME: &str = "GANTRY_0_1";

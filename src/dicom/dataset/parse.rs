@@ -1,0 +1,264 @@
+//! From the bytes of a peer to a data set. What can be understood is kept: one bad element is a warning.
+
+use std::fmt;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::{DataSet, Element, Value, is_single_valued, is_textual};
+use crate::dicom::byte_order::{swapped, word_size};
+use crate::dicom::charset::Charset;
+use crate::dicom::dictionary::{is_group_length, vr_of};
+use crate::dicom::scan::{Content, ElementHeader, Error, ErrorKind, Event, Scanner};
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{Tag, VR, tags};
+
+/// Most elements of a data set in memory, those in items included. Answers to queries have dozens; each
+/// costs some hundred bytes however short it is on the wire.
+pub const MAX_ELEMENTS: usize = 100_000;
+
+/// A data set as read, and what was wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// What could be understood.
+    pub data_set: DataSet,
+    /// What could not.
+    pub warnings: Vec<Warning>,
+}
+
+/// An element that was not encoded as it should be. Names no value: it may be logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warning {
+    /// The element.
+    pub tag: Tag,
+    /// What is wrong with it.
+    pub kind: WarningKind,
+}
+
+/// What is wrong with an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarningKind {
+    /// Bytes that have no meaning in the character set; U+FFFD stands for them.
+    UndecodableText,
+    /// A value of (0008,0005) that the standard does not have.
+    UnknownCharset,
+    /// Not a whole number of words; what is left over was dropped.
+    BrokenWord,
+    /// It says that it is a sequence, and holds no items; it is kept as UN.
+    NotASequence,
+    /// Encapsulated pixel data, which has no place here; dropped.
+    PixelData,
+    /// The tag was there before; the first one is kept.
+    Duplicate,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            WarningKind::UndecodableText => "has bytes that its character set has not",
+            WarningKind::UnknownCharset => "names an unknown character set",
+            WarningKind::BrokenWord => "is no whole number of words",
+            WarningKind::NotASequence => "is no sequence though it says so",
+            WarningKind::PixelData => "is encapsulated and was left out",
+            WarningKind::Duplicate => "comes twice",
+        };
+        write!(f, "{} {what}", self.tag)
+    }
+}
+
+impl DataSet {
+    /// Reads an encoded data set; no preamble, no group 0002.
+    ///
+    /// Text is decoded by the Specific Character Set (0008,0005) of the data set, in items by their own where
+    /// they have one (PS3.3 C.12.1.1.2), and by `assumed` where there is none. Group lengths are dropped. UN
+    /// elements get the VR of the dictionary. Memory is linear in the length of `bytes`.
+    ///
+    /// # Errors
+    /// When the structure cannot be followed to the end, or there are more than [`MAX_ELEMENTS`].
+    pub fn parse(bytes: &[u8], layout: Layout, assumed: Option<&Charset>) -> Result<Parsed, Error> {
+        let mut scanner = Scanner::new(layout);
+        scanner.push(Bytes::copy_from_slice(bytes));
+        let charset = Rc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
+        let mut builder = Builder::new(Scope { data_set: DataSet::new(), charset, layout });
+        while let Some(event) = scanner.next()? {
+            let (offset, tag) = (scanner.position(), builder.tag);
+            builder.step(event).map_err(|kind| Error { kind, offset, tag })?;
+        }
+        scanner.finish()?;
+        Ok(Parsed { data_set: builder.current.data_set, warnings: builder.warnings })
+    }
+}
+
+struct Builder {
+    current: Scope,
+    /// The sequences around `current`, outermost first, each with the data set that it stands in.
+    around: Vec<(Scope, OpenSequence)>,
+    /// The sequence in `current` that is between items.
+    sequence: Option<OpenSequence>,
+    value: Vec<u8>,
+    header: Option<ElementHeader>,
+    elements: usize,
+    warnings: Vec<Warning>,
+    tag: Tag,
+}
+
+/// A data set, or an item, that is being read.
+struct Scope {
+    data_set: DataSet,
+    charset: Rc<Charset>,
+    /// The byte order of what comes here: items of a UN sequence have their own.
+    layout: Layout,
+}
+
+struct OpenSequence {
+    tag: Tag,
+    items: Vec<DataSet>,
+    layout: Layout,
+}
+
+impl Builder {
+    fn new(current: Scope) -> Self {
+        Self {
+            current,
+            around: Vec::new(),
+            sequence: None,
+            value: Vec::new(),
+            header: None,
+            elements: 0,
+            warnings: Vec::new(),
+            tag: Tag(0, 0),
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), ErrorKind> {
+        match event {
+            Event::Element(header) => {
+                self.tag = header.tag;
+                self.elements += 1;
+                if self.elements > MAX_ELEMENTS {
+                    return Err(ErrorKind::TooManyHeaders);
+                }
+                match header.content {
+                    Content::Items => {
+                        let layout =
+                            if header.vr == VR::UN { Layout::ImplicitLe } else { self.current.layout };
+                        self.sequence = Some(OpenSequence { tag: header.tag, items: Vec::new(), layout });
+                    }
+                    Content::Value => self.header = Some(header),
+                    Content::Fragments => self.warn(header.tag, WarningKind::PixelData),
+                }
+            }
+            Event::Value(piece) => {
+                if self.header.is_some() {
+                    self.value.extend_from_slice(&piece);
+                }
+            }
+            Event::Item(_) => {
+                if let Some(sequence) = self.sequence.take() {
+                    let charset = Rc::clone(&self.current.charset);
+                    let item = Scope { data_set: DataSet::new(), charset, layout: sequence.layout };
+                    self.around.push((std::mem::replace(&mut self.current, item), sequence));
+                }
+            }
+            Event::ItemEnd => {
+                if let Some((scope, mut sequence)) = self.around.pop() {
+                    let item = std::mem::replace(&mut self.current, scope);
+                    sequence.items.push(item.data_set);
+                    self.sequence = Some(sequence);
+                }
+            }
+            Event::ElementEnd => {
+                if let Some(header) = self.header.take() {
+                    let value = std::mem::take(&mut self.value);
+                    self.end_of_value(header, &value);
+                } else if let Some(OpenSequence { tag, items, .. }) = self.sequence.take() {
+                    self.insert(tag, Element { vr: VR::SQ, value: Value::Items(items) });
+                }
+            }
+            Event::Fragment(_) | Event::FragmentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn end_of_value(&mut self, header: ElementHeader, value: &[u8]) {
+        let tag = header.tag;
+        if is_group_length(tag) {
+            return;
+        }
+        let declared = vr_of(tag);
+        let vr = match header.vr {
+            VR::UN if declared == VR::SQ => {
+                self.warn(tag, WarningKind::NotASequence);
+                VR::UN
+            }
+            VR::UN => declared,
+            vr => vr,
+        };
+        let value = if is_textual(vr) {
+            self.text(tag, vr, value)
+        } else {
+            // UN is in little endian wherever it stands (PS3.5 6.2.2).
+            let swap = self.current.layout == Layout::ExplicitBe && header.vr != VR::UN;
+            let whole = value.len() - value.len() % word_size(vr);
+            if whole < value.len() {
+                self.warn(tag, WarningKind::BrokenWord);
+            }
+            let value = &value[..whole];
+            Value::Bytes(if swap { swapped(vr, value).into() } else { Bytes::copy_from_slice(value) })
+        };
+        self.insert(tag, Element { vr, value });
+    }
+
+    fn text(&mut self, tag: Tag, vr: VR, bytes: &[u8]) -> Value {
+        let decoded = self.current.charset.decode(bytes, vr);
+        if decoded.damaged {
+            self.warn(tag, WarningKind::UndecodableText);
+        }
+        let values = split(vr, &decoded.text);
+        if tag == tags::SPECIFIC_CHARACTER_SET {
+            let charset = Charset::from_values(&values);
+            if !charset.is_known() {
+                self.warn(tag, WarningKind::UnknownCharset);
+            }
+            // An empty one says nothing more than none at all.
+            if !values.is_empty() {
+                self.current.charset = Rc::new(charset);
+            }
+        }
+        Value::Strings(values)
+    }
+
+    fn insert(&mut self, tag: Tag, element: Element) {
+        if self.current.data_set.contains(tag) {
+            self.warn(tag, WarningKind::Duplicate);
+        } else {
+            self.current.data_set.insert(tag, element);
+        }
+    }
+
+    fn warn(&mut self, tag: Tag, kind: WarningKind) {
+        self.warnings.push(Warning { tag, kind });
+    }
+}
+
+/// The values of an element of a textual VR, without their padding.
+fn split(vr: VR, text: &str) -> Vec<String> {
+    let trimmed = trim(vr, text);
+    if trimmed.is_empty() {
+        Vec::new()
+    } else if is_single_valued(vr) {
+        vec![trimmed.to_owned()]
+    } else {
+        text.split('\\').map(|value| trim(vr, value).to_owned()).collect()
+    }
+}
+
+/// Without padding: behind, and in front too where leading spaces mean nothing (PS3.5 6.2). NULs are taken
+/// for padding with every VR, as some senders pad with them.
+fn trim(vr: VR, value: &str) -> &str {
+    let value = value.trim_end_matches([' ', '\0']);
+    match vr {
+        VR::LT | VR::ST | VR::UC | VR::UR | VR::UT => value,
+        _ => value.trim_start_matches(' '),
+    }
+}
