@@ -45,8 +45,8 @@ def fetch(url):
         if b"application/dicom" not in headers or file[128:132] != b"DICM":
             problems.append(f"{url}: a part that is no Part 10 file: {headers!r}")
             continue
-        meta = pydicom.filereader.read_file_meta_info(io.BytesIO(file))
         start = 132 + 12 + struct.unpack_from("<I", file, 140)[0]
+        meta = pydicom.dcmread(io.BytesIO(file[:start])).file_meta
         instance = str(meta.MediaStorageSOPInstanceUID)
         if instance in objects:
             problems.append(f"{url}: {instance} came twice")
