@@ -1,5 +1,6 @@
 //! What an archive can do, in any protocol: the narrow waist between front ends and back ends.
 
+pub mod dimse;
 pub mod error;
 
 use std::future::Future;

@@ -5,5 +5,6 @@ pub mod command;
 pub mod negotiation;
 pub mod pdu;
 pub mod pool;
+pub mod scu;
 pub mod status;
 pub mod wire;

@@ -1,0 +1,417 @@
+//! An archive that speaks DIMSE, over a pool of associations.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::{Error, Kind};
+use super::{Archive, Fut, Retrieval, Retrieve, Search};
+use crate::caller::Caller;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dicom::{AeTitle, Uid, sop_class};
+use crate::dimse::association::{AssociationError, EstablishError};
+use crate::dimse::command::{Command, field};
+use crate::dimse::negotiation::Proposal;
+use crate::dimse::pool::{self, Connect, Lease, LeaseError, Pool};
+use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
+use crate::dimse::status;
+use crate::net::DimseSocket;
+
+/// Most requests that wait for an association of one archive.
+const MAX_WAITING: usize = 256;
+/// Oldest age at which an association is used again. Some archives leak with an association's age.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// Most operations of one association.
+const MAX_USES: u32 = 10_000;
+
+/// One archive's configuration: `[archive.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The name in the configuration and in URLs.
+    pub name: String,
+    /// The archive's AE title.
+    pub ae_title: AeTitle,
+    /// Host and port.
+    pub address: String,
+    /// The title under which we call.
+    pub calling: AeTitle,
+    /// Another title and address for queries.
+    pub query: Option<Endpoint>,
+    /// Another title and address for retrievals.
+    pub retrieve_from: Option<Endpoint>,
+    /// The information model.
+    pub model: Model,
+    /// How objects are retrieved.
+    pub retrieve: Method,
+    /// Most associations open at once, those that the archive opens back to us included.
+    pub max_associations: usize,
+    /// Further titles and networks from which this archive sends objects of a C-MOVE; its own address always
+    /// may.
+    pub store_from: Vec<StoreFrom>,
+    /// Whether objects may carry other UIDs than were asked for.
+    pub foreign_uids: ForeignUids,
+    /// The character set of queries; `None`: none for ASCII, ISO_IR 100 for Latin-1 text, else ISO_IR 192.
+    pub query_charset: Option<String>,
+    /// What answers without Specific Character Set are encoded in.
+    pub assume_charset: Option<String>,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+}
+
+/// A title and an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// AE title.
+    pub ae_title: AeTitle,
+    /// Host and port.
+    pub address: String,
+}
+
+/// The query/retrieve information model (PS3.4 C.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Model {
+    /// Study Root where the archive takes it, else Patient Root.
+    Auto,
+    /// Study Root.
+    Study,
+    /// Patient Root.
+    Patient,
+}
+
+/// How objects are retrieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// C-GET where the archive takes it, else C-MOVE; what was learnt is remembered.
+    Auto,
+    /// C-GET.
+    Get,
+    /// C-MOVE to our own Storage SCP.
+    Move,
+}
+
+/// Who else sends objects for an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFrom {
+    /// Its calling AE title; `None`: any.
+    pub ae_title: Option<AeTitle>,
+    /// Its network; `None`: the archive's own address.
+    pub network: Option<Network>,
+}
+
+/// An IP network in CIDR notation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// An address of the network.
+    pub address: IpAddr,
+    /// Length of the prefix, in bits.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Whether an address belongs to the network. IPv4-mapped IPv6 addresses count as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let shift = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                (u64::from(a.to_bits()) >> shift(32)) == (u64::from(b.to_bits()) >> shift(32))
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let cut = |bits: u128| bits.checked_shr(shift(128)).unwrap_or(0);
+                cut(a.to_bits()) == cut(b.to_bits())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr =
+            address.parse().map_err(|_| format!("`{text}` is not an IP network like 10.0.0.0/24"))?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => longest,
+            Some(bits) => (bits.parse().ok().filter(|bits| *bits <= longest))
+                .ok_or_else(|| format!("the prefix of `{text}` must be a number from 0 to {longest}"))?,
+        };
+        Ok(Self { address, prefix })
+    }
+}
+
+/// Whether objects may carry other UIDs than were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignUids {
+    /// They are refused.
+    Refuse,
+    /// They are taken where the association, or the Move Originator, says that they belong to the retrieval:
+    /// for archives that coerce UIDs on the way.
+    IfCorrelated,
+}
+
+/// Time-outs of one archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A TCP connection.
+    pub connect: Duration,
+    /// An association, after the connection.
+    pub association: Duration,
+    /// The archive says nothing in the middle of an operation.
+    pub silence: Duration,
+    /// A whole operation.
+    pub operation: Duration,
+    /// An idle association is released.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            association: Duration::from_secs(10),
+            silence: Duration::from_secs(60),
+            operation: Duration::from_secs(30 * 60),
+            idle: Duration::from_secs(15),
+        }
+    }
+}
+
+/// An archive that speaks DIMSE.
+#[derive(Debug, Clone)]
+pub struct DimseArchive {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// What the operations of an archive share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) query: Pool,
+    pub(super) retrieve: Pool,
+}
+
+impl DimseArchive {
+    /// An archive over TCP.
+    pub fn new(config: Config) -> Self {
+        let pool = |endpoint: Option<&Endpoint>| {
+            let title = endpoint.map_or(&config.ae_title, |e| &e.ae_title).clone();
+            let address = endpoint.map_or(&config.address, |e| &e.address).clone();
+            Pool::new(title, config.calling.clone(), tcp(address), pool_config(&config))
+        };
+        let query = pool(config.query.as_ref());
+        // One peer, one pool: the cap counts what the archive sees.
+        let retrieve = if config.retrieve_from == config.query {
+            query.clone()
+        } else {
+            pool(config.retrieve_from.as_ref())
+        };
+        Self { inner: Arc::new(Inner { config, query, retrieve }) }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Releases idle associations and waits, at most until `deadline`, for those in use.
+    pub async fn shut_down(&self, deadline: Instant) {
+        tokio::join!(self.inner.query.shut_down(deadline), self.inner.retrieve.shut_down(deadline));
+    }
+}
+
+impl Archive for DimseArchive {
+    fn name(&self) -> &str {
+        &self.inner.config.name
+    }
+
+    fn search(&self, caller: &Caller, query: crate::dicom::query::Query) -> Fut<'_, super::Result<Search>> {
+        let _ = (caller, query);
+        Box::pin(async { Err(self.inner.error(Kind::Unsupported("searches".into()))) })
+    }
+
+    fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, super::Result<Retrieval>> {
+        let _ = (caller, retrieve);
+        Box::pin(async { Err(self.inner.error(Kind::Unsupported("retrievals".into()))) })
+    }
+
+    fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {
+        let caller = caller.clone();
+        Box::pin(async move {
+            let inner = &self.inner;
+            let limits = inner.limits();
+            let lease = inner.lease(&inner.query, &caller, &query_profile(), 1, limits.deadline).await?;
+            let echo = Command::request(field::C_ECHO_RQ, sop_class::VERIFICATION, 0);
+            let mut operation = inner.start(lease, echo, |_| None, limits)?;
+            match operation.next().await {
+                Ok(Reply::Final(response, _)) if response.status == Some(status::SUCCESS) => {
+                    operation.finish();
+                    Ok(())
+                }
+                Ok(Reply::Final(response, _)) => {
+                    operation.finish();
+                    Err(inner.status_error("C-ECHO", &response, false))
+                }
+                Ok(_) => {
+                    operation.abort().await;
+                    Err(inner.error(Kind::Protocol("not a response to C-ECHO".into())))
+                }
+                Err(error) => {
+                    operation.abort().await;
+                    Err(inner.operation_error(error))
+                }
+            }
+        })
+    }
+}
+
+impl Inner {
+    /// The time-outs of an operation that begins now.
+    pub(super) fn limits(&self) -> Limits {
+        let timeouts = &self.config.timeouts;
+        Limits { silence: timeouts.silence, deadline: Instant::now() + timeouts.operation }
+    }
+
+    /// An association with these contexts.
+    pub(super) async fn lease(
+        &self,
+        pool: &Pool,
+        caller: &Caller,
+        want: &[Proposal],
+        slots: usize,
+        deadline: Instant,
+    ) -> Result<Lease, Error> {
+        pool.lease(caller, want, slots, deadline).await.map_err(|error| self.lease_error(error))
+    }
+
+    /// Starts an operation; a class that was not accepted gives the lease back.
+    pub(super) fn start(
+        &self,
+        lease: Lease,
+        command: Command,
+        identifier: impl FnOnce(&crate::dimse::negotiation::AcceptedContext) -> Option<bytes::Bytes>,
+        limits: Limits,
+    ) -> Result<Operation, Error> {
+        let class = command.sop_class.clone();
+        Operation::start(lease, command, identifier, limits).map_err(|(lease, _)| {
+            lease.give_back();
+            let class = class.map_or(String::new(), |c| c.to_string());
+            self.error(Kind::Unsupported(format!(
+                "it accepted no presentation context for SOP class {class}"
+            )))
+        })
+    }
+
+    /// An error of this archive.
+    pub(super) fn error(&self, kind: Kind) -> Error {
+        Error::new(&self.config.name, kind)
+    }
+
+    /// Why there is no association, with what to do about it.
+    pub(super) fn lease_error(&self, error: LeaseError) -> Error {
+        let Config { ae_title, address, calling, .. } = &self.config;
+        let check = format!("check that {address} is the archive's address and that it runs");
+        match error {
+            LeaseError::QueueFull => self.error(Kind::QueueFull),
+            LeaseError::QueueTimeout => self.error(Kind::QueueTimeout),
+            LeaseError::BreakerOpen => self.error(Kind::BreakerOpen(Duration::from_secs(1))).advise(check),
+            LeaseError::Closed => self.error(Kind::ShuttingDown),
+            LeaseError::Connect(error) => self.error(Kind::Unreachable(error.to_string())).advise(check),
+            LeaseError::ConnectTimeout => self.error(Kind::Timeout("connect")).advise(check),
+            LeaseError::Establish(EstablishError::Timeout) => self.error(Kind::Timeout("association")),
+            LeaseError::Establish(EstablishError::Association(error)) => self.association_error(error),
+            LeaseError::Establish(EstablishError::Rejected(rj)) => {
+                let reason = rj.reason_text().to_owned();
+                let error = self.error(Kind::Rejected { transient: rj.is_transient(), reason });
+                match (rj.source, rj.reason) {
+                    (1, 3) => {
+                        error.advise(format!("add AE title {calling} to the AE titles that {ae_title} knows"))
+                    }
+                    (1, 7) => error.advise(format!("check that {ae_title} is the archive's own AE title")),
+                    (3, _) => error.advise("lower max_associations, or raise the archive's own limit"),
+                    _ => error,
+                }
+            }
+        }
+    }
+
+    /// Why an operation could not be finished.
+    pub(super) fn operation_error(&self, error: OperationError) -> Error {
+        match error {
+            OperationError::NotAccepted => {
+                self.error(Kind::Unsupported("the SOP class was not accepted".into()))
+            }
+            OperationError::Silence => self.error(Kind::Timeout("silence")),
+            OperationError::Deadline => self.error(Kind::Timeout("operation")),
+            OperationError::Released => self.error(Kind::Aborted(error.to_string())),
+            OperationError::Protocol(what) => self.error(Kind::Protocol(what)),
+            OperationError::Association(error) => self.association_error(error),
+        }
+    }
+
+    fn association_error(&self, error: AssociationError) -> Error {
+        match error {
+            AssociationError::Protocol(what) => self.error(Kind::Protocol(what)),
+            other => self.error(Kind::Aborted(other.to_string())),
+        }
+    }
+
+    /// A failure status of a final response.
+    pub(super) fn status_error(
+        &self,
+        operation: &'static str,
+        response: &Command,
+        client_keys: bool,
+    ) -> Error {
+        let code = response.status.unwrap_or_default();
+        let error =
+            self.error(Kind::Status { operation, code, comment: response.comment.clone(), client_keys });
+        match code {
+            0x0124 => error.advise(format!("authorise AE title {} at the archive", self.config.calling)),
+            _ => error,
+        }
+    }
+}
+
+/// The contexts of searches, C-MOVE and C-ECHO: few, so that one idle association serves them all.
+pub(super) fn query_profile() -> Vec<Proposal> {
+    let classes = [
+        sop_class::VERIFICATION,
+        sop_class::STUDY_ROOT_FIND,
+        sop_class::PATIENT_ROOT_FIND,
+        sop_class::STUDY_ROOT_MOVE,
+        sop_class::PATIENT_ROOT_MOVE,
+    ];
+    let proposal = |class| Proposal {
+        abstract_syntax: Uid::from_static(class),
+        transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
+        as_scp: false,
+    };
+    classes.into_iter().map(proposal).collect()
+}
+
+fn pool_config(config: &Config) -> pool::Config {
+    pool::Config {
+        max_associations: config.max_associations,
+        max_waiting: MAX_WAITING,
+        connect: config.timeouts.connect,
+        association: config.timeouts.association,
+        idle: config.timeouts.idle,
+        max_age: MAX_AGE,
+        max_uses: MAX_USES,
+    }
+}
+
+fn tcp(address: String) -> Connect {
+    let address: Arc<str> = address.into();
+    Arc::new(move |deadline| {
+        let address = Arc::clone(&address);
+        Box::pin(async move {
+            let socket = DimseSocket::connect(&address, deadline).await?;
+            Ok(Box::new(socket) as Box<dyn crate::dimse::association::Io>)
+        })
+    })
+}

@@ -1,0 +1,266 @@
+//! One operation on a leased association: the request goes out, responses and C-GET's objects come in, and at
+//! the end the lease goes back or the association is aborted.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, sleep_until};
+
+use super::association::{AssociationError, Event};
+use super::command::{Command, field};
+use super::negotiation::{AcceptedContext, Agreement};
+use super::pool::Lease;
+use super::status::{self, Class};
+
+/// Largest identifier of a response, in bytes. The longest real ones are the lists of failed SOP Instance
+/// UIDs: 60,000 UIDs fit.
+pub const MAX_IDENTIFIER_LENGTH: usize = 4 << 20;
+
+/// How long an operation may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The peer says nothing for this long.
+    pub silence: Duration,
+    /// The whole operation ends.
+    pub deadline: Instant,
+}
+
+/// An operation that was requested and has had no final response yet. Dropped, the association is cut.
+#[derive(Debug)]
+pub struct Operation {
+    lease: Lease,
+    request: Command,
+    context: u8,
+    limits: Limits,
+    /// When the peer was last heard of.
+    heard: Instant,
+    responded: bool,
+    incoming: Incoming,
+}
+
+/// What is under way within the message that comes in.
+#[derive(Debug)]
+enum Incoming {
+    Nothing,
+    Response(Command, BytesMut),
+    Store,
+}
+
+/// What the peer does in the course of an operation.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// A pending response, with its identifier where it has one.
+    Pending(Command, Option<Bytes>),
+    /// The final response, with its identifier where it has one (the failed UIDs).
+    Final(Command, Option<Bytes>),
+    /// C-GET: the peer stores an object; its data set follows as [`Reply::StoreData`].
+    Store {
+        /// The presentation context, by whose transfer syntax the object is encoded.
+        context: u8,
+        /// The C-STORE request, to be answered with [`Operation::respond`].
+        command: Command,
+    },
+    /// A piece of the object's data set.
+    StoreData {
+        /// The bytes; may be empty when `last` is set.
+        bytes: Bytes,
+        /// The data set is whole now.
+        last: bool,
+    },
+}
+
+/// The operation cannot be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// The peer accepted no presentation context for it.
+    #[error("the SOP class was not accepted")]
+    NotAccepted,
+    /// The peer was silent for too long.
+    #[error("no answer in time")]
+    Silence,
+    /// The whole operation took too long.
+    #[error("the operation took too long")]
+    Deadline,
+    /// The association ended.
+    #[error("{0}")]
+    Association(#[from] AssociationError),
+    /// The peer ended the association politely in the middle of the operation.
+    #[error("the association was released in the middle of the operation")]
+    Released,
+    /// A response that the protocol does not allow here; the text says how.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl Operation {
+    /// Requests an operation. `command` needs its Command Field and SOP class, and is given a message ID
+    /// unless it has one; `identifier` encodes the identifier for the context that was agreed on.
+    ///
+    /// # Errors
+    /// The SOP class was not accepted: the lease comes back unused.
+    pub fn start(
+        mut lease: Lease,
+        mut command: Command,
+        identifier: impl FnOnce(&AcceptedContext) -> Option<Bytes>,
+        limits: Limits,
+    ) -> Result<Self, (Lease, OperationError)> {
+        let class = command.sop_class.clone();
+        let agreement = lease.association().agreement();
+        let context = class.and_then(|class| agreement.for_class(class.as_str()).cloned());
+        let Some(context) = context else { return Err((lease, OperationError::NotAccepted)) };
+        if command.message_id == 0 {
+            command.message_id = lease.next_message_id();
+        }
+        let identifier = identifier(&context);
+        command.has_data_set = identifier.is_some();
+        lease.association().send(context.id, &command, identifier);
+        let (heard, context) = (Instant::now(), context.id);
+        Ok(Self {
+            lease,
+            request: command,
+            context,
+            limits,
+            heard,
+            responded: false,
+            incoming: Incoming::Nothing,
+        })
+    }
+
+    /// The message ID of the request.
+    pub fn message_id(&self) -> u16 {
+        self.request.message_id
+    }
+
+    /// What was agreed on for the association.
+    pub fn agreement(&mut self) -> &Agreement {
+        self.lease.association().agreement()
+    }
+
+    /// Whether the request may be made once more on a new association: this one had served somebody before,
+    /// and nothing has come back at all.
+    pub fn may_retry(&self) -> bool {
+        self.lease.is_reused() && !self.responded
+    }
+
+    /// What the peer does next. Cancel-safe.
+    ///
+    /// # Errors
+    /// See [`OperationError`]; the operation is to be aborted then.
+    pub async fn next(&mut self) -> Result<Reply, OperationError> {
+        loop {
+            let until = self.limits.deadline.min(self.heard + self.limits.silence);
+            let event = tokio::select! {
+                biased;
+                event = self.lease.association().event() => event?,
+                () = sleep_until(until) => {
+                    let over = Instant::now() >= self.limits.deadline;
+                    return Err(if over { OperationError::Deadline } else { OperationError::Silence });
+                }
+            };
+            self.heard = Instant::now();
+            if let Some(reply) = self.step(event)? {
+                self.responded = true;
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// The time that passed while we did not listen, because a reader was slow, is not the peer's silence.
+    pub fn forgive_silence(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// From now on the operation must end until `deadline`.
+    pub fn hurry(&mut self, deadline: Instant) {
+        self.limits.deadline = self.limits.deadline.min(deadline);
+    }
+
+    /// Answers a C-STORE that came within a C-GET.
+    pub fn respond(&mut self, context: u8, request: &Command, status: u16) {
+        self.lease.association().send(context, &request.response(status), None);
+    }
+
+    /// Queues a C-CANCEL (PS3.7 9.3.2.3); it leaves with the next call of [`Operation::next`] or
+    /// [`Operation::flush`].
+    pub fn cancel(&mut self) {
+        let cancel = Command::cancel(self.request.message_id);
+        self.lease.association().send(self.context, &cancel, None);
+    }
+
+    /// Writes what is queued.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn flush(&mut self) -> Result<(), OperationError> {
+        Ok(self.lease.association().flush().await?)
+    }
+
+    /// Gives the association back. Only after [`Reply::Final`].
+    pub fn finish(self) {
+        if matches!(self.incoming, Incoming::Nothing) {
+            self.lease.give_back();
+        }
+    }
+
+    /// Gives up: A-ABORT.
+    pub async fn abort(self) {
+        self.lease.abort().await;
+    }
+
+    fn step(&mut self, event: Event) -> Result<Option<Reply>, OperationError> {
+        let protocol = |what: &str| Err(OperationError::Protocol(what.to_owned()));
+        match (std::mem::replace(&mut self.incoming, Incoming::Nothing), event) {
+            (_, Event::ReleaseRequested) => Err(OperationError::Released),
+            (Incoming::Nothing, Event::Command { context, command })
+                if command.field == field::C_STORE_RQ =>
+            {
+                let for_us =
+                    self.lease.association().agreement().context(context).is_some_and(|c| c.requestor_is_scp);
+                if self.request.field != field::C_GET_RQ || !for_us || !command.has_data_set {
+                    return protocol("a C-STORE that this operation does not have");
+                }
+                self.incoming = Incoming::Store;
+                Ok(Some(Reply::Store { context, command }))
+            }
+            (Incoming::Store, Event::Data { bytes, last }) => {
+                if !last {
+                    self.incoming = Incoming::Store;
+                }
+                Ok(Some(Reply::StoreData { bytes, last }))
+            }
+            (Incoming::Nothing, Event::Command { context, command }) => {
+                if command.field != self.request.field | field::RESPONSE {
+                    return protocol("a message that is no response to the request");
+                }
+                if command.message_id != self.request.message_id || context != self.context {
+                    return protocol("a response to another message");
+                }
+                if command.has_data_set {
+                    self.incoming = Incoming::Response(command, BytesMut::new());
+                    return Ok(None);
+                }
+                Ok(Some(reply(command, None)))
+            }
+            (Incoming::Response(command, mut identifier), Event::Data { bytes, last }) => {
+                if identifier.len() + bytes.len() > MAX_IDENTIFIER_LENGTH {
+                    return protocol("an identifier of impossible length");
+                }
+                identifier.extend_from_slice(&bytes);
+                if last {
+                    return Ok(Some(reply(command, Some(identifier.freeze()))));
+                }
+                self.incoming = Incoming::Response(command, identifier);
+                Ok(None)
+            }
+            // The association keeps commands and data sets apart, so that nothing else can come.
+            _ => protocol("messages mixed with each other"),
+        }
+    }
+}
+
+fn reply(command: Command, identifier: Option<Bytes>) -> Reply {
+    match command.status.map(status::class) {
+        Some(Class::Pending) => Reply::Pending(command, identifier),
+        _ => Reply::Final(command, identifier),
+    }
+}
