@@ -1,1 +1,202 @@
-//! (to come)
+//! Objects in Implicit VR or Big Endian on their way to the web, which allows neither: to Explicit VR Little
+//! Endian, piece by piece and in constant memory (PS3.5 A.1 to A.3, PS3.18 8.7.3).
+
+use bytes::Bytes;
+
+use super::byte_order::Swapper;
+use super::dictionary::{is_group_length, is_us_or_ss};
+use super::encode::{
+    padding, put_header, put_item, put_item_end, put_sequence_end, put_undefined, put_undefined_item,
+};
+use super::scan::{Content, ElementHeader, Error, Event, Scanner};
+use super::transfer_syntax::Layout;
+use super::{Tag, VR, tags};
+
+/// Pieces of values up to this length, in bytes, are copied next to the headers around them; longer ones pass
+/// as they are. Shorter pieces cost more to hand on than to copy.
+const COPIED: usize = 4096;
+
+const ITEM: Tag = Tag(0xFFFE, 0xE000);
+
+const TO: Layout = Layout::ExplicitLe;
+
+/// A re-encoding in progress.
+///
+/// Values stay what they are, byte by byte but for their order. VRs come from the dictionary where the source
+/// has none; `US or SS` goes by the Pixel Representation (0028,0103) of the same data set, or of those around
+/// it. What has no VR to be known is UN; so is a value that is too long for the length field of its VR (PS3.5
+/// 6.2.2). Sequences and items get undefined length, as their lengths change. Group lengths are dropped, for
+/// the same reason. Odd lengths are padded.
+#[derive(Debug)]
+pub struct Reencoder {
+    scanner: Scanner,
+    open: Vec<Open>,
+    /// Pixel Representation is 1: for the data set, and for each item that is open.
+    signed: Vec<bool>,
+    out: Out,
+}
+
+#[derive(Debug)]
+enum Open {
+    /// A sequence, or fragments; whether a delimiter ends it.
+    Sequence { delimited: bool },
+    /// A value, or a fragment.
+    Value(OpenValue),
+    /// A value that is left out.
+    Dropped,
+}
+
+#[derive(Debug)]
+struct OpenValue {
+    tag: Tag,
+    swapper: Swapper,
+    /// What makes its length even.
+    padding: Option<u8>,
+}
+
+impl Reencoder {
+    /// A re-encoding of a data set from this layout; no preamble, no group 0002.
+    pub fn new(from: Layout) -> Self {
+        Self { scanner: Scanner::new(from), open: Vec::new(), signed: vec![false], out: Out::default() }
+    }
+
+    /// Takes the next bytes and returns what can be told so far of the re-encoded data set.
+    ///
+    /// # Errors
+    /// When the structure of the source cannot be followed.
+    pub fn push(&mut self, bytes: Bytes) -> Result<Vec<Bytes>, Error> {
+        self.scanner.push(bytes);
+        while let Some(event) = self.scanner.next()? {
+            self.step(event);
+        }
+        Ok(self.out.take())
+    }
+
+    /// Says that no more bytes come, and returns the rest.
+    ///
+    /// # Errors
+    /// When the source broke off before its end.
+    pub fn finish(mut self) -> Result<Vec<Bytes>, Error> {
+        self.scanner.finish()?;
+        Ok(self.out.take())
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Element(header) => self.element(&header),
+            Event::Value(piece) => self.value(piece),
+            Event::Item(_) => {
+                self.signed.push(self.is_signed());
+                put_undefined_item(&mut self.out.small, TO);
+            }
+            Event::ItemEnd => {
+                self.signed.pop();
+                put_item_end(&mut self.out.small, TO);
+            }
+            Event::Fragment(header) => {
+                let length = header.length.unwrap_or_default();
+                put_item(&mut self.out.small, TO, length.next_multiple_of(2));
+                self.open_value(ITEM, VR::OB, length, TO);
+            }
+            Event::ElementEnd | Event::FragmentEnd => self.end(),
+        }
+    }
+
+    fn element(&mut self, header: &ElementHeader) {
+        let tag = header.tag;
+        match (header.content, header.length) {
+            (Content::Value, length) => {
+                if is_group_length(tag) {
+                    self.open.push(Open::Dropped);
+                    return;
+                }
+                let length = length.unwrap_or_default();
+                let implicit = header.layout == Layout::ImplicitLe;
+                let vr = if implicit && is_us_or_ss(tag) && self.is_signed() { VR::SS } else { header.vr };
+                put_header(&mut self.out.small, TO, tag, vr, length.next_multiple_of(2));
+                self.open_value(tag, vr, length, header.layout);
+            }
+            (Content::Items, Some(0)) => {
+                put_header(&mut self.out.small, TO, tag, VR::SQ, 0);
+                self.open.push(Open::Sequence { delimited: false });
+            }
+            (Content::Items, _) => {
+                put_undefined(&mut self.out.small, TO, tag, VR::SQ);
+                self.open.push(Open::Sequence { delimited: true });
+            }
+            (Content::Fragments, _) => {
+                put_undefined(&mut self.out.small, TO, tag, VR::OB);
+                self.open.push(Open::Sequence { delimited: true });
+            }
+        }
+    }
+
+    fn open_value(&mut self, tag: Tag, vr: VR, length: u32, layout: Layout) {
+        let big_endian = layout == Layout::ExplicitBe;
+        let swapper = Swapper::new(if big_endian { vr } else { VR::UN });
+        let padding = (length % 2 == 1).then_some(padding(vr));
+        self.open.push(Open::Value(OpenValue { tag, swapper, padding }));
+    }
+
+    fn value(&mut self, piece: Bytes) {
+        let Some(Open::Value(value)) = self.open.last_mut() else { return };
+        if value.tag == tags::PIXEL_REPRESENTATION
+            && let Some(signed) = self.signed.last_mut()
+        {
+            // 0 or 1, in either byte order.
+            *signed |= piece.iter().any(|&b| b != 0);
+        }
+        if value.swapper.is_idle() {
+            self.out.pass(piece);
+        } else {
+            value.swapper.push(&piece, &mut self.out.small);
+        }
+    }
+
+    fn end(&mut self) {
+        match self.open.pop() {
+            Some(Open::Value(mut value)) => {
+                value.swapper.finish(&mut self.out.small);
+                self.out.small.extend(value.padding);
+            }
+            Some(Open::Sequence { delimited: true }) => put_sequence_end(&mut self.out.small, TO),
+            Some(Open::Sequence { delimited: false } | Open::Dropped) | None => {}
+        }
+    }
+
+    fn is_signed(&self) -> bool {
+        self.signed.last().copied().unwrap_or_default()
+    }
+}
+
+/// What was written: headers and short values gathered, long pieces as they came.
+#[derive(Debug, Default)]
+struct Out {
+    done: Vec<Bytes>,
+    small: Vec<u8>,
+}
+
+impl Out {
+    fn pass(&mut self, piece: Bytes) {
+        if piece.len() <= COPIED {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.flush();
+            self.done.push(piece);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Bytes> {
+        self.flush();
+        std::mem::take(&mut self.done)
+    }
+
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.done.push(std::mem::take(&mut self.small).into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,8 @@ pub struct ElementHeader {
     pub offset: u64,
     /// Where the value's first byte stands.
     pub value_offset: u64,
+    /// How header and value are encoded; items of a UN sequence have a layout of their own.
+    pub layout: Layout,
     /// What follows.
     pub content: Content,
 }
@@ -335,12 +337,20 @@ impl Scanner {
                 Some(raw.length)
             }
             Content::Items => {
-                let layout = if vr == VR::UN { Layout::ImplicitLe } else { layout };
-                self.open(FrameKind::Sequence, layout, raw.length)?
+                let inside = if vr == VR::UN { Layout::ImplicitLe } else { layout };
+                self.open(FrameKind::Sequence, inside, raw.length)?
             }
             Content::Fragments => self.open(FrameKind::Fragments, layout, raw.length)?,
         };
-        Ok(Step::Event(Event::Element(ElementHeader { tag, vr, length, offset, value_offset, content })))
+        Ok(Step::Event(Event::Element(ElementHeader {
+            tag,
+            vr,
+            length,
+            offset,
+            value_offset,
+            layout,
+            content,
+        })))
     }
 
     /// VR and length (PS3.5 7.1.2, 7.1.3); `None`: more bytes are needed.
@@ -477,3 +487,6 @@ fn read_tag(layout: Layout, bytes: &[u8]) -> Tag {
 fn read_u32(layout: Layout, bytes: [u8; 4]) -> u32 {
     if layout == Layout::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ impl DataSet {
         let mut scanner = Scanner::new(layout);
         scanner.push(Bytes::copy_from_slice(bytes));
         let charset = Rc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
-        let mut builder = Builder::new(Scope { data_set: DataSet::new(), charset, layout });
+        let mut builder = Builder::new(Scope { data_set: DataSet::new(), charset });
         while let Some(event) = scanner.next()? {
             let (offset, tag) = (scanner.position(), builder.tag);
             builder.step(event).map_err(|kind| Error { kind, offset, tag })?;
@@ -106,14 +106,11 @@ struct Builder {
 struct Scope {
     data_set: DataSet,
     charset: Rc<Charset>,
-    /// The byte order of what comes here: items of a UN sequence have their own.
-    layout: Layout,
 }
 
 struct OpenSequence {
     tag: Tag,
     items: Vec<DataSet>,
-    layout: Layout,
 }
 
 impl Builder {
@@ -140,9 +137,7 @@ impl Builder {
                 }
                 match header.content {
                     Content::Items => {
-                        let layout =
-                            if header.vr == VR::UN { Layout::ImplicitLe } else { self.current.layout };
-                        self.sequence = Some(OpenSequence { tag: header.tag, items: Vec::new(), layout });
+                        self.sequence = Some(OpenSequence { tag: header.tag, items: Vec::new() });
                     }
                     Content::Value => self.header = Some(header),
                     Content::Fragments => self.warn(header.tag, WarningKind::PixelData),
@@ -156,7 +151,7 @@ impl Builder {
             Event::Item(_) => {
                 if let Some(sequence) = self.sequence.take() {
                     let charset = Rc::clone(&self.current.charset);
-                    let item = Scope { data_set: DataSet::new(), charset, layout: sequence.layout };
+                    let item = Scope { data_set: DataSet::new(), charset };
                     self.around.push((std::mem::replace(&mut self.current, item), sequence));
                 }
             }
@@ -198,7 +193,7 @@ impl Builder {
             self.text(tag, vr, value)
         } else {
             // UN is in little endian wherever it stands (PS3.5 6.2.2).
-            let swap = self.current.layout == Layout::ExplicitBe && header.vr != VR::UN;
+            let swap = header.layout == Layout::ExplicitBe && header.vr != VR::UN;
             let whole = value.len() - value.len() % word_size(vr);
             if whole < value.len() {
                 self.warn(tag, WarningKind::BrokenWord);
