@@ -82,7 +82,8 @@ class Archive(Server):
         (folder / "orthanc.json").write_text(json.dumps({
             "Name": self.title, "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
             "Plugins": [], "DicomAet": self.title, "DicomPort": self.port, "HttpPort": rest,
-            "AuthenticationEnabled": False, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
+            "AuthenticationEnabled": False,
+            "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
             "DefaultEncoding": "Utf8", "SaveJobs": False,
             "DicomModalities": {title: [title, "127.0.0.1", port] for title, port in destinations.items()},
         }))
@@ -104,7 +105,7 @@ class Archive(Server):
         (folder / "cfg").write_text(
             f"NetworkTCPPort = {self.port}\nMaxPDUSize = 16384\nMaxAssociations = 64\nHostTable BEGIN\n{hosts}"
             f"known = {known}\nHostTable END\nVendorTable BEGIN\nVendorTable END\nAETable BEGIN\n"
-            f"{self.title} {folder}/db RW (500, 8192mb) ANY\nAETable END\n")
+            f"{self.title} {folder}/db RW (500, 1024mb) ANY\nAETable END\n")
         files = [source / entry["file"] for source in folders
                  for entry in json.loads((source / "manifest.json").read_text())]
         subprocess.run(["/usr/bin/dcmqridx", folder / "db", *files], check=True, stdout=subprocess.DEVNULL)

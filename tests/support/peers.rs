@@ -166,7 +166,7 @@ impl Archive {
         let configuration = format!(
             "NetworkTCPPort = {port}\nMaxPDUSize = 131072\nMaxAssociations = 64\n\
              HostTable BEGIN\n{hosts}known = {}\nHostTable END\nVendorTable BEGIN\nVendorTable END\n\
-             AETable BEGIN\n{ae_title} {} RW (500, 4096mb) ANY\nAETable END\n",
+             AETable BEGIN\n{ae_title} {} RW (500, 1024mb) ANY\nAETable END\n",
             names.join(", "),
             database.display()
         );
