@@ -197,3 +197,71 @@ fn put_tag(out: &mut Vec<u8>, layout: Layout, tag: Tag) {
 fn put_u32(out: &mut Vec<u8>, layout: Layout, number: u32) {
     out.extend(if layout == Layout::ExplicitBe { number.to_be_bytes() } else { number.to_le_bytes() });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::Uid;
+
+    #[test]
+    fn header_and_data_set_are_a_part_10_file() {
+        let head = Head {
+            sop_class: Uid::from_static("1.2.840.10008.5.1.4.1.1.7"),
+            sop_instance: Uid::from_static("1.2.34"),
+            transfer_syntax: Uid::from_static("1.2.840.10008.1.2.1"),
+        };
+        let mut data_set = DataSet::new();
+        data_set.set_str(tags::PATIENT_NAME, VR::PN, "Müller");
+        let file = [part10_header(&head), data_set.encode(Layout::ExplicitLe, QueryCharset::Auto)].concat();
+        let read = dicom_object::from_reader(&file[..]).unwrap();
+        assert_eq!(read.meta().media_storage_sop_class_uid(), "1.2.840.10008.5.1.4.1.1.7");
+        assert_eq!(read.meta().media_storage_sop_instance_uid(), "1.2.34");
+        assert_eq!(read.meta().transfer_syntax(), "1.2.840.10008.1.2.1");
+        assert_eq!(read.meta().implementation_class_uid(), IMPLEMENTATION_CLASS_UID);
+        assert_eq!(read.meta().implementation_version_name.as_deref().map(str::trim), Some("GANTRY_0_1"));
+        assert_eq!(read.meta().information_version, [0, 1]);
+        assert_eq!(read.element(tags::PATIENT_NAME).unwrap().to_str().unwrap(), "Müller");
+    }
+
+    #[test]
+    fn the_program_names_itself_within_the_bounds() {
+        assert!(IMPLEMENTATION_CLASS_UID.parse::<Uid>().is_ok());
+        assert!(IMPLEMENTATION_VERSION_NAME.len() <= 16);
+    }
+
+    #[test]
+    fn values_are_padded_as_their_vr_asks() {
+        let encoded = |tag, vr, value: &str| {
+            let mut data_set = DataSet::new();
+            data_set.set_str(tag, vr, value);
+            data_set.encode(Layout::ImplicitLe, QueryCharset::Auto)[8..].to_vec()
+        };
+        assert_eq!(encoded(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3"), b"1.2.3\0");
+        assert_eq!(encoded(tags::MODALITY, VR::CS, "CT1"), b"CT1 ");
+        assert_eq!(encoded(tags::MODALITY, VR::CS, "CT"), b"CT");
+    }
+
+    #[test]
+    fn an_empty_sequence_has_zero_length_and_return_keys_have_no_value() {
+        let mut query = DataSet::new();
+        query.set_empty(tags::SPECIFIC_CHARACTER_SET, VR::CS);
+        query.set_empty(tags::REFERENCED_STUDY_SEQUENCE, VR::SQ);
+        assert_eq!(
+            query.encode(Layout::ExplicitLe, QueryCharset::Auto),
+            b"\x08\x00\x05\x00CS\0\0\x08\x00\x10\x11SQ\0\0\0\0\0\0"
+        );
+    }
+
+    #[test]
+    fn the_character_set_stands_in_its_place_and_only_at_the_top() {
+        let mut item = DataSet::new();
+        item.set_str(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 144");
+        item.set_str(tags::CODE_MEANING, VR::LO, "Ä");
+        let mut query = DataSet::new();
+        query.set_items(Tag(0x0008, 0x0001), vec![item]);
+        let encoded = query.encode(Layout::ImplicitLe, QueryCharset::Auto);
+        let label = b"\x08\x00\x05\x00\x0A\0\0\0ISO_IR 100";
+        assert!(encoded.ends_with(label));
+        assert!(!encoded.windows(10).any(|w| w == b"ISO_IR 144"));
+    }
+}
