@@ -2,6 +2,8 @@
 
 pub mod dimse;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::future::Future;
 use std::pin::Pin;

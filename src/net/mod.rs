@@ -3,7 +3,9 @@
 mod dimse_socket;
 mod http_server;
 mod http_socket;
+mod network;
 
 pub use dimse_socket::DimseSocket;
 pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};
+pub use network::{InvalidNetwork, Network};

@@ -1,1 +1,158 @@
 //! DICOMweb over HTTP; the only place that names `axum`.
+//!
+//! A request becomes a [`Context`](context::Context): archive, client, service URL. A search goes to `qido`,
+//! which orders and pages the matches; a retrieval to `wado`, which streams the objects. Every failure on the
+//! way is a `Problem`, and `error` alone knows its status.
+
+mod body;
+mod context;
+mod error;
+mod origin;
+mod pages;
+mod qido;
+mod snapshot;
+mod wado;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
+use tokio_util::sync::CancellationToken;
+
+use crate::dicom::query::Level;
+use crate::net::Network;
+use crate::router;
+
+/// How the HTTP front end presents itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the default archive is served: a path that begins with a slash and does not end with one.
+    pub base_path: String,
+    /// The URL by which clients reach the root of this server, without a slash at its end. `None`: as each
+    /// request says.
+    pub public_url: Option<String>,
+    /// Proxies whose `Forwarded` and `X-Forwarded-…` headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// How long an answer may wait for its reader.
+    pub write_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            base_path: "/dicom-web".to_owned(),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a DICOMweb resource does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// QIDO-RS at this level (PS3.18 10.6).
+    Search(Level),
+    /// WADO-RS of PS3.10 objects (PS3.18 10.4).
+    Retrieve,
+}
+
+/// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`; all of them by
+/// GET and HEAD.
+pub const RESOURCES: [(&str, Resource); 9] = [
+    ("/studies", Resource::Search(Level::Study)),
+    ("/series", Resource::Search(Level::Series)),
+    ("/instances", Resource::Search(Level::Instance)),
+    ("/studies/{study}/series", Resource::Search(Level::Series)),
+    ("/studies/{study}/instances", Resource::Search(Level::Instance)),
+    ("/studies/{study}/series/{series}/instances", Resource::Search(Level::Instance)),
+    ("/studies/{study}", Resource::Retrieve),
+    ("/studies/{study}/series/{series}", Resource::Retrieve),
+    ("/studies/{study}/series/{series}/instances/{instance}", Resource::Retrieve),
+];
+
+/// The other pages of the server, from its root.
+pub const PAGES: [(&str, Page); 4] = [
+    ("/", Page::Welcome),
+    ("/health/live", Page::Live),
+    ("/health/ready", Page::Ready),
+    ("/openapi.yaml", Page::OpenApi),
+];
+
+/// A page that is no DICOMweb resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// What this server is, for a person with a browser.
+    Welcome,
+    /// The process runs.
+    Live,
+    /// Requests are welcome: not while the server shuts down.
+    Ready,
+    /// The description of this interface.
+    OpenApi,
+}
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+struct Server(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    archives: router::Router,
+    snapshots: snapshot::Snapshots,
+    shutdown: CancellationToken,
+}
+
+/// The routes of the server, ready to be served. From `shutdown` on it is not ready any more.
+pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken) -> Router {
+    let base_path = config.base_path.clone();
+    let snapshots = snapshot::Snapshots::default();
+    let server = Server(Arc::new(Shared { config, archives, snapshots, shutdown }));
+    let resources = RESOURCES
+        .iter()
+        .fold(Router::new(), |routes, (path, resource)| routes.route(path, method(*resource)));
+    let pages = PAGES.iter().fold(Router::new(), |routes, (path, page)| routes.route(path, show(*page)));
+    pages
+        .nest(&base_path, resources.clone())
+        .nest("/archives/{archive}", resources)
+        .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(from_fn(log))
+        .with_state(server)
+}
+
+fn method(resource: Resource) -> MethodRouter<Server> {
+    match resource {
+        Resource::Search(level) => get(move |context| qido::search(level, context)),
+        Resource::Retrieve => get(wado::retrieve),
+    }
+}
+
+fn show(page: Page) -> MethodRouter<Server> {
+    match page {
+        Page::Welcome => get(pages::welcome),
+        Page::Live => get(pages::live),
+        Page::Ready => get(pages::ready),
+        Page::OpenApi => get(pages::openapi),
+    }
+}
+
+/// One line a request: the route's pattern and no URL, which has patients' names in its query.
+async fn log(request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let method = request.method().clone();
+    let pattern = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = pattern.as_ref().map_or("-", MatchedPath::as_str);
+    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(%method, route, status = response.status().as_u16(), milliseconds, "answered");
+    response
+}
+
+#[cfg(test)]
+mod tests;

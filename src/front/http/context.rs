@@ -1,0 +1,98 @@
+//! What every DICOMweb request needs to know of itself: archive, client, the entity in its path, its URL.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Version};
+
+use super::error::Problem;
+use super::{Server, origin};
+use crate::archive::Archive;
+use crate::caller::{Caller, Priority};
+use crate::dicomweb::media_type::Accept;
+use crate::dicomweb::request::MAX_QUERY_LENGTH;
+use crate::net::Connection;
+
+/// A request to an archive.
+pub(super) struct Context {
+    pub(super) server: Server,
+    pub(super) archive: Arc<dyn Archive>,
+    /// The absolute URL of the archive's DICOMweb service, without a slash at its end.
+    pub(super) service_url: String,
+    /// The query as it was sent.
+    pub(super) query: String,
+    /// UIDs in the path, percent-decoded: study, series, instance.
+    pub(super) study: Option<String>,
+    pub(super) series: Option<String>,
+    pub(super) instance: Option<String>,
+    /// The connection, where one response has it for itself: HTTP/1.
+    pub(super) connection: Option<Connection>,
+    client: Option<IpAddr>,
+    headers: HeaderMap,
+}
+
+impl Context {
+    /// The client, for an operation of this priority.
+    pub(super) fn caller(&self, priority: Priority) -> Caller {
+        Caller { client: self.client, priority }
+    }
+
+    /// What the client accepts: the values of the query parameter, then the headers.
+    pub(super) fn accept(&self, parameters: &[String]) -> Accept {
+        let headers = self.headers.get_all(http::header::ACCEPT);
+        Accept::new(
+            parameters.iter().map(String::as_str),
+            headers.iter().filter_map(|value| value.to_str().ok()),
+        )
+    }
+}
+
+impl FromRequestParts<Server> for Context {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        if query.len() > MAX_QUERY_LENGTH {
+            let detail = format!("the query is longer than {MAX_QUERY_LENGTH} bytes");
+            return Err(Problem::client(StatusCode::URI_TOO_LONG, detail));
+        }
+        let path = RawPathParams::from_request_parts(parts, server)
+            .await
+            .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the path is not UTF-8"))?;
+        let part = |name: &str| path.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_owned());
+        let (archive, prefix) = find_archive(server, part("archive"))?;
+        let connection = parts.extensions.get::<Connection>();
+        let peer = connection.map(|connection| connection.peer.ip());
+        let config = &server.0.config;
+        let root = origin::root_url(config, peer, &parts.uri, &parts.headers)
+            .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the Host header is malformed"))?;
+        Ok(Self {
+            service_url: root + &prefix,
+            query,
+            study: part("study"),
+            series: part("series"),
+            instance: part("instance"),
+            client: origin::client_address(config, peer, &parts.headers),
+            connection: connection.filter(|_| parts.version < Version::HTTP_2).cloned(),
+            headers: parts.headers.clone(),
+            server: server.clone(),
+            archive,
+        })
+    }
+}
+
+/// The archive that a path names, or the default one, and the path of its service.
+fn find_archive(server: &Server, name: Option<String>) -> Result<(Arc<dyn Archive>, String), Problem> {
+    let archives = &server.0.archives;
+    let (found, prefix) = match name {
+        Some(name) => (archives.by_name(&name), format!("/archives/{name}")),
+        None => (archives.default_archive(), server.0.config.base_path.clone()),
+    };
+    let archive = found.ok_or_else(|| {
+        Problem::client(StatusCode::NOT_FOUND, "there is no such archive")
+            .advise("Name an archive of the configuration: /archives/{name}/studies")
+    })?;
+    Ok((Arc::clone(archive), prefix))
+}

@@ -1,0 +1,151 @@
+//! By which name the client knows this bridge, and who the client is, behind proxies too.
+
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HOST};
+use http::{HeaderMap, Uri};
+
+use super::Config;
+use crate::net::Network;
+
+/// Longest host name with its port (RFC 1035 2.3.4), and longest prefix that a proxy may add.
+const MAX_NAME: usize = 262;
+
+/// The host that the client asked for is malformed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct BadHost;
+
+/// The URL that clients reach the root of this server by, without a slash at its end: as configured, else
+/// as the nearest proxy says where it may be trusted, else as the request says.
+pub(super) fn root_url(
+    config: &Config,
+    peer: Option<IpAddr>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<String, BadHost> {
+    if let Some(public) = &config.public_url {
+        return Ok(public.clone());
+    }
+    let trusted = peer.is_some_and(|peer| is_trusted(config, peer));
+    let said = |parameter: &str, header: &str| {
+        let value =
+            if trusted { forwarded(headers, parameter).or_else(|| first(headers, header)) } else { None };
+        value.filter(|text| !text.is_empty())
+    };
+    let scheme = match said("proto", "x-forwarded-proto").as_deref() {
+        Some("https") => "https",
+        _ => "http",
+    };
+    let asked = || match uri.authority() {
+        Some(authority) => Some(authority.as_str().to_owned()),
+        None => headers.get(HOST).and_then(|value| value.to_str().ok()).map(str::to_owned),
+    };
+    // HTTP/1.0 has no Host; such a client does not follow URLs either.
+    let host = said("host", "x-forwarded-host").or_else(asked).unwrap_or_else(|| "localhost".to_owned());
+    if !is_host(&host) {
+        return Err(BadHost);
+    }
+    let prefix = said("", "x-forwarded-prefix").filter(|prefix| is_prefix(prefix)).unwrap_or_default();
+    Ok(format!("{scheme}://{host}{}", prefix.trim_end_matches('/')))
+}
+
+/// The client's address: the peer, or behind trusted proxies the last address that is not theirs.
+pub(super) fn client_address(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+    let peer = peer?;
+    if !is_trusted(config, peer) {
+        return Some(peer);
+    }
+    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+    let addresses: Vec<IpAddr> =
+        values.flat_map(|value| value.split(',')).filter_map(|one| one.trim().parse().ok()).collect();
+    addresses.into_iter().rev().find(|&address| !is_trusted(config, address)).or(Some(peer))
+}
+
+fn is_trusted(config: &Config, address: IpAddr) -> bool {
+    config.trusted_proxies.iter().any(|network: &Network| network.contains(address))
+}
+
+/// A parameter of the first element of `Forwarded` (RFC 7239), unquoted.
+fn forwarded(headers: &HeaderMap, parameter: &str) -> Option<String> {
+    let value = headers.get(FORWARDED)?.to_str().ok()?;
+    let element = value.split(',').next()?;
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case(parameter).then(|| value.to_owned())
+    })
+}
+
+/// The first value of a comma-separated header.
+fn first(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.split(',').next()?.trim().to_owned())
+}
+
+fn is_host(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b);
+    (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn is_prefix(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/.-_~".contains(&b);
+    text.len() <= MAX_NAME && text.starts_with('/') && !text.contains("//") && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn behind_proxy() -> Config {
+        Config { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..Config::default() }
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn root(config: &Config, pairs: &[(&'static str, &'static str)]) -> Result<String, BadHost> {
+        root_url(config, Some(PROXY), &Uri::from_static("/x"), &headers(pairs))
+    }
+
+    #[test]
+    fn the_request_names_the_server_unless_a_trusted_proxy_does() {
+        let said = [
+            ("host", "inner:8080"),
+            ("x-forwarded-host", "pacs.example"),
+            ("x-forwarded-proto", "https, http"),
+            ("x-forwarded-prefix", "/bridge/"),
+        ];
+        assert_eq!(root(&Config::default(), &said).unwrap(), "http://inner:8080");
+        assert_eq!(root(&behind_proxy(), &said).unwrap(), "https://pacs.example/bridge");
+        let standard =
+            [("host", "inner"), ("forwarded", "for=1.2.3.4;Proto=https;host=\"pacs.example:444\"")];
+        assert_eq!(root(&behind_proxy(), &standard).unwrap(), "https://pacs.example:444");
+        let public = Config { public_url: Some("https://a.example/b".to_owned()), ..Config::default() };
+        assert_eq!(root(&public, &said).unwrap(), "https://a.example/b");
+    }
+
+    #[test]
+    fn http2_names_the_server_in_its_authority() {
+        let uri = Uri::from_static("http://h2.example/x");
+        assert_eq!(root_url(&Config::default(), None, &uri, &HeaderMap::new()).unwrap(), "http://h2.example");
+    }
+
+    #[test]
+    fn a_host_that_would_break_out_of_a_url_is_refused() {
+        for bad in ["a/b", "a b", "a\"b", "a@b", "<a>"] {
+            assert_eq!(root(&Config::default(), &[("host", bad)]), Err(BadHost), "{bad}");
+        }
+        assert_eq!(root(&Config::default(), &[]).unwrap(), "http://localhost");
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
+        let said = headers(&[("x-forwarded-for", "1.1.1.1, 203.0.113.9, 10.0.0.2")]);
+        let address = |config: &Config| client_address(config, Some(PROXY), &said).unwrap().to_string();
+        assert_eq!(address(&behind_proxy()), "203.0.113.9");
+        assert_eq!(address(&Config::default()), "10.0.0.1");
+    }
+}

@@ -1,0 +1,70 @@
+//! The pages that are no DICOMweb resources, and the answers to what is not there.
+
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode, Uri};
+
+use super::Server;
+use super::error::Problem;
+
+/// The interface's description, as it is served.
+const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
+
+/// The last parts of PS3.18's resources that this version does not have.
+const LATER: [&str; 8] =
+    ["metadata", "rendered", "thumbnail", "bulkdata", "pixeldata", "frames", "wado", "metrics"];
+
+/// Says what this server is.
+pub(super) async fn welcome(State(server): State<Server>) -> Html<String> {
+    let base = &server.0.config.base_path;
+    let mut services = String::new();
+    if let Some(archive) = server.0.archives.default_archive() {
+        services.push_str(&format!("<li><code>{base}</code>: archive {}</li>", archive.name()));
+    }
+    for name in server.0.archives.names() {
+        services.push_str(&format!("<li><code>/archives/{name}</code></li>"));
+    }
+    Html(format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Gantry</title>\
+         <h1>Gantry</h1><p>A DICOMweb (QIDO-RS, WADO-RS) front for DICOM archives. Services:</p>\
+         <ul>{services}</ul><p>Try <code>GET {base}/studies</code>. \
+         The interface: <a href=\"/openapi.yaml\">openapi.yaml</a>.</p></html>"
+    ))
+}
+
+/// The process runs.
+pub(super) async fn live() -> &'static str {
+    "live\n"
+}
+
+/// Requests are welcome. Archives do not count: a bridge whose archive is down still says so better than
+/// a load balancer would.
+pub(super) async fn ready(State(server): State<Server>) -> Response {
+    if server.0.shutdown.is_cancelled() {
+        return Problem::bridge(StatusCode::SERVICE_UNAVAILABLE, "the bridge is shutting down")
+            .into_response();
+    }
+    "ready\n".into_response()
+}
+
+/// The interface's description.
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/yaml")], OPENAPI)
+}
+
+/// No such path.
+pub(super) async fn not_found(State(server): State<Server>, uri: Uri) -> Problem {
+    let base = &server.0.config.base_path;
+    let path = uri.path();
+    if LATER.iter().any(|part| path.split('/').any(|piece| piece == *part)) {
+        return Problem::bridge(StatusCode::NOT_IMPLEMENTED, "this resource comes with a later version");
+    }
+    Problem::client(StatusCode::NOT_FOUND, "there is no such resource")
+        .advise(format!("The services are below `{base}` and `/archives/{{name}}`; see /openapi.yaml."))
+}
+
+/// The path is there, the method is not.
+pub(super) async fn method_not_allowed(method: Method) -> Problem {
+    Problem::client(StatusCode::METHOD_NOT_ALLOWED, format!("this resource has no method {method}"))
+}

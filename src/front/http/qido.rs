@@ -1,0 +1,203 @@
+//! QIDO-RS: searches, ordered and in pages (PS3.18 10.6).
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, WARNING};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::context::Context;
+use super::error::Problem;
+use super::snapshot::{Key, Matches};
+use crate::archive::{Error, Kind, Search, Step};
+use crate::caller::Priority;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::query::{Level, Query};
+use crate::dicom::{VR, tags};
+use crate::dicomweb::json;
+use crate::dicomweb::media_type::SearchForm;
+use crate::dicomweb::request::{self, SearchResource};
+
+/// How many matches are put in order at a time. C-FIND has no order; a page is cut out of so many arrivals,
+/// sorted, so that a small page does not need all matches of a large archive, and pages stay stable.
+const CHUNK: usize = 5_000;
+/// Most matches of one answer.
+const MAX_MATCHES: usize = 100_000;
+/// Most bytes of one answer.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Answers with the matches at `level`.
+pub(super) async fn search(level: Level, context: Context) -> Result<Response, Problem> {
+    let resource = resource(level, &context)?;
+    let asked = request::search(&resource, &context.query)?;
+    let form = context.accept(&asked.accept).search_form().ok_or_else(not_acceptable)?;
+    let query = asked.query;
+    let key = Key::new(&context.service_url, &query);
+    let snapshots = &context.server.0.snapshots;
+    // One more than the page, to know whether there are more.
+    let needed = query.limit.map(|limit| query.offset.saturating_add(limit).saturating_add(1));
+    let kept = if query.offset > 0 { snapshots.find(&key, needed.unwrap_or(usize::MAX)) } else { None };
+    let matches = match kept {
+        Some(matches) => matches,
+        None => {
+            let caller = context.caller(Priority::Interactive);
+            let search = context.archive.search(&caller, query.clone()).await?;
+            let entries = Collection::new(&query, &context.service_url);
+            let matches = Arc::new(collect(search, entries, needed, context.archive.name()).await?);
+            if query.limit.is_some() {
+                snapshots.keep(key, Arc::clone(&matches));
+            }
+            matches
+        }
+    };
+    Ok(answer(&matches, &query, form, &context.service_url))
+}
+
+fn resource(level: Level, context: &Context) -> Result<SearchResource, Problem> {
+    let uid = |what, text: &Option<String>| text.as_deref().map(|t| request::path_uid(what, t)).transpose();
+    Ok(SearchResource {
+        level,
+        study: uid("Study Instance UID", &context.study)?,
+        series: uid("Series Instance UID", &context.series)?,
+    })
+}
+
+fn not_acceptable() -> Problem {
+    Problem::client(StatusCode::NOT_ACCEPTABLE, "matches come in no form that was asked for")
+        .advise("Accept application/dicom+json.")
+}
+
+/// Takes the matches until there are `needed` of them (`None`: all). Dropping the feed ends the search.
+async fn collect(
+    mut search: Search,
+    mut entries: Collection<'_>,
+    needed: Option<usize>,
+    archive: &str,
+) -> Result<Matches, Error> {
+    let complete = loop {
+        match search.matches.next().await {
+            Step::Item(data_set) => {
+                entries.add(data_set).ok_or_else(|| Error::new(archive, Kind::TooManyMatches))?
+            }
+            Step::End(Ok(_)) => break true,
+            Step::End(Err(error)) => return Err(error),
+        }
+        if needed.is_some_and(|needed| entries.sorted.len() >= needed) {
+            break false;
+        }
+    };
+    entries.sort();
+    Ok(Matches { entries: entries.sorted, complete, warnings: search.warnings })
+}
+
+/// The matches as they are collected, each as its text with the place it has among the others.
+struct Collection<'a> {
+    query: &'a Query,
+    service_url: &'a str,
+    sorted: Vec<Box<[u8]>>,
+    chunk: Vec<(Place, Box<[u8]>)>,
+    bytes: usize,
+}
+
+/// Studies: the latest first, then by UID; series and instances by the UIDs from the study down.
+type Place = (Reverse<String>, [String; 3]);
+
+impl<'a> Collection<'a> {
+    fn new(query: &'a Query, service_url: &'a str) -> Self {
+        Self { query, service_url, sorted: Vec::new(), chunk: Vec::new(), bytes: 0 }
+    }
+
+    /// Adds a match; `None` when there are too many.
+    fn add(&mut self, mut data_set: DataSet) -> Option<()> {
+        let level = self.query.level;
+        let uids = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID].map(|tag| {
+            // What the query fixes, an archive may leave out of its answers.
+            let found = data_set.uid(tag).or_else(|| self.query.single_uid(tag));
+            found.map(|uid| uid.as_str().to_owned()).unwrap_or_default()
+        });
+        if let Some(url) = retrieve_url(self.service_url, level, &uids) {
+            data_set.set_str(tags::RETRIEVE_URL, VR::UR, url);
+        }
+        let latest = match level {
+            Level::Study => {
+                [tags::STUDY_DATE, tags::STUDY_TIME].map(|t| data_set.string(t).unwrap_or("")).join(" ")
+            }
+            _ => String::new(),
+        };
+        let mut text = Vec::with_capacity(1024);
+        json::write_object(&data_set, &mut text);
+        self.bytes += text.len();
+        self.chunk.push(((Reverse(latest), uids), text.into_boxed_slice()));
+        if self.sorted.len() + self.chunk.len() > MAX_MATCHES || self.bytes > MAX_BYTES {
+            return None;
+        }
+        if self.chunk.len() == CHUNK {
+            self.sort();
+        }
+        Some(())
+    }
+
+    /// Puts the arrivals since the last time in order behind the others.
+    fn sort(&mut self) {
+        self.chunk.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.sorted.extend(self.chunk.drain(..).map(|(_, text)| text));
+    }
+}
+
+/// The URL of an entity on this bridge (PS3.18 10.6.3.3), where its UIDs are known.
+fn retrieve_url(service_url: &str, level: Level, uids: &[String; 3]) -> Option<String> {
+    let names = ["studies", "series", "instances"];
+    let depth = match level {
+        Level::Patient => return None,
+        Level::Study => 1,
+        Level::Series => 2,
+        Level::Instance => 3,
+    };
+    let mut url = service_url.to_owned();
+    for (name, uid) in names.iter().zip(uids).take(depth) {
+        if uid.is_empty() {
+            return None;
+        }
+        url.push_str(&format!("/{name}/{uid}"));
+    }
+    Some(url)
+}
+
+/// The page that the query asks for.
+fn answer(matches: &Matches, query: &Query, form: SearchForm, service_url: &str) -> Response {
+    let all = &matches.entries;
+    let begin = query.offset.min(all.len());
+    let end = query.limit.map_or(all.len(), |limit| begin.saturating_add(limit).min(all.len()));
+    let mut headers = HeaderMap::new();
+    let mut warn = |text: &str| {
+        let printable: String =
+            text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+        let value = HeaderValue::try_from(format!("299 {service_url}: {printable}"));
+        headers.extend(value.ok().map(|value| (WARNING, value)));
+    };
+    for warning in &matches.warnings {
+        warn(warning);
+    }
+    match (all.len() - end, matches.complete) {
+        (0, true) => {}
+        (remaining, true) => warn(&format!("There are {remaining} additional results that can be requested")),
+        (_, false) => warn("There are additional results that can be requested"),
+    }
+    let page = &all[begin..end];
+    if page.is_empty() {
+        return (StatusCode::NO_CONTENT, headers).into_response();
+    }
+    let length = page.iter().map(|entry| entry.len() + 1).sum::<usize>() + 1;
+    let mut body = Vec::with_capacity(length);
+    body.push(b'[');
+    for (n, entry) in page.iter().enumerate() {
+        if n > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(entry);
+    }
+    body.push(b']');
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
+    (StatusCode::OK, headers, body).into_response()
+}

@@ -1,0 +1,276 @@
+//! Retrievals.
+
+use std::net::SocketAddr;
+
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::*;
+use crate::archive::testing::Driver;
+use crate::archive::{Error, Form, Kind, Retrieval};
+use crate::caller::Priority;
+use crate::dicom::Uid;
+use crate::dicom::object::{Budget, Head, Object, ObjectLog};
+use crate::net::{HttpSettings, serve_http};
+
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const DICOM: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+
+/// A writer into an object with this UID.
+fn object(uid: &'static str, syntax: &'static str) -> (ObjectLog, Object) {
+    let head = Head {
+        sop_class: Uid::from_static("1.2.840.10008.5.1.4.1.1.2"),
+        sop_instance: Uid::from_static(uid),
+        transfer_syntax: Uid::from_static(syntax),
+    };
+    ObjectLog::new(head, &Budget::new(1 << 24))
+}
+
+/// A whole object of these bytes.
+async fn whole(uid: &'static str, bytes: &'static [u8]) -> Object {
+    let (log, object) = object(uid, EXPLICIT);
+    log.append(&Bytes::from_static(bytes)).await;
+    log.finish();
+    object
+}
+
+fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
+    let (driver, objects) = Driver::new();
+    bridge.archive.push_retrieval(Ok(Retrieval { objects, missing }));
+    driver
+}
+
+/// The parts of a multipart body as (headers, bytes), which must be closed.
+fn parts(answer: &Answer) -> Vec<(String, Vec<u8>)> {
+    let content_type = answer.header("content-type");
+    assert!(content_type.starts_with("multipart/related; type=\"application/dicom\"; boundary="));
+    let boundary = content_type.rsplit('=').next().unwrap();
+    // Latin-1 keeps every byte.
+    let text: String = answer.body.iter().map(|&b| char::from(b)).collect();
+    let text = text.strip_prefix(&format!("--{boundary}\r\n")).unwrap();
+    let text = text.strip_suffix(&format!("\r\n--{boundary}--\r\n")).expect("a closing boundary");
+    let part = |part: &str| {
+        let (headers, bytes) = part.split_once("\r\n\r\n").unwrap();
+        (headers.to_owned(), bytes.chars().map(|c| c as u8).collect())
+    };
+    text.split(&format!("\r\n--{boundary}\r\n")).map(part).collect()
+}
+
+#[tokio::test]
+async fn a_study_comes_as_one_part_10_file_a_part() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"first data set").await);
+    driver.item(whole("1.4.2", b"second data set").await);
+    driver.complete();
+    let answer = bridge.ask("GET", "/dicom-web/studies/1.2", DICOM).await;
+    assert_eq!(answer.status, 200);
+    let parts = parts(&answer);
+    assert_eq!(parts.len(), 2);
+    assert_eq!(parts[0].0, format!("Content-Type: application/dicom; transfer-syntax={EXPLICIT}"));
+    assert_eq!(&parts[0].1[128..132], b"DICM");
+    assert!(parts[0].1.ends_with(b"first data set") && parts[1].1.ends_with(b"second data set"));
+    let asked = &bridge.archive.retrieves()[0];
+    assert_eq!((asked.target.study.as_str(), asked.form), ("1.2", Form::AsStored));
+    assert_eq!(bridge.archive.callers()[0].priority, Priority::Bulk);
+}
+
+#[tokio::test]
+async fn hazard_an_instance_url_retrieves_the_instance_and_not_its_study() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4", b"data set").await);
+    driver.complete();
+    let path = "/archives/main/studies/1.2/series/1.3/instances/1.4";
+    let answer = bridge.ask("GET", path, "multipart/related; type=application/dicom").await;
+    assert_eq!(parts(&answer).len(), 1);
+    let asked = &bridge.archive.retrieves()[0];
+    assert_eq!(asked.target.instance.as_ref().unwrap().as_str(), "1.4");
+    assert_eq!(asked.target.series.as_ref().unwrap().as_str(), "1.3");
+    assert_eq!(asked.form, Form::Native, "Explicit VR Little Endian is the default");
+    assert_eq!(bridge.archive.callers()[0].priority, Priority::Interactive);
+}
+
+#[tokio::test]
+async fn one_instance_comes_as_a_bare_file_where_that_is_asked_for() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4", b"data set").await);
+    driver.complete();
+    let path = "/dicom-web/studies/1.2/series/1.3/instances/1.4";
+    let answer = bridge.ask("GET", path, "application/dicom; transfer-syntax=*").await;
+    assert_eq!(answer.header("content-type"), format!("application/dicom; transfer-syntax={EXPLICIT}"));
+    assert!(answer.body[128..].starts_with(b"DICM") && answer.body.ends_with(b"data set"));
+}
+
+#[tokio::test]
+async fn what_fails_before_the_first_object_has_a_status() {
+    let bridge = Bridge::new();
+    bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotFound)));
+    bridge.get("/dicom-web/studies/1.2").await.problem(404);
+    lay(&bridge, Vec::new()).fail(Error::new("main", Kind::Timeout("C-GET")));
+    bridge.get("/dicom-web/studies/1.2").await.problem(504);
+    lay(&bridge, Vec::new()).complete();
+    bridge.get("/dicom-web/studies/1.2").await.problem(404);
+    drop(lay(&bridge, Vec::new()));
+    bridge.get("/dicom-web/studies/1.2").await.problem(500);
+}
+
+#[tokio::test]
+async fn objects_known_to_be_missing_make_it_206_with_a_warning() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, vec![Uid::from_static("1.4.9")]);
+    driver.item(whole("1.4.1", b"x").await);
+    driver.complete();
+    let answer = bridge.get("/dicom-web/studies/1.2").await;
+    assert_eq!(answer.status, 206);
+    assert_eq!(answer.header("warning"), "299 http://bridge.example/dicom-web: 1 instances are missing");
+    assert_eq!(parts(&answer).len(), 1);
+}
+
+/// Reads a body until it fails; a good end fails the test.
+async fn broken(bridge: &Bridge, path: &str) -> String {
+    let request = Request::builder().uri(path).header("Host", "x").body(Body::empty()).unwrap();
+    let mut body = bridge.app.clone().oneshot(request).await.unwrap().into_body();
+    let mut text = Vec::new();
+    loop {
+        match body.frame().await.expect("it must not end well") {
+            Ok(frame) => text.extend_from_slice(frame.data_ref().unwrap()),
+            Err(_) => return String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn hazard_a_short_study_has_no_closing_boundary_and_breaks() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"all of it").await);
+    driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+    let text = broken(&bridge, "/dicom-web/studies/1.2").await;
+    assert!(text.ends_with("all of it"), "no boundary behind it");
+}
+
+#[tokio::test]
+async fn hazard_a_driver_that_died_and_an_object_that_broke_off_break_the_body() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"all of it").await);
+    drop(driver);
+    broken(&bridge, "/dicom-web/studies/1.2").await;
+
+    let driver = lay(&bridge, Vec::new());
+    let (log, half) = object("1.4.2", EXPLICIT);
+    driver.item(half);
+    driver.complete();
+    log.append(&Bytes::from_static(b"half of it")).await;
+    drop(log);
+    assert!(broken(&bridge, "/dicom-web/studies/1.2").await.ends_with("half of it"));
+}
+
+#[tokio::test]
+async fn a_second_object_where_one_was_asked_for_breaks_the_single_part() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4", b"a").await);
+    driver.item(whole("1.5", b"b").await);
+    driver.complete();
+    broken(&bridge, "/dicom-web/studies/1.2/series/1.3/instances/1.4?accept=application/dicom").await;
+}
+
+#[tokio::test]
+async fn dropping_the_body_cancels_the_retrieval_at_once() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"x").await);
+    let request = Request::builder().uri("/dicom-web/studies/1.2").body(Body::empty()).unwrap();
+    let response = bridge.app.clone().oneshot(request).await.unwrap();
+    assert!(!driver.cancelled.is_cancelled());
+    drop(response);
+    assert!(driver.cancelled.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_polls_is_given_up_and_a_slow_archive_is_not() {
+    let bridge = Bridge::new();
+    let limit = Config::default().write_timeout;
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"x").await);
+    let request = Request::builder().uri("/dicom-web/studies/1.2").body(Body::empty()).unwrap();
+    let mut body = bridge.app.clone().oneshot(request).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap();
+    // Waiting for the archive is not the reader's fault.
+    assert!(timeout(limit * 10, body.frame()).await.is_err());
+    assert!(!driver.cancelled.is_cancelled());
+    driver.item(whole("1.4.2", b"y").await);
+    body.frame().await.unwrap().unwrap();
+    timeout(limit * 2, driver.cancelled.cancelled()).await.expect("given up");
+    assert!(body.frame().await.unwrap().is_err());
+}
+
+/// The bridge on a socket.
+async fn serve(bridge: &Bridge) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let second = Duration::from_secs(5);
+    let settings = HttpSettings {
+        max_connections: 10,
+        head_timeout: second,
+        write_timeout: second,
+        drain_timeout: second,
+    };
+    let service = TowerToHyperService::new(bridge.app.clone());
+    tokio::spawn(serve_http(listener, service, settings, bridge.shutdown.clone()));
+    address
+}
+
+#[tokio::test]
+async fn hazard_a_short_study_is_visible_on_the_wire_over_http_1_0_and_1_1() {
+    let bridge = Bridge::new();
+    let address = serve(&bridge).await;
+    for version in ["1.0", "1.1"] {
+        let driver = lay(&bridge, Vec::new());
+        driver.item(whole("1.4.1", b"the only one").await);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /dicom-web/studies/1.2 HTTP/{version}\r\nHost: x\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        while !String::from_utf8_lossy(&text).contains("the only one") {
+            assert_ne!(client.read_buf(&mut text).await.unwrap(), 0);
+        }
+        driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+        let error = client.read_to_end(&mut text).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "HTTP/{version}");
+    }
+}
+
+#[tokio::test]
+async fn hazard_a_client_that_leaves_cancels_the_retrieval_within_a_second() {
+    let bridge = Bridge::new();
+    let address = serve(&bridge).await;
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"the only one").await);
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /dicom-web/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.read_exact(&mut [0; 100]).await.unwrap();
+    drop(client);
+    timeout(Duration::from_secs(1), driver.cancelled.cancelled()).await.expect("cancelled");
+}
+
+#[tokio::test]
+async fn hazard_an_error_leaves_the_connection_open_for_the_next_request() {
+    let bridge = Bridge::new();
+    let mut client = TcpStream::connect(serve(&bridge).await).await.unwrap();
+    for path in ["/dicom-web/studies/abc", "/dicom-web/studies?limit=x", "/nowhere", "/health/live"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"}") && !text.ends_with(b"live\n") {
+            assert_ne!(client.read_buf(&mut text).await.unwrap(), 0, "{path}");
+        }
+        assert!(text.starts_with(b"HTTP/1.1 "));
+    }
+}
