@@ -1,6 +1,5 @@
 //! An archive that speaks DIMSE, over a pool of associations.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use super::error::{Error, Kind};
 use super::{Archive, Fut, Retrieval, Retrieve, Search};
 use crate::caller::Caller;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use crate::dicom::{AeTitle, Uid, sop_class};
+use crate::dicom::{Uid, sop_class};
 use crate::dimse::association::{AssociationError, EstablishError};
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::Proposal;
@@ -19,166 +18,16 @@ use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
 use crate::dimse::status;
 use crate::net::DimseSocket;
 
+pub mod config;
+
+pub use config::{Config, Endpoint};
+
 /// Most requests that wait for an association of one archive.
 const MAX_WAITING: usize = 256;
 /// Oldest age at which an association is used again. Some archives leak with an association's age.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Most operations of one association.
 const MAX_USES: u32 = 10_000;
-
-/// One archive's configuration: `[archive.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// The name in the configuration and in URLs.
-    pub name: String,
-    /// The archive's AE title.
-    pub ae_title: AeTitle,
-    /// Host and port.
-    pub address: String,
-    /// The title under which we call.
-    pub calling: AeTitle,
-    /// Another title and address for queries.
-    pub query: Option<Endpoint>,
-    /// Another title and address for retrievals.
-    pub retrieve_from: Option<Endpoint>,
-    /// The information model.
-    pub model: Model,
-    /// How objects are retrieved.
-    pub retrieve: Method,
-    /// Most associations open at once, those that the archive opens back to us included.
-    pub max_associations: usize,
-    /// Further titles and networks from which this archive sends objects of a C-MOVE; its own address always
-    /// may.
-    pub store_from: Vec<StoreFrom>,
-    /// Whether objects may carry other UIDs than were asked for.
-    pub foreign_uids: ForeignUids,
-    /// The character set of queries; `None`: none for ASCII, ISO_IR 100 for Latin-1 text, else ISO_IR 192.
-    pub query_charset: Option<String>,
-    /// What answers without Specific Character Set are encoded in.
-    pub assume_charset: Option<String>,
-    /// Time-outs.
-    pub timeouts: Timeouts,
-}
-
-/// A title and an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// AE title.
-    pub ae_title: AeTitle,
-    /// Host and port.
-    pub address: String,
-}
-
-/// The query/retrieve information model (PS3.4 C.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Model {
-    /// Study Root where the archive takes it, else Patient Root.
-    Auto,
-    /// Study Root.
-    Study,
-    /// Patient Root.
-    Patient,
-}
-
-/// How objects are retrieved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// C-GET where the archive takes it, else C-MOVE; what was learnt is remembered.
-    Auto,
-    /// C-GET.
-    Get,
-    /// C-MOVE to our own Storage SCP.
-    Move,
-}
-
-/// Who else sends objects for an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFrom {
-    /// Its calling AE title; `None`: any.
-    pub ae_title: Option<AeTitle>,
-    /// Its network; `None`: the archive's own address.
-    pub network: Option<Network>,
-}
-
-/// An IP network in CIDR notation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// An address of the network.
-    pub address: IpAddr,
-    /// Length of the prefix, in bits.
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Whether an address belongs to the network. IPv4-mapped IPv6 addresses count as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let shift = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                (u64::from(a.to_bits()) >> shift(32)) == (u64::from(b.to_bits()) >> shift(32))
-            }
-            (IpAddr::V6(a), IpAddr::V6(b)) => {
-                let cut = |bits: u128| bits.checked_shr(shift(128)).unwrap_or(0);
-                cut(a.to_bits()) == cut(b.to_bits())
-            }
-            _ => false,
-        }
-    }
-}
-
-impl std::str::FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr =
-            address.parse().map_err(|_| format!("`{text}` is not an IP network like 10.0.0.0/24"))?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => longest,
-            Some(bits) => (bits.parse().ok().filter(|bits| *bits <= longest))
-                .ok_or_else(|| format!("the prefix of `{text}` must be a number from 0 to {longest}"))?,
-        };
-        Ok(Self { address, prefix })
-    }
-}
-
-/// Whether objects may carry other UIDs than were asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForeignUids {
-    /// They are refused.
-    Refuse,
-    /// They are taken where the association, or the Move Originator, says that they belong to the retrieval:
-    /// for archives that coerce UIDs on the way.
-    IfCorrelated,
-}
-
-/// Time-outs of one archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// A TCP connection.
-    pub connect: Duration,
-    /// An association, after the connection.
-    pub association: Duration,
-    /// The archive says nothing in the middle of an operation.
-    pub silence: Duration,
-    /// A whole operation.
-    pub operation: Duration,
-    /// An idle association is released.
-    pub idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            association: Duration::from_secs(10),
-            silence: Duration::from_secs(60),
-            operation: Duration::from_secs(30 * 60),
-            idle: Duration::from_secs(15),
-        }
-    }
-}
 
 /// An archive that speaks DIMSE.
 #[derive(Debug, Clone)]

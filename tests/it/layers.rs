@@ -24,7 +24,8 @@ const CHAIN: &[&[&str]] = &[
 ];
 /// What anybody may import; these import only what `BESIDE` lists.
 const BOTTOM: &[&str] = &["net", "caller", "event"];
-/// Arrows beside the chain. Where the third entry is set, only paths that name a `…Config` may be imported.
+/// Arrows beside the chain. Where the third entry is set, only paths that name a `…Config`, or a module
+/// `config` that holds one, may be imported.
 const BESIDE: &[(&str, &[&str], bool)] = &[
     ("main", &["config", "telemetry"], false),
     ("cli", &["config", "demo", "telemetry", "audit"], false),
@@ -54,7 +55,7 @@ fn may_import(from: &str, path: &[String], in_tests: bool) -> bool {
     if let (Some(upper), Some(lower)) = (line(from), line(to)) {
         return upper < lower;
     }
-    let names_config = path.iter().any(|segment| segment.ends_with("Config"));
+    let names_config = path.iter().any(|segment| segment.ends_with("Config") || segment == "config");
     BESIDE.iter().any(|(module, lower, config_only)| {
         *module == from && lower.contains(&to) && (!config_only || names_config)
     })
