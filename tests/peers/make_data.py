@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes the DICOM files that the tests and the benchmark use. The same arguments give the same bytes.
 
-  make_data.py ct OUT [--slices N]      a CT study of one series, 512 x 512, 16 bit
+  make_data.py ct OUT [--slices N]      a CT study of one series, 16 bit; --rows N for its size, and --variant WORD for
+                                        other bytes under the same UIDs, WORD in every Institution Name
   make_data.py names OUT                22 studies, one for each kind of name and character set
   make_data.py big OUT [--bytes N]      a study of one multi-frame object, written frame by frame
   make_data.py pydicom OUT              the files that pydicom brings for its own tests
@@ -112,17 +113,16 @@ def save(ds, path):
     ds.save_as(path, enforce_file_format=True)
 
 
-def make_ct(manifest, slices):
+def make_ct(manifest, slices, rows, variant):
     """Concentric densities that shrink towards the ends of the stack, with noise, so that no slice is like another."""
-    rows = 512
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : rows * 1j]
     radius = np.hypot(x, y * 1.2)
     for number in range(slices):
         ds = image(CT_IMAGE, "ct", slices, number, study=f"ct-{slices}", rows=rows, bits=16)
         size = np.sin(np.pi * (number + 1) / (slices + 1)) * 0.5 + 0.4
         pixels = np.select([radius < size * 0.8, radius < size * 0.9, radius < size], [1040, 1900, 960], 24)
-        pixels = pixels + np.random.default_rng(number).normal(0, 12, pixels.shape)
-        ds.Modality, ds.InstanceNumber = "CT", number + 1
+        pixels = pixels + np.random.default_rng([number, *variant.encode()]).normal(0, 12, pixels.shape)
+        ds.Modality, ds.InstanceNumber, ds.InstitutionName = "CT", number + 1, variant
         ds.ImagePositionPatient, ds.ImageOrientationPatient = [-250, -250, number], [1, 0, 0, 0, 1, 0]
         ds.PixelSpacing, ds.SliceThickness, ds.KVP = [0.977, 0.977], 1, 120
         ds.RescaleIntercept, ds.RescaleSlope, ds.FrameOfReferenceUID = -1024, 1, uid("ct", slices, "frame")
@@ -187,12 +187,14 @@ def main():
     parser.add_argument("kind", choices=["ct", "names", "big", "pydicom"])
     parser.add_argument("out")
     parser.add_argument("--slices", type=int, default=500)
+    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--variant", default="")
     parser.add_argument("--bytes", type=int, default=2_000_000_000)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     manifest = Manifest(arguments.out)
     if arguments.kind == "ct":
-        make_ct(manifest, arguments.slices)
+        make_ct(manifest, arguments.slices, arguments.rows, arguments.variant)
     elif arguments.kind == "names":
         make_names(manifest)
     elif arguments.kind == "big":

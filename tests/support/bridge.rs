@@ -38,7 +38,7 @@ impl Bridge {
         let file = scratch.write("gantry.toml", &text);
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.arg("serve").arg("--config").arg(file).env("RUST_LOG", "debug");
-        let server = Server::start("gantry", scratch, &mut command, &[port]);
+        let server = Server::start("gantry", scratch, command, &[port]);
         let http = format!("127.0.0.1:{port}");
         Self { url: format!("http://{http}/dicom-web"), http, server }
     }

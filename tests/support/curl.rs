@@ -41,3 +41,8 @@ pub(crate) fn curl(url: &str, options: &[&str]) -> Answer {
         body: output.stdout,
     }
 }
+
+/// The header that asks for objects as they are stored.
+pub(crate) fn header_accepting_as_stored() -> &'static str {
+    "Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*"
+}

@@ -97,9 +97,9 @@ pub(crate) struct Archive {
 
 impl Archive {
     /// Orthanc, holding what it takes of the objects of `data`. It moves to `destinations`. `extra` is merged into its
-    /// configuration, for example `{"DicomAlwaysAllowGet": false}`.
+    /// configuration, for example `{"DicomAet": "OTHER"}`.
     pub(crate) fn orthanc(data: &Path, destinations: &[Destination], extra: serde_json::Value) -> Self {
-        let ae_title = "ORTHANC".to_owned();
+        let ae_title = extra["DicomAet"].as_str().unwrap_or("ORTHANC").to_owned();
         let (port, http) = (free_port(), free_port());
         let scratch = Scratch::new("orthanc");
         let modalities: serde_json::Map<_, _> = destinations
@@ -135,8 +135,9 @@ impl Archive {
             all.extend(extra.clone());
         }
         let file = scratch.write("orthanc.json", &configuration.to_string());
-        let server =
-            Server::start("Orthanc", scratch, on_loopback("/usr/sbin/Orthanc").arg(file), &[port, http]);
+        let mut command = on_loopback("/usr/sbin/Orthanc");
+        command.arg(file);
+        let server = Server::start("Orthanc", scratch, command, &[port, http]);
         let rest = format!("http://127.0.0.1:{http}");
         let taken = python("load_orthanc.py", &[rest.as_ref(), data.as_os_str()]);
         let holds = server.folder().join("holds.json");
@@ -180,7 +181,7 @@ impl Archive {
         let holds = scratch.write("holds.json", &text);
         let mut command = on_loopback("/usr/bin/dcmqrscp");
         command.arg("-c").arg(file).args(options).arg(port.to_string());
-        let server = Server::start("dcmqrscp", scratch, &mut command, &[port]);
+        let server = Server::start("dcmqrscp", scratch, command, &[port]);
         Self { ae_title, port, rest: String::new(), server, holds }
     }
 
@@ -208,7 +209,7 @@ pub(crate) fn nginx(upstream: &str) -> (Server, u16) {
     let file = scratch.write("nginx.conf", &configuration);
     let mut command = Command::new("/usr/sbin/nginx");
     command.arg("-e").arg("stderr").arg("-c").arg(file);
-    (Server::start("nginx", scratch, &mut command, &[port]), port)
+    (Server::start("nginx", scratch, command, &[port]), port)
 }
 
 /// pydicom's own test files, as far as Orthanc takes them: their folder, and a manifest of those taken.

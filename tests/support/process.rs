@@ -16,6 +16,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Ports are given out from here, below what Linux takes for outgoing connections (32768 and up), so that none is
 /// taken between its choice and the server's bind.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
+/// Where what a server prints goes, in its folder.
+const LOG: &str = "log";
 /// How much of a server's log a failed test shows.
 const LOG_TAIL: usize = 8 * 1024;
 
@@ -74,8 +76,9 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub(crate) struct Server {
     name: String,
+    command: Command,
+    ports: Vec<u16>,
     child: Child,
-    log: PathBuf,
     scratch: Scratch,
 }
 
@@ -84,26 +87,38 @@ impl Server {
     ///
     /// # Panics
     /// When the server ends, or has not answered by the deadline; the message holds the end of its log.
-    pub(crate) fn start(name: &str, scratch: Scratch, command: &mut Command, ports: &[u16]) -> Self {
-        let log = scratch.path().join("log");
-        let output = File::create(&log).unwrap();
-        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+    pub(crate) fn start(name: &str, scratch: Scratch, mut command: Command, ports: &[u16]) -> Self {
+        let output = File::create(scratch.path().join(LOG)).unwrap();
         // A group of its own: dcmqrscp forks for each association.
-        let child = command.process_group(0).spawn().unwrap_or_else(|error| {
-            panic!("{name} does not start ({error}): run `make peers` first ({command:?})")
-        });
-        let mut server = Self { name: name.to_owned(), child, log, scratch };
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).process_group(0);
+        let child = spawn(name, &mut command);
+        let mut server = Self { name: name.to_owned(), command, ports: ports.to_vec(), child, scratch };
+        server.wait_until_it_answers();
+        server
+    }
+
+    /// Starts it again after [`kill`](Self::kill), on the same ports and with what it has on disk.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.name, &mut self.command);
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&mut self) {
         let deadline = Instant::now() + START_DEADLINE;
-        for port in ports {
+        for port in &self.ports {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err() {
-                if let Some(status) = server.child.try_wait().unwrap() {
-                    panic!("{name} ended with {status} while starting:\n{}", server.log());
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    panic!("{} ended with {status} while starting:\n{}", self.name, self.log());
                 }
-                assert!(Instant::now() < deadline, "{name} does not answer on {port}:\n{}", server.log());
+                assert!(
+                    Instant::now() < deadline,
+                    "{} does not answer on {port}:\n{}",
+                    self.name,
+                    self.log()
+                );
                 thread::sleep(POLL);
             }
         }
-        server
     }
 
     /// The process ID.
@@ -118,7 +133,7 @@ impl Server {
 
     /// The end of what it printed.
     pub(crate) fn log(&self) -> String {
-        let bytes = fs::read(&self.log).unwrap_or_default();
+        let bytes = fs::read(self.folder().join(LOG)).unwrap_or_default();
         String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
     }
 
@@ -136,6 +151,14 @@ impl Drop for Server {
             eprintln!("--- {} ({}):\n{}", self.name, self.folder().display(), self.log());
         }
     }
+}
+
+/// Starts `command`, whose program may be missing.
+fn spawn(name: &str, command: &mut Command) -> Child {
+    let started = command.spawn();
+    started.unwrap_or_else(|error| {
+        panic!("{name} does not start ({error}): run `make peers` first ({command:?})")
+    })
 }
 
 /// Sends a signal to the process group that `pid` leads. The shell's own `kill` is there on every machine.
