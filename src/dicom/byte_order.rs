@@ -44,17 +44,28 @@ impl Swapper {
             out.extend(self.begun.drain(..).rev());
             piece = tail;
         }
-        out.reserve(piece.len());
-        let words = piece.chunks_exact(self.word);
-        self.begun.extend_from_slice(words.remainder());
-        for word in words {
-            out.extend(word.iter().rev());
+        let (words, begun) = piece.split_at(piece.len() - piece.len() % self.word);
+        self.begun.extend_from_slice(begun);
+        let start = out.len();
+        out.extend_from_slice(words);
+        match self.word {
+            2 => reverse_each::<2>(&mut out[start..]),
+            4 => reverse_each::<4>(&mut out[start..]),
+            8 => reverse_each::<8>(&mut out[start..]),
+            _ => {}
         }
     }
 
     /// Appends what is left of a value that is no whole number of words, as it was.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.begun);
+    }
+}
+
+/// In place and with a fixed size, which the compiler turns into one instruction a word.
+fn reverse_each<const N: usize>(words: &mut [u8]) {
+    for word in words.as_chunks_mut::<N>().0 {
+        word.reverse();
     }
 }
 

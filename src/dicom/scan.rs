@@ -6,13 +6,18 @@
 //! declared length, and nesting is a list, not recursion. Deflated data sets are inflated before they come
 //! here.
 
-use std::collections::VecDeque;
+use bytes::Bytes;
 
-use bytes::{Buf, Bytes};
-
-use super::dictionary::vr_of;
+pub use self::event::{Content, ElementHeader, Error, ErrorKind, Event, ItemHeader};
+pub use self::header::has_long_length;
+use self::header::{RawHeader, read_tag, read_u32};
+use self::input::Input;
 use super::transfer_syntax::Layout;
 use super::{Tag, VR};
+
+mod event;
+mod header;
+mod input;
 
 /// Most sequences that may be open within each other. The deepest objects in use, structured reports, stay
 /// below 30; deeper data is made to exhaust its reader.
@@ -27,109 +32,10 @@ const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);
 const SEQUENCE_DELIMITATION: Tag = Tag(0xFFFE, 0xE0DD);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
-/// What follows an element's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    /// A value: [`Event::Value`] pieces.
-    Value,
-    /// A sequence: [`Event::Item`]s with data sets in them.
-    Items,
-    /// Encapsulated pixel data: [`Event::Fragment`]s (PS3.5 A.4).
-    Fragments,
-}
-
-/// The header of a data element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ElementHeader {
-    /// The tag.
-    pub tag: Tag,
-    /// The VR: as encoded; by [`vr_of`] under Implicit VR; UN where the two letters are none that is known,
-    /// and for what claims to be a sequence but holds no items.
-    pub vr: VR,
-    /// Length of the value in bytes; `None`: undefined.
-    pub length: Option<u32>,
-    /// Where the header's first byte stands, in bytes from the beginning of the data set.
-    pub offset: u64,
-    /// Where the value's first byte stands.
-    pub value_offset: u64,
-    /// How header and value are encoded; items of a UN sequence have a layout of their own.
-    pub layout: Layout,
-    /// What follows.
-    pub content: Content,
-}
-
-/// The header of an item of a sequence, or of a fragment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ItemHeader {
-    /// Length in bytes; `None`: undefined, never of a fragment.
-    pub length: Option<u32>,
-    /// Where the header's first byte stands, in bytes from the beginning of the data set.
-    pub offset: u64,
-}
-
-/// One step of the walk. Every `Element` is closed by one `ElementEnd`, every `Item` by one `ItemEnd`,
-/// every `Fragment` by one `FragmentEnd`; delimiters of the encoding are not told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// An element begins.
-    Element(ElementHeader),
-    /// The next piece of the value or fragment that is open, never empty.
-    Value(Bytes),
-    /// An item of a sequence begins.
-    Item(ItemHeader),
-    /// A fragment of encapsulated pixel data begins; the first is the Basic Offset Table.
-    Fragment(ItemHeader),
-    /// The item ends.
-    ItemEnd,
-    /// The fragment ends.
-    FragmentEnd,
-    /// The element ends.
-    ElementEnd,
-}
-
-/// The data set cannot be followed any further: its sender encoded it wrongly, or it broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}, at byte {offset} of the data set, at {tag}")]
-pub struct Error {
-    /// What is wrong.
-    pub kind: ErrorKind,
-    /// Where, in bytes from the beginning of the data set.
-    pub offset: u64,
-    /// The last tag that was read.
-    pub tag: Tag,
-}
-
-/// What is wrong with a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ErrorKind {
-    /// The bytes ended within an element, an item or a sequence.
-    #[error("the data set breaks off")]
-    Truncated,
-    /// More than [`MAX_DEPTH`] sequences within each other.
-    #[error("sequences are nested too deeply")]
-    TooDeep,
-    /// More than [`MAX_HEADERS`] headers.
-    #[error("there are too many elements")]
-    TooManyHeaders,
-    /// A length reaches past the end of the item or sequence around it.
-    #[error("a length reaches past the end of what surrounds it")]
-    Overrun,
-    /// Something other than an item where only items may stand.
-    #[error("an item was expected")]
-    NotAnItem,
-    /// An item, or a delimiter with a length, where an element was expected.
-    #[error("an element was expected")]
-    NotAnElement,
-    /// A VR that may not have it came with undefined length, or a fragment did.
-    #[error("an undefined length is not allowed here")]
-    UndefinedLength,
-}
-
 /// A walk in progress.
 #[derive(Debug)]
 pub struct Scanner {
-    input: VecDeque<Bytes>,
-    buffered: usize,
+    input: Input,
     position: u64,
     headers: u64,
     tag: Tag,
@@ -158,19 +64,11 @@ enum FrameKind {
     Fragments,
 }
 
-/// An element's header as encoded, before it is decided what its content is.
-struct RawHeader {
-    vr: VR,
-    length: u32,
-    size: usize,
-}
-
 impl Scanner {
     /// A walk over a data set of this layout, from its first byte; no preamble, no group 0002.
     pub fn new(layout: Layout) -> Self {
         Self {
-            input: VecDeque::new(),
-            buffered: 0,
+            input: Input::default(),
             position: 0,
             headers: 0,
             tag: Tag(0, 0),
@@ -183,10 +81,7 @@ impl Scanner {
     /// Adds the next bytes. Call [`Self::next`] until it wants more before the next piece, else what was not
     /// yet walked over piles up here.
     pub fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.buffered += bytes.len();
-            self.input.push_back(bytes);
-        }
+        self.input.push(bytes);
     }
 
     /// The next step; `None`: more bytes are needed, or the data set is at its end.
@@ -202,7 +97,7 @@ impl Scanner {
             {
                 return Ok(Some(self.close()));
             }
-            let Some(start) = self.peek::<8>() else { return Ok(None) };
+            let Some(start) = self.input.peek::<8>() else { return Ok(None) };
             let layout = self.stack.last().map_or(self.layout, |f| f.layout);
             let tag = read_tag(layout, &start);
             let length = read_u32(layout, [start[4], start[5], start[6], start[7]]);
@@ -213,7 +108,7 @@ impl Scanner {
                 Some(FrameKind::Item) | None if tag.group() == ITEM.group() => {
                     self.delimiter_of_item(tag, length)?
                 }
-                Some(FrameKind::Item) | None => self.element_header(layout, tag, &start)?,
+                Some(FrameKind::Item) | None => self.element_header(layout, tag)?,
             };
             match step {
                 Step::Event(event) => return Ok(Some(event)),
@@ -226,7 +121,7 @@ impl Scanner {
     /// Says that no more bytes come: an error when something is still open. Call it after [`Self::next`] has
     /// told that it wants more.
     pub fn finish(self) -> Result<(), Error> {
-        let whole = self.buffered == 0 && self.value.is_none() && self.stack.is_empty();
+        let whole = self.input.is_empty() && self.value.is_none() && self.stack.is_empty();
         if whole { Ok(()) } else { Err(self.error(ErrorKind::Truncated)) }
     }
 
@@ -241,10 +136,7 @@ impl Scanner {
             let fragment = self.stack.last().is_some_and(|f| f.kind == FrameKind::Fragments);
             return Some(if fragment { Event::FragmentEnd } else { Event::ElementEnd });
         }
-        let front = self.input.front_mut()?;
-        let wanted = usize::try_from(remaining).unwrap_or(usize::MAX);
-        let piece = if front.len() <= wanted { self.input.pop_front()? } else { front.split_to(wanted) };
-        self.buffered -= piece.len();
+        let piece = self.input.take(usize::try_from(remaining).unwrap_or(usize::MAX))?;
         self.position += piece.len() as u64;
         // A piece is never longer than what remains.
         self.value = Some(remaining.saturating_sub(u32::try_from(piece.len()).unwrap_or(u32::MAX)));
@@ -301,14 +193,20 @@ impl Scanner {
         })
     }
 
-    fn element_header(&mut self, layout: Layout, tag: Tag, start: &[u8; 8]) -> Result<Step, Error> {
-        let Some(raw) = self.raw_header(layout, tag, start) else { return Ok(Step::MoreBytes) };
+    fn element_header(&mut self, layout: Layout, tag: Tag) -> Result<Step, Error> {
+        let Some(raw) = RawHeader::read(&self.input, layout) else { return Ok(Step::MoreBytes) };
+        let layout = raw.layout;
         let mut vr = raw.vr;
         // Pixel data is only encapsulated where its length is undefined (PS3.5 A.4); UN of undefined length
         // is a sequence in Implicit VR Little Endian, whatever surrounds it (PS3.5 6.2.2 note 4).
         let content = match (vr, raw.length) {
             (VR::SQ, 0 | UNDEFINED) | (VR::UN, UNDEFINED) => Content::Items,
             (VR::OB | VR::OW, UNDEFINED) => Content::Fragments,
+            // Without a VR, what is unlike the dictionary's can only be a sequence.
+            (_, UNDEFINED) if layout == Layout::ImplicitLe => {
+                vr = VR::SQ;
+                Content::Items
+            }
             (_, UNDEFINED) => {
                 self.tag = tag;
                 return Err(self.error(ErrorKind::UndefinedLength));
@@ -353,37 +251,11 @@ impl Scanner {
         })))
     }
 
-    /// VR and length (PS3.5 7.1.2, 7.1.3); `None`: more bytes are needed.
-    fn raw_header(&self, layout: Layout, tag: Tag, start: &[u8; 8]) -> Option<RawHeader> {
-        let last_four = [start[4], start[5], start[6], start[7]];
-        if layout == Layout::ImplicitLe {
-            return Some(RawHeader { vr: vr_of(tag), length: read_u32(layout, last_four), size: 8 });
-        }
-        let letters = [start[4], start[5]];
-        let known = VR::from_binary(letters);
-        let long = match known {
-            Some(vr) => has_long_length(vr),
-            // A VR of a later edition has the long form. What is no VR at all is what old writers put for
-            // "unknown", in the short form that every VR had then.
-            None => letters.iter().all(u8::is_ascii_uppercase),
-        };
-        let vr = known.unwrap_or(VR::UN);
-        if !long {
-            let length = match layout {
-                Layout::ExplicitBe => u16::from_be_bytes([start[6], start[7]]),
-                _ => u16::from_le_bytes([start[6], start[7]]),
-            };
-            return Some(RawHeader { vr, length: u32::from(length), size: 8 });
-        }
-        let all = self.peek::<12>()?;
-        Some(RawHeader { vr, length: read_u32(layout, [all[8], all[9], all[10], all[11]]), size: 12 })
-    }
-
     /// Whether what follows the header looks like the inside of a sequence; `None`: more bytes are needed.
     fn begins_with_item(&self, layout: Layout, header: usize) -> Option<bool> {
         let mut bytes = [0; 16];
         let bytes = &mut bytes[..header + 4];
-        if !self.copy_front(bytes) {
+        if !self.input.copy_front(bytes) {
             return None;
         }
         let tag = read_tag(layout, &bytes[header..]);
@@ -420,42 +292,9 @@ impl Scanner {
         if self.position + size as u64 > self.limit() {
             return Err(self.error(ErrorKind::Overrun));
         }
-        let mut rest = size;
-        while let Some(front) = self.input.front_mut()
-            && rest > 0
-        {
-            let taken = rest.min(front.len());
-            front.advance(taken);
-            rest -= taken;
-            if front.is_empty() {
-                self.input.pop_front();
-            }
-        }
-        self.buffered -= size;
+        self.input.advance(size);
         self.position += size as u64;
         Ok(())
-    }
-
-    fn peek<const N: usize>(&self) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        self.copy_front(&mut bytes).then_some(bytes)
-    }
-
-    /// Copies the next bytes without taking them; `false` when there are not enough yet.
-    fn copy_front(&self, out: &mut [u8]) -> bool {
-        if self.buffered < out.len() {
-            return false;
-        }
-        let mut filled = 0;
-        for piece in &self.input {
-            let taken = piece.len().min(out.len() - filled);
-            out[filled..filled + taken].copy_from_slice(&piece[..taken]);
-            filled += taken;
-            if filled == out.len() {
-                break;
-            }
-        }
-        true
     }
 
     fn error(&self, kind: ErrorKind) -> Error {
@@ -467,25 +306,6 @@ enum Step {
     Event(Event),
     MoreBytes,
     Skipped,
-}
-
-/// Whether an explicit header has a 32-bit length after two reserved bytes (PS3.5 Table 7.1-1).
-pub fn has_long_length(vr: VR) -> bool {
-    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
-    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
-}
-
-fn read_tag(layout: Layout, bytes: &[u8]) -> Tag {
-    let halves = [[bytes[0], bytes[1]], [bytes[2], bytes[3]]];
-    let [group, element] = match layout {
-        Layout::ExplicitBe => halves.map(u16::from_be_bytes),
-        _ => halves.map(u16::from_le_bytes),
-    };
-    Tag(group, element)
-}
-
-fn read_u32(layout: Layout, bytes: [u8; 4]) -> u32 {
-    if layout == Layout::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
 }
 
 #[cfg(test)]

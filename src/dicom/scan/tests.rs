@@ -100,6 +100,16 @@ fn an_unknown_vr_fails_nothing() {
 }
 
 #[test]
+fn an_element_without_vr_under_an_explicit_syntax_fails_nothing() {
+    let implicit = b"\x08\x00\x60\x00\x02\0\0\0CT";
+    let sequence = b"\x08\x00\x32\x10\x12\0\0\0\xFE\xFF\x00\xE0\x0A\0\0\0\x08\x00\x00\x01\x02\0\0\0A1";
+    assert_eq!(
+        explicit(&[implicit, sequence, CODE]).unwrap(),
+        "(0008,0060)CSCT.(0008,1032)SQ[(0008,0100)SHA1.].(0008,0100)SHA1."
+    );
+}
+
+#[test]
 fn fragments_are_told_one_by_one() {
     let outline = explicit(&[
         b"\xE0\x7F\x10\x00OB\0\0\xFF\xFF\xFF\xFF",

@@ -1,0 +1,72 @@
+//! The header of one element, in all its forms (PS3.5 7.1.2, 7.1.3).
+
+use super::input::Input;
+use crate::dicom::dictionary::vr_of;
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{Tag, VR};
+
+/// An element's header as encoded, before it is decided what its content is.
+pub(super) struct RawHeader {
+    pub(super) layout: Layout,
+    pub(super) vr: VR,
+    pub(super) length: u32,
+    /// Of the header, in bytes.
+    pub(super) size: usize,
+}
+
+impl RawHeader {
+    /// The header that the input begins with; `None`: more bytes are needed.
+    pub(super) fn read(input: &Input, layout: Layout) -> Option<Self> {
+        let start = input.peek::<8>()?;
+        let letters = [start[4], start[5]];
+        let known = VR::from_binary(letters);
+        // Some writers leave the VR out of single elements, or of all of them, under an explicit syntax. What
+        // stands there then is a length, hardly ever printable.
+        let is_left_out = known.is_none()
+            && layout == Layout::ExplicitLe
+            && letters != [0, 0]
+            && !letters.iter().all(|b| (0x20..0x7F).contains(b));
+        if layout == Layout::ImplicitLe || is_left_out {
+            let layout = Layout::ImplicitLe;
+            let length = read_u32(layout, [start[4], start[5], start[6], start[7]]);
+            return Some(Self { layout, vr: vr_of(read_tag(layout, &start)), length, size: 8 });
+        }
+        let long = match known {
+            Some(vr) => has_long_length(vr),
+            // A VR of a later edition has the long form. What is no VR at all is what old writers put for
+            // "unknown", in the short form that every VR had then.
+            None => letters.iter().all(u8::is_ascii_uppercase),
+        };
+        let vr = known.unwrap_or(VR::UN);
+        if !long {
+            let length = match layout {
+                Layout::ExplicitBe => u16::from_be_bytes([start[6], start[7]]),
+                _ => u16::from_le_bytes([start[6], start[7]]),
+            };
+            return Some(Self { layout, vr, length: u32::from(length), size: 8 });
+        }
+        let all = input.peek::<12>()?;
+        let length = read_u32(layout, [all[8], all[9], all[10], all[11]]);
+        Some(Self { layout, vr, length, size: 12 })
+    }
+}
+
+/// Whether an explicit header has a 32-bit length after two reserved bytes (PS3.5 Table 7.1-1).
+pub fn has_long_length(vr: VR) -> bool {
+    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
+    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
+}
+
+/// The tag at the beginning of `bytes`, which has four of them.
+pub(super) fn read_tag(layout: Layout, bytes: &[u8]) -> Tag {
+    let halves = [[bytes[0], bytes[1]], [bytes[2], bytes[3]]];
+    let [group, element] = match layout {
+        Layout::ExplicitBe => halves.map(u16::from_be_bytes),
+        _ => halves.map(u16::from_le_bytes),
+    };
+    Tag(group, element)
+}
+
+pub(super) fn read_u32(layout: Layout, bytes: [u8; 4]) -> u32 {
+    if layout == Layout::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+}
