@@ -1,1 +1,264 @@
-//! File and environment → a validated configuration, or every error at once.
+//! The file `gantry.toml` and the environment become a checked configuration, or every error at once.
+//!
+//! Each part of the program says in its own `Config` what it needs; here stand the keys' names and defaults,
+//! the check of what belongs together, and no more.
+
+mod archive;
+mod environment;
+mod section;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use toml::Table;
+
+use crate::archive::dimse::config as dimse_config;
+use crate::dicom::AeTitle;
+use crate::front::http::Config as HttpConfig;
+use crate::net::HttpSettings;
+use section::{Report, Section};
+
+/// Longest configuration file that is read, in bytes: a thousand archives.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// What `gantry serve` runs by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The archive of requests that name none; always one of `archives`.
+    pub default_archive: Option<String>,
+    /// `[http]`.
+    pub http: Http,
+    /// `[dimse]`.
+    pub dimse: Dimse,
+    /// `[archive.…]`, by name.
+    pub archives: Vec<dimse_config::Config>,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// The HTTP side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What the front end shows.
+    pub front: HttpConfig,
+    /// Limits of connections.
+    pub settings: HttpSettings,
+}
+
+/// The DIMSE side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dimse {
+    /// Where to listen for what archives send on a C-MOVE.
+    pub listen: SocketAddr,
+    /// Our AE title, as which we call.
+    pub ae_title: AeTitle,
+    /// The titles that we give to archives as C-MOVE destination.
+    pub move_ae_titles: Vec<AeTitle>,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// Levels by module, as `info` or `info,gantry::dimse=debug`.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key, as `archive.main.address`, with the environment variable it came from; empty for the file.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() { f.write_str(&self.text) } else { write!(f, "{}: {}", self.key, self.text) }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, if any, and lays the environment's `GANTRY_…` variables over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let text = path.map_or(Ok(String::new()), read).map_err(|error| vec![error])?;
+        Self::parse(&text, environment)
+    }
+
+    /// As [`Config::load`], from the text of a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn parse(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+            vec![ConfigError { key: String::new(), text: format!("not TOML: {}", error.to_string().trim()) }]
+        })?;
+        let mut errors = Vec::new();
+        let variables = environment::overlay(&mut table, environment, &mut errors);
+        let report = Report::new(variables, errors);
+        let config = whole(table, &report);
+        let errors = report.into_errors();
+        if errors.is_empty() { Ok(config) } else { Err(errors) }
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let bad = |text: String| ConfigError { key: String::new(), text };
+    let name = path.display();
+    let length = std::fs::metadata(path).map_err(|error| bad(format!("cannot read {name}: {error}")))?.len();
+    if length > MAX_FILE {
+        return Err(bad(format!("{name} is longer than {MAX_FILE} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|error| bad(format!("cannot read {name}: {error}")))
+}
+
+/// The whole configuration; where the report has errors in the end, defaults stand in for what is wrong.
+fn whole(table: Table, report: &Report) -> Config {
+    let mut root = Section::root(table, report);
+    let log = log(root.section("log"));
+    let http = http(root.section("http"));
+    let dimse = dimse(root.section("dimse"));
+    let named = root.named_sections("archive");
+    if named.is_empty() {
+        report.add("archive", "name at least one archive, as [archive.main] with its ae_title and address");
+    }
+    let own_title = &dimse.ae_title;
+    let archives: Vec<_> =
+        named.into_iter().filter_map(|(name, section)| archive::read(&name, section, own_title)).collect();
+    let default_archive = root.text("default_archive");
+    check_default(default_archive.as_deref(), &archives, report);
+    for (key, what) in [
+        ("ae", "DIMSE clients come"),
+        ("cache", "the cache comes"),
+        ("tls", "TLS comes"),
+        ("auth", "users come"),
+        ("audit", "the audit trail comes"),
+    ] {
+        root.later(key, what);
+    }
+    root.finish();
+    Config { default_archive, http, dimse, archives, log }
+}
+
+fn check_default(default: Option<&str>, archives: &[dimse_config::Config], report: &Report) {
+    match default {
+        Some(name) if !archives.iter().any(|archive| archive.name == name) => {
+            report.add("default_archive", "there is no valid archive of this name");
+        }
+        None if archives.len() > 1 => {
+            let names: Vec<&str> = archives.iter().map(|archive| archive.name.as_str()).collect();
+            let text =
+                format!("missing: with several archives say which is the default: {}", names.join(", "));
+            report.add("default_archive", text);
+        }
+        _ => {}
+    }
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let default = Log::default();
+    let filter = section.text("filter").unwrap_or(default.filter);
+    let format = section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    section.finish();
+    Log { filter, format: format.unwrap_or(default.format) }
+}
+
+fn http(mut section: Section<'_>) -> Http {
+    let defaults = HttpConfig::default();
+    let listen = section.listen("listen").unwrap_or((Ipv4Addr::LOCALHOST, 8080).into());
+    let base_path = section.checked("base_path", "a path such as \"/dicom-web\", not \"/\"", base_path);
+    let public_url = section.checked("public_url", "a URL such as \"https://pacs.example\"", public_url);
+    let trusted_proxies = section.list("trusted_proxies", "networks such as [\"10.0.0.0/8\"]");
+    let max_connections = section.number("max_connections", 1..=65_536);
+    let head_timeout = section.duration("header_timeout").unwrap_or(Duration::from_secs(30));
+    let write_timeout = section.duration("write_timeout").unwrap_or(defaults.write_timeout);
+    let drain_timeout = section.duration("drain_timeout").unwrap_or(Duration::from_secs(30));
+    for key in ["tls", "cors"] {
+        section.later(key, "this comes");
+    }
+    section.finish();
+    Http {
+        listen,
+        front: HttpConfig {
+            base_path: base_path.unwrap_or(defaults.base_path),
+            public_url,
+            trusted_proxies: trusted_proxies.unwrap_or_default(),
+            write_timeout,
+        },
+        settings: HttpSettings {
+            max_connections: max_connections.unwrap_or(1024),
+            head_timeout,
+            write_timeout,
+            drain_timeout,
+        },
+    }
+}
+
+fn base_path(text: &str) -> Option<String> {
+    let path = text.strip_suffix('/').unwrap_or(text);
+    let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+    let fits = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
+    };
+    // The first parts of the server's own pages.
+    let taken = ["archives", "health", "metrics", "openapi.yaml", "admin"].contains(&parts[0]);
+    (parts.iter().all(fits) && !taken).then(|| path.to_owned())
+}
+
+fn public_url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let plain = |b: u8| b.is_ascii_graphic() && !b"?#\"<>\\".contains(&b);
+    (!rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(plain))
+        .then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn dimse(mut section: Section<'_>) -> Dimse {
+    let listen = section.listen("listen").unwrap_or((Ipv4Addr::LOCALHOST, 11_112).into());
+    let given = section.parsed::<AeTitle>("ae_title", section::AE_TITLE);
+    let ae_title = given.unwrap_or_else(|| "GANTRY".parse().expect("a valid title"));
+    let move_ae_titles = section.list("move_ae_titles", "AE titles such as [\"GANTRY\"]");
+    if move_ae_titles.as_ref().is_some_and(Vec::is_empty) {
+        section.error("move_ae_titles", "name at least one title; leave the key out for `ae_title`");
+    }
+    section.later("accept", "DIMSE clients come");
+    section.later("tls", "TLS comes");
+    section.finish();
+    Dimse { listen, move_ae_titles: move_ae_titles.unwrap_or_else(|| vec![ae_title.clone()]), ae_title }
+}
+
+/// The keys that came from the environment, each with its variable.
+type Variables = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests;

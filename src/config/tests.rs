@@ -1,0 +1,264 @@
+//! Files as people write them, right and wrong.
+
+use super::*;
+use crate::archive::dimse::config::{Endpoint, ForeignUids, Method, Model, StoreFrom, Timeouts};
+
+const SMALLEST: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"pacs.example:104\"\n";
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    with(text, &[])
+}
+
+fn with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse(text, environment).map_err(|errors| errors.iter().map(ConfigError::to_string).collect())
+}
+
+/// The error about `key`, of which there must be one.
+fn error(text: &str, key: &str) -> String {
+    let errors = parse(text).unwrap_err();
+    let prefix = format!("{key}: ");
+    errors.iter().find(|error| error.starts_with(&prefix)).unwrap_or_else(|| panic!("{errors:?}")).clone()
+}
+
+#[test]
+fn the_smallest_file_has_every_default() {
+    let config = parse(SMALLEST).unwrap();
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.http.front, HttpConfig::default());
+    assert_eq!(config.dimse.listen.to_string(), "127.0.0.1:11112");
+    assert_eq!(config.dimse.ae_title.as_str(), "GANTRY");
+    assert_eq!(config.dimse.move_ae_titles, [config.dimse.ae_title.clone()]);
+    assert_eq!(config.default_archive, None);
+    let archive = &config.archives[0];
+    assert_eq!((archive.name.as_str(), archive.ae_title.as_str()), ("main", "PACS"));
+    assert_eq!((archive.calling.as_str(), archive.max_associations), ("GANTRY", 4));
+    assert_eq!(archive.timeouts, Timeouts::default());
+}
+
+#[test]
+fn every_key_of_a_full_file_arrives() {
+    let config = parse(
+        r#"
+        default_archive = "b"
+        [http]
+        listen = "0.0.0.0:80"
+        base_path = "/pacs/rs/"
+        public_url = "https://pacs.example/x/"
+        trusted_proxies = ["10.0.0.0/8"]
+        max_connections = 7
+        header_timeout = "1s"
+        write_timeout = "2s"
+        drain_timeout = "3s"
+        [dimse]
+        listen = "0.0.0.0:104"
+        ae_title = "BRIDGE"
+        move_ae_titles = ["ONE", "TWO"]
+        [log]
+        filter = "debug"
+        format = "json"
+        [archive.a]
+        ae_title = "A"
+        address = "[::1]:104"
+        [archive.b]
+        protocol = "dimse"
+        ae_title = "B"
+        address = "10.0.0.1:11112"
+        calling = "own"
+        model = "patient"
+        retrieve = "move"
+        max_associations = 2
+        store_from = [{ ae_title = "C", network = "10.0.1.0/24" }, { network = "10.0.2.1" }]
+        foreign_uids = "if-correlated"
+        query_charset = "ISO_IR 192"
+        assume_charset = "ISO_IR 100"
+        timeouts = { connect = "1s", association = "2s", silence = "3s", operation = "4m", idle = "5ms" }
+        [archive.b.endpoint.query]
+        ae_title = "Q"
+        address = "q:104"
+        [archive.b.endpoint.retrieve]
+        ae_title = "R"
+        address = "r:104"
+        "#,
+    )
+    .unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(config.default_archive.as_deref(), Some("b"));
+    assert_eq!(config.http.front.base_path, "/pacs/rs");
+    assert_eq!(config.http.front.public_url.as_deref(), Some("https://pacs.example/x"));
+    assert_eq!(config.http.front.trusted_proxies.len(), 1);
+    let settings = HttpSettings {
+        max_connections: 7,
+        head_timeout: seconds(1),
+        write_timeout: seconds(2),
+        drain_timeout: seconds(3),
+    };
+    assert_eq!((config.http.settings, config.http.front.write_timeout), (settings, seconds(2)));
+    assert_eq!(config.dimse.move_ae_titles.len(), 2);
+    assert_eq!(config.log, Log { filter: "debug".to_owned(), format: LogFormat::Json });
+    let b = &config.archives[1];
+    let endpoint = |title: &str, address: &str| {
+        Some(Endpoint { ae_title: title.parse().unwrap(), address: address.to_owned() })
+    };
+    assert_eq!(b.calling.as_str(), "BRIDGE");
+    assert_eq!((b.model, b.retrieve, b.max_associations), (Model::Patient, Method::Move, 2));
+    assert_eq!(b.store_from[0].ae_title.as_ref().unwrap().as_str(), "C");
+    assert_eq!(b.store_from[1], StoreFrom { ae_title: None, network: Some("10.0.2.1".parse().unwrap()) });
+    assert_eq!(b.foreign_uids, ForeignUids::IfCorrelated);
+    assert_eq!(b.query_charset.as_deref(), Some("ISO_IR 192"));
+    assert_eq!((b.query.clone(), b.retrieve_from.clone()), (endpoint("Q", "q:104"), endpoint("R", "r:104")));
+    assert_eq!((b.timeouts.operation, b.timeouts.idle), (seconds(240), Duration::from_millis(5)));
+}
+
+#[test]
+fn all_errors_are_told_at_once() {
+    let errors = parse(
+        "[http]\nlisten = \"here\"\nport = 1\n[dimse]\nae_title = \"SEVENTEEN_LETTERS\"\n\
+         [archive.main]\nmax_associations = 0\n[nonsense]\n",
+    )
+    .unwrap_err();
+    for key in [
+        "http.listen",
+        "http.port",
+        "dimse.ae_title",
+        "archive.main.ae_title",
+        "archive.main.address",
+        "archive.main.max_associations",
+        "nonsense",
+    ] {
+        assert!(errors.iter().any(|error| error.starts_with(&format!("{key}: "))), "{key} in {errors:?}");
+    }
+}
+
+#[test]
+fn an_error_says_what_to_write() {
+    for (text, key, says) in [
+        ("", "archive", "[archive.main]"),
+        ("[http]\nport = 1", "http.port", "known here are: listen"),
+        ("[http]\nbase_path = \"/\"", "http.base_path", "/dicom-web"),
+        ("[http]\nbase_path = \"/health/x\"", "http.base_path", "/dicom-web"),
+        ("[http]\nwrite_timeout = 5", "http.write_timeout", "\"5s\""),
+        ("[http]\nmax_connections = \"5\"", "http.max_connections", "number"),
+        ("[http]\npublic_url = \"pacs.example\"", "http.public_url", "https://"),
+        ("[archive.main]\nae_title = \"A\"", "archive.main.address", "host and port"),
+        ("[archive.main]\naddress = \"pacs\"", "archive.main.address", "host and port"),
+        ("[archive.main]\naddress = \"::1:104\"", "archive.main.address", "host and port"),
+        ("[archive.main]\nmodel = \"both\"", "archive.main.model", "\"study\""),
+        ("[archive.main]\nquery_charset = \"klingon\"", "archive.main.query_charset", "ISO_IR 192"),
+        ("[archive.main]\nstore_from = [{}]", "archive.main.store_from[0]", "network"),
+        ("[archive.main]\ntimeouts = 5", "archive.main.timeouts", "table"),
+        ("[archive.main.endpoint.query]\nae_title = \"A\"", "archive.main.endpoint.query.address", "host"),
+        ("[archive.\"a b\"]", "archive.a b", "letters"),
+        ("default_archive = \"x\"", "default_archive", "no valid archive"),
+    ] {
+        let error = error(text, key);
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(parse("not toml").unwrap_err()[0].starts_with("not TOML: "));
+}
+
+#[test]
+fn keys_that_would_do_nothing_yet_are_refused_and_say_so() {
+    for (text, key) in [
+        ("[cache]\nmemory = \"1MiB\"", "cache"),
+        ("[ae.WS1]\naddress = \"a:1\"", "ae"),
+        ("[dimse]\naccept = \"any\"", "dimse.accept"),
+        ("[archive.main]\ncalled_as = [\"X\"]", "archive.main.called_as"),
+        ("[archive.main]\ncalling = \"client\"", "archive.main.calling"),
+        ("[archive.main]\nprotocol = \"dicomweb\"", "archive.main.protocol"),
+        ("[archive.main.endpoint.worklist]\nae_title = \"X\"", "archive.main.endpoint.worklist"),
+    ] {
+        assert!(error(text, key).contains("later version"), "{key}");
+    }
+}
+
+#[test]
+fn several_archives_need_a_default() {
+    let two = format!("{SMALLEST}{}", SMALLEST.replace("main", "other"));
+    assert!(error(&two, "default_archive").contains("main, other"));
+    assert!(parse(&format!("default_archive = \"main\"\n{two}")).is_ok());
+}
+
+#[test]
+fn the_environment_goes_before_the_file_and_is_named_in_errors() {
+    let config = with(
+        &SMALLEST.replace("main", "Main"),
+        &[
+            ("GANTRY_HTTP__LISTEN", "127.0.0.1:9"),
+            ("GANTRY_HTTP__MAX_CONNECTIONS", "9"),
+            ("GANTRY_HTTP__TRUSTED_PROXIES", "10.0.0.1, 10.0.0.2"),
+            ("GANTRY_ARCHIVE__MAIN__ADDRESS", "other:105"),
+            ("GANTRY_DEFAULT_ARCHIVE", "Main"),
+            ("GANTRY_PORT", "tcp://10.0.0.1:80"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.http.listen.port(), config.http.settings.max_connections), (9, 9));
+    assert_eq!(config.http.front.trusted_proxies.len(), 2);
+    assert_eq!((config.archives.len(), config.archives[0].address.as_str()), (1, "other:105"));
+
+    let errors = with(SMALLEST, &[("GANTRY_HTTP__LISTEN", "x"), ("GANTRY_HTTP__PROT", "y")]).unwrap_err();
+    assert!(errors.iter().any(|e| e.starts_with("http.listen (GANTRY_HTTP__LISTEN): ")), "{errors:?}");
+    assert!(errors.iter().any(|e| e.starts_with("http.prot (GANTRY_HTTP__PROT): ")), "{errors:?}");
+}
+
+#[test]
+fn the_environment_alone_is_enough() {
+    let config = with(
+        "",
+        &[("GANTRY_ARCHIVE__MAIN__ADDRESS", "pacs:104"), ("GANTRY_ARCHIVE__MAIN__AE_TITLE", "PACS")],
+    );
+    assert_eq!(config.unwrap().archives[0].name, "main");
+}
+
+#[test]
+fn a_value_can_come_from_a_mounted_file() {
+    let path = std::env::temp_dir().join(format!("gantry-config-{}", std::process::id()));
+    std::fs::write(&path, "SECRET\n").unwrap();
+    let name = path.to_str().unwrap();
+    let config = with(SMALLEST, &[("GANTRY_ARCHIVE__MAIN__AE_TITLE_FILE", name)]).unwrap();
+    assert_eq!(config.archives[0].ae_title.as_str(), "SECRET");
+    std::fs::remove_file(&path).unwrap();
+    let errors = with(SMALLEST, &[("GANTRY_ARCHIVE__MAIN__AE_TITLE_FILE", name)]).unwrap_err();
+    assert!(errors[0].starts_with("GANTRY_ARCHIVE__MAIN__AE_TITLE_FILE: cannot read"), "{errors:?}");
+}
+
+#[test]
+fn the_documentation_has_every_key_and_a_valid_example() {
+    let text = include_str!("../../docs/configuration.md");
+    for key in [
+        "default_archive",
+        "listen",
+        "base_path",
+        "public_url",
+        "trusted_proxies",
+        "max_connections",
+        "header_timeout",
+        "write_timeout",
+        "drain_timeout",
+        "ae_title",
+        "move_ae_titles",
+        "filter",
+        "format",
+        "protocol",
+        "address",
+        "calling",
+        "model",
+        "retrieve",
+        "max_associations",
+        "store_from",
+        "foreign_uids",
+        "query_charset",
+        "assume_charset",
+        "connect",
+        "association",
+        "silence",
+        "operation",
+        "idle",
+    ] {
+        assert!(text.contains(&format!("| `{key}` |")), "{key}");
+    }
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    parse(example).expect("the example is valid");
+}
