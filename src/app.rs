@@ -1,1 +1,111 @@
-//! Configuration → the running application: bind early, spawn late, drain on SIGTERM.
+//! Configuration → the running application: bind early, spawn late, drain on shutdown.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::Archive;
+use crate::archive::dimse::DimseArchive;
+use crate::config::Config;
+use crate::front::http;
+use crate::net::serve_http;
+use crate::router::Router;
+
+/// The bridge, with its ports bound and nothing served yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    http: TcpListener,
+}
+
+/// A port cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({key}): {source}")]
+pub struct BindError {
+    /// The configuration's key.
+    key: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl App {
+    /// Binds the ports, so that what is in the way shows before anything has started.
+    ///
+    /// # Errors
+    /// A port cannot be bound.
+    pub async fn bind(config: Config) -> Result<Self, BindError> {
+        let http = bind("http.listen", config.http.listen).await?;
+        Ok(Self { config, http })
+    }
+
+    /// Where DICOMweb is served: as configured, with the port that the system chose for port 0.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.local_addr().unwrap_or(self.config.http.listen)
+    }
+
+    /// The path of the default archive.
+    pub fn base_path(&self) -> &str {
+        &self.config.http.front.base_path
+    }
+
+    /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { config, http } = self;
+        let drain = config.http.settings.drain_timeout;
+        let archives: Vec<DimseArchive> = config.archives.into_iter().map(DimseArchive::new).collect();
+        let shared = archives.iter().map(|archive| Arc::new(archive.clone()) as Arc<dyn Archive>);
+        let router = Router::new(shared, config.default_archive.as_deref());
+        let service = TowerToHyperService::new(http::app(config.http.front, router, shutdown.clone()));
+        serve_http(http, service, config.http.settings, shutdown).await;
+        // Nobody asks any more; what is idle is released, what is stuck gets as long again.
+        let deadline = Instant::now() + drain;
+        for archive in &archives {
+            archive.shut_down(deadline).await;
+        }
+    }
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { key, address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str =
+        "[http]\nlisten = \"127.0.0.1:0\"\n[archive.main]\nae_title = \"A\"\naddress = \"127.0.0.1:1\"\n";
+
+    fn config() -> Config {
+        Config::parse(CONFIG, []).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_its_key() {
+        let first = App::bind(config()).await.unwrap();
+        let mut second = config();
+        second.http.listen = first.http_address();
+        let error = App::bind(second).await.unwrap_err().to_string();
+        assert!(
+            error.contains("http.listen") && error.contains(&first.http_address().to_string()),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_told_to() {
+        let app = App::bind(config()).await.unwrap();
+        let address = app.http_address();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(app.run(shutdown.clone()));
+        tokio::net::TcpStream::connect(address).await.unwrap();
+        shutdown.cancel();
+        task.await.unwrap();
+        assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    }
+}

@@ -19,6 +19,7 @@ use crate::archive::dimse::config as dimse_config;
 use crate::dicom::AeTitle;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
+use crate::telemetry::Config as LogConfig;
 use section::{Report, Section};
 
 /// Longest configuration file that is read, in bytes: a thousand archives.
@@ -36,7 +37,7 @@ pub struct Config {
     /// `[archive.…]`, by name.
     pub archives: Vec<dimse_config::Config>,
     /// `[log]`.
-    pub log: Log,
+    pub log: LogConfig,
 }
 
 /// The HTTP side.
@@ -59,30 +60,6 @@ pub struct Dimse {
     pub ae_title: AeTitle,
     /// The titles that we give to archives as C-MOVE destination.
     pub move_ae_titles: Vec<AeTitle>,
-}
-
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Log {
-    /// Levels by module, as `info` or `info,gantry::dimse=debug`.
-    pub filter: String,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a line of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
-    }
 }
 
 /// One thing that is wrong with the configuration.
@@ -186,12 +163,14 @@ fn check_default(default: Option<&str>, archives: &[dimse_config::Config], repor
     }
 }
 
-fn log(mut section: Section<'_>) -> Log {
-    let default = Log::default();
-    let filter = section.text("filter").unwrap_or(default.filter);
-    let format = section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+fn log(mut section: Section<'_>) -> LogConfig {
+    let expected = "levels such as \"info\" or \"warn,gantry::dimse=debug\"";
+    let filter =
+        section.checked("filter", expected, |text| LogConfig::is_filter(text).then(|| text.to_owned()));
+    let json = section.choice("format", &[("text", false), ("json", true)]);
     section.finish();
-    Log { filter, format: format.unwrap_or(default.format) }
+    let default = LogConfig::default();
+    LogConfig { filter: filter.unwrap_or(default.filter), json: json.unwrap_or(default.json) }
 }
 
 fn http(mut section: Section<'_>) -> Http {

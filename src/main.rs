@@ -1,3 +1,7 @@
 //! The `gantry` command: exit codes only.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gantry::cli::run(std::env::args_os())
+}

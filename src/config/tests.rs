@@ -95,7 +95,7 @@ fn every_key_of_a_full_file_arrives() {
     };
     assert_eq!((config.http.settings, config.http.front.write_timeout), (settings, seconds(2)));
     assert_eq!(config.dimse.move_ae_titles.len(), 2);
-    assert_eq!(config.log, Log { filter: "debug".to_owned(), format: LogFormat::Json });
+    assert_eq!(config.log, LogConfig { filter: "debug".to_owned(), json: true });
     let b = &config.archives[1];
     let endpoint = |title: &str, address: &str| {
         Some(Endpoint { ae_title: title.parse().unwrap(), address: address.to_owned() })
@@ -145,6 +145,7 @@ fn an_error_says_what_to_write() {
         ("[archive.main]\naddress = \"::1:104\"", "archive.main.address", "host and port"),
         ("[archive.main]\nmodel = \"both\"", "archive.main.model", "\"study\""),
         ("[archive.main]\nquery_charset = \"klingon\"", "archive.main.query_charset", "ISO_IR 192"),
+        ("[log]\nfilter = \"gantry=loud\"", "log.filter", "\"info\""),
         ("[archive.main]\nstore_from = [{}]", "archive.main.store_from[0]", "network"),
         ("[archive.main]\ntimeouts = 5", "archive.main.timeouts", "table"),
         ("[archive.main.endpoint.query]\nae_title = \"A\"", "archive.main.endpoint.query.address", "host"),

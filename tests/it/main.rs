@@ -8,3 +8,4 @@ mod support;
 
 mod interop;
 mod layers;
+mod openapi;

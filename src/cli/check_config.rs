@@ -1,0 +1,34 @@
+//! `gantry check-config`: says whether `gantry serve` would take a configuration.
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::config::Config;
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration file. Without it, the environment's GANTRY_… variables alone.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let config = load(arguments.config.as_deref())?;
+    let names: Vec<&str> = config.archives.iter().map(|archive| archive.name.as_str()).collect();
+    println!("the configuration is good: {} archive(s): {}", names.len(), names.join(", "));
+    Ok(())
+}
+
+/// Reads the configuration; all that is wrong with it becomes one text.
+pub(super) fn load(path: Option<&Path>) -> Result<Config, Failure> {
+    // A variable that is not Unicode is none of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(path, environment).map_err(|errors| {
+        let name = path.map_or("the environment".to_owned(), |path| path.display().to_string());
+        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+        Failure::Usage(format!("the configuration is wrong ({name}):\n{}", lines.join("\n")))
+    })
+}

@@ -1,0 +1,26 @@
+//! `gantry serve`: runs the bridge until SIGTERM or ctrl-C.
+
+use std::path::PathBuf;
+
+use super::{Failure, check_config, on_signal};
+use crate::app::App;
+use crate::telemetry;
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration file. Without it, the environment's GANTRY_… variables alone.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let config = check_config::load(arguments.config.as_deref())?;
+    telemetry::init(&config.log);
+    let app = App::bind(config).await.map_err(Failure::other)?;
+    let shutdown = on_signal()?;
+    tracing::info!("serving DICOMweb on http://{}{}", app.http_address(), app.base_path());
+    app.run(shutdown).await;
+    Ok(())
+}

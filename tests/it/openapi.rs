@@ -1,0 +1,61 @@
+//! Holds `openapi/gantry.yaml` against the routes that are served.
+
+use std::collections::BTreeSet;
+
+use gantry::front::http::{PAGES, RESOURCES, Resource};
+
+const TEXT: &str = include_str!("../../openapi/gantry.yaml");
+
+/// The paths of the description with the lines below each of them.
+fn described() -> Vec<(&'static str, Vec<&'static str>)> {
+    let paths = TEXT.split("\npaths:\n").nth(1).and_then(|rest| rest.split("\ncomponents:\n").next());
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in paths.expect("a section with paths").lines() {
+        match line.strip_prefix("  /").and_then(|rest| rest.strip_suffix(':')) {
+            Some(rest) => found.push((&line[2..3 + rest.len()], Vec::new())),
+            None => found.last_mut().expect("a path comes first").1.push(line.trim()),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_route_is_described_and_every_described_path_is_served() {
+    let described: BTreeSet<&str> = described().into_iter().map(|(path, _)| path).collect();
+    let resources = RESOURCES.iter().map(|(path, _)| *path);
+    let served: BTreeSet<&str> = resources.chain(PAGES.iter().map(|(path, _)| *path)).collect();
+    assert_eq!(described, served);
+}
+
+#[test]
+fn a_path_is_described_as_what_it_does() {
+    for (path, lines) in described() {
+        let resource = RESOURCES.iter().find(|(served, _)| *served == path);
+        let tag = match resource {
+            Some((_, Resource::Search(_))) => "tags: [QIDO-RS]",
+            Some((_, Resource::Retrieve)) => "tags: [WADO-RS]",
+            None => "tags: [Server]",
+        };
+        assert!(lines.contains(&tag), "{path}");
+        let methods: Vec<&&str> = lines
+            .iter()
+            .filter(|line| ["get:", "put:", "post:", "delete:", "patch:"].contains(line))
+            .collect();
+        assert_eq!(methods, [&"get:"], "{path}");
+        for name in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+            let reference = format!("- $ref: \"#/components/parameters/{name}\"");
+            assert!(lines.contains(&reference.as_str()), "{path}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_has_its_target() {
+    for reference in TEXT.split("\"#/components/").skip(1) {
+        let target = reference.split('"').next().unwrap_or_default();
+        let (kind, name) = target.split_once('/').expect("a kind and a name");
+        let section = TEXT.split(&format!("\n  {kind}:\n")).nth(1).expect("the kind is there");
+        let mut inside = section.lines().take_while(|line| line.starts_with("    "));
+        assert!(inside.any(|line| line == format!("    {name}:")), "{target}");
+    }
+}
