@@ -29,18 +29,6 @@ impl std::str::FromStr for Address {
     }
 }
 
-/// A Specific Character Set by its defined terms, several with a backslash between.
-struct KnownCharset(String);
-
-impl std::str::FromStr for KnownCharset {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let terms: Vec<&str> = text.split('\\').collect();
-        if Charset::from_values(&terms).is_known() { Ok(Self(text.to_owned())) } else { Err(()) }
-    }
-}
-
 /// Reads an archive; `None` where something necessary is wrong, which the report then says.
 pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) -> Option<Config> {
     let good_name = (1..=MAX_NAME).contains(&name.len())
@@ -115,7 +103,7 @@ fn charset(section: &mut Section<'_>, key: &'static str) -> Option<String> {
     let expected = "\"auto\", or a Specific Character Set such as \"ISO_IR 100\" or \"ISO_IR 192\"";
     let check = |text: &str| match text {
         "auto" => Some(None),
-        other => other.parse().ok().map(|KnownCharset(known)| Some(known)),
+        other => other.parse::<Charset>().ok().map(|_| Some(other.to_owned())),
     };
     section.checked(key, expected, check).flatten()
 }

@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
         let value = self.take(key)?;
         let number = match &value {
             Value::Integer(number) => usize::try_from(*number).ok(),
-            Value::String(text) if self.from_environment(key) => text.trim().parse().ok(),
+            Value::String(text) if self.set_by_environment(key) => text.trim().parse().ok(),
             _ => None,
         };
         let found = number.filter(|number| range.contains(number));
@@ -166,7 +166,7 @@ impl<'a> Section<'a> {
         let texts: Option<Vec<String>> = match &value {
             Value::Array(values) => values.iter().map(|v| v.as_str().map(str::to_owned)).collect(),
             // An environment variable has its list with commas.
-            Value::String(text) if self.from_environment(key) => {
+            Value::String(text) if self.set_by_environment(key) => {
                 Some(text.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect())
             }
             _ => None,
@@ -231,7 +231,7 @@ impl<'a> Section<'a> {
         Section { path, was_empty: table.is_empty(), table, known: Vec::new(), report: self.report }
     }
 
-    fn from_environment(&self, key: &str) -> bool {
+    fn set_by_environment(&self, key: &str) -> bool {
         self.report.variables.contains_key(&join(&self.path, key))
     }
 }

@@ -28,7 +28,7 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(config.http.front, HttpConfig::default());
     assert_eq!(config.dimse.listen.to_string(), "127.0.0.1:11112");
     assert_eq!(config.dimse.ae_title.as_str(), "GANTRY");
-    assert_eq!(config.dimse.move_ae_titles, [config.dimse.ae_title.clone()]);
+    assert_eq!(config.dimse.move_ae_titles, std::slice::from_ref(&config.dimse.ae_title));
     assert_eq!(config.default_archive, None);
     let archive = &config.archives[0];
     assert_eq!((archive.name.as_str(), archive.ae_title.as_str()), ("main", "PACS"));

@@ -134,11 +134,11 @@ fn every_count_and_length_is_bounded() {
     assert!(studies(&many).unwrap_err().contains("parameters"));
     assert!(studies(&"x".repeat(MAX_QUERY_LENGTH + 1)).unwrap_err().contains("longer"));
     assert!(studies(&format!("PatientID={}", "x".repeat(1025))).unwrap_err().contains("longer"));
-    let uids = vec!["1.2"; 513].join(",");
+    let uids = ["1.2"; 513].join(",");
     assert!(studies(&format!("StudyInstanceUID={uids}")).unwrap_err().contains("values"));
     let fields: Vec<String> = (0..=MAX_INCLUDE_FIELDS).map(|n| format!("0009{n:04X}")).skip(1).collect();
     assert!(studies(&format!("includefield={}", fields.join(","))).is_ok());
-    let deep = vec!["00400275"; 9].join(".");
+    let deep = ["00400275"; 9].join(".");
     assert!(studies(&format!("{deep}=x")).unwrap_err().contains("deeper"));
 }
 

@@ -61,12 +61,27 @@ pub(super) enum Broken {
     ReaderStalled,
 }
 
+/// How an answer that broke off, or that nobody reads, is ended.
+#[derive(Debug)]
+pub(super) enum Channel {
+    /// HTTP/1: the answer has the connection for itself, which is reset. Its socket cuts off a reader that
+    /// stalls.
+    Connection(Connection),
+    /// HTTP/2: an error resets the stream alone. One stream can stall while the connection lives, so the body
+    /// itself gives up when nobody polls it for this long.
+    Stream(Duration),
+}
+
+/// Longest piece of a stream of HTTP/2, in bytes. A piece is buffered as a whole, and how slowly a reader may
+/// take one is what the time-out bounds.
+const STREAM_PIECE: usize = 64 * 1024;
+
 /// A streaming answer with PS3.10 files.
 #[derive(Debug)]
 pub(super) struct ObjectBody {
     shared: Arc<Mutex<Shared>>,
     connection: Option<Connection>,
-    _watchdog: AbortOnDropHandle<()>,
+    _watchdog: Option<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -79,23 +94,27 @@ struct Shared {
 }
 
 impl ObjectBody {
-    /// A body of `first` and what follows it in `feed`. A reader that takes nothing for `write_timeout` is cut
-    /// off; `connection` is reset when the body breaks.
-    pub(super) fn new(
-        first: Object,
-        feed: Feed<Object>,
-        framing: Framing,
-        connection: Option<Connection>,
-        write_timeout: Duration,
-    ) -> Self {
-        let mut files =
-            Files { feed, framing: Some(framing), current: None, ready: VecDeque::new(), objects: 0 };
+    /// A body of `first` and what follows it in `feed`.
+    pub(super) fn new(first: Object, feed: Feed<Object>, framing: Framing, channel: Channel) -> Self {
+        let (connection, write_timeout, longest) = match channel {
+            Channel::Connection(connection) => (Some(connection), None, usize::MAX),
+            Channel::Stream(write_timeout) => (None, Some(write_timeout), STREAM_PIECE),
+        };
+        let mut files = Files {
+            feed,
+            framing: Some(framing),
+            current: None,
+            ready: VecDeque::new(),
+            objects: 0,
+            longest,
+        };
         // The first file fits into either framing.
         let _ = files.begin(first);
         let shared = Shared { files: Some(files), stalled: false, handed_out: Some(Instant::now()) };
         let shared = Arc::new(Mutex::new(shared));
-        let watchdog = tokio::spawn(watch(Arc::downgrade(&shared), connection.clone(), write_timeout));
-        Self { shared, connection, _watchdog: AbortOnDropHandle::new(watchdog) }
+        let watchdog = write_timeout
+            .map(|limit| AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(&shared), limit))));
+        Self { shared, connection, _watchdog: watchdog }
     }
 }
 
@@ -128,9 +147,8 @@ impl http_body::Body for ObjectBody {
     }
 }
 
-/// Gives up the retrieval of a body that nobody polls any more. A blocked HTTP/1 connection is cut by its
-/// socket as well; on HTTP/2 one stream can stall while the connection lives.
-async fn watch(shared: Weak<Mutex<Shared>>, connection: Option<Connection>, write_timeout: Duration) {
+/// Gives up the retrieval of a body that nobody polls any more.
+async fn watch(shared: Weak<Mutex<Shared>>, write_timeout: Duration) {
     let mut deadline = Instant::now() + write_timeout;
     loop {
         sleep_until(deadline).await;
@@ -144,9 +162,6 @@ async fn watch(shared: Weak<Mutex<Shared>>, connection: Option<Connection>, writ
             tracing::info!("a client stopped reading; its retrieval is given up");
             shared.stalled = true;
             shared.files = None;
-            if let Some(connection) = &connection {
-                connection.abort();
-            }
             return;
         }
     }
@@ -165,6 +180,8 @@ struct Files {
     current: Option<File>,
     ready: VecDeque<Bytes>,
     objects: usize,
+    /// Longest piece, in bytes.
+    longest: usize,
 }
 
 /// The object that is being written.
@@ -179,7 +196,10 @@ impl Files {
     /// The next bytes, or the good end.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
+            if let Some(mut bytes) = self.ready.pop_front() {
+                if bytes.len() > self.longest {
+                    self.ready.push_front(bytes.split_off(self.longest));
+                }
                 return Poll::Ready(Ok(Some(bytes)));
             }
             if self.framing.is_none() {

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::body::{Framing, ObjectBody, no_objects, web_syntax};
+use super::body::{Channel, Framing, ObjectBody, no_objects, web_syntax};
 use super::context::Context;
 use super::error::Problem;
 use crate::archive::{Form, Retrieve, Step};
@@ -54,8 +54,11 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         let text = format!("299 {}: {count} instances are missing", context.service_url);
         headers.extend(HeaderValue::try_from(text).ok().map(|value| (WARNING, value)));
     }
-    let write_timeout = context.server.0.config.write_timeout;
-    let body = ObjectBody::new(first, retrieval.objects, framing, context.connection, write_timeout);
+    let channel = match context.connection {
+        Some(connection) => Channel::Connection(connection),
+        None => Channel::Stream(context.server.0.config.write_timeout),
+    };
+    let body = ObjectBody::new(first, retrieval.objects, framing, channel);
     Ok((status, headers, Body::new(body)).into_response())
 }
 

@@ -214,6 +214,17 @@ async fn a_client_that_sends_no_whole_request_is_cut() {
 }
 
 #[tokio::test]
+async fn a_connection_that_idles_after_a_request_is_closed() {
+    let short = HttpSettings { head_timeout: Duration::from_millis(200), ..limits() };
+    let mut server = start(short).await;
+    let mut client = server.ask(HTTP_1_1).await;
+    drop(server.bodies.recv().await.unwrap());
+    read_until(&mut client, "0\r\n\r\n").await;
+    let end = tokio::time::timeout(Duration::from_secs(3), client.read(&mut [0; 1])).await;
+    assert_eq!(end.expect("the server hangs up").unwrap(), 0);
+}
+
+#[tokio::test]
 async fn further_connections_wait_for_a_free_place() {
     let mut server = start(HttpSettings { max_connections: 1, ..limits() }).await;
     let first = server.ask(HTTP_1_1).await;

@@ -261,6 +261,30 @@ async fn hazard_a_client_that_leaves_cancels_the_retrieval_within_a_second() {
 }
 
 #[tokio::test]
+async fn hazard_a_reader_that_stalls_on_one_http_2_stream_gives_its_retrieval_back() {
+    let bridge = Bridge::with(Config { write_timeout: Duration::from_millis(300), ..Config::default() });
+    let address = serve(&bridge).await;
+    let driver = lay(&bridge, Vec::new());
+    // More than the window that a client opens without a word (RFC 9113 6.9.2).
+    let (log, large) = object("1.4.1", EXPLICIT);
+    driver.item(large);
+    log.append(&Bytes::from(vec![0; 1 << 20])).await;
+    let path = b"/dicom-web/studies/1.2";
+    let mut fields = vec![0x82, 0x86, 0x41, 1, b'x', 0x04, path.len() as u8]; // GET, http, :authority, :path
+    fields.extend(path);
+    let mut opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    opening.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]); // SETTINGS
+    opening.extend([0, 0, fields.len() as u8, 1, 5, 0, 0, 0, 1]); // HEADERS, end of stream and of headers
+    opening.extend(fields);
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(&opening).await.unwrap();
+    // It reads what comes, and opens no window.
+    let (mut reading, _writing) = client.into_split();
+    tokio::spawn(async move { while reading.read(&mut [0; 4096]).await.is_ok_and(|n| n > 0) {} });
+    timeout(Duration::from_secs(3), driver.cancelled.cancelled()).await.expect("given up");
+}
+
+#[tokio::test]
 async fn hazard_an_error_leaves_the_connection_open_for_the_next_request() {
     let bridge = Bridge::new();
     let mut client = TcpStream::connect(serve(&bridge).await).await.unwrap();
