@@ -63,6 +63,11 @@ impl AttributePath {
         &self.0
     }
 
+    /// The tags of the sequences around the attribute; none at the top.
+    pub fn sequences(&self) -> &[Tag] {
+        &self.0[..self.0.len() - 1]
+    }
+
     /// The attribute's own tag.
     pub fn leaf(&self) -> Tag {
         *self.0.last().expect("a path has at least one tag")
@@ -92,6 +97,9 @@ pub struct MatchingKey {
 pub struct Query {
     /// The level of the entities that are returned.
     pub level: Level,
+    /// The level of the entity that the URL names and the search stays within. Attributes of that level and
+    /// of those above it are returned on demand only (PS3.18 10.6.3.3).
+    pub within: Option<Level>,
     /// Matching Keys, the UIDs of the parents in the URL included; each path once.
     pub keys: Vec<MatchingKey>,
     /// Attributes to return besides those that the level always returns (PS3.18 10.6.3.3).

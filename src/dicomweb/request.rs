@@ -86,6 +86,11 @@ pub fn accept_parameters(raw_query: &str) -> Result<Vec<String>, BadRequest> {
 pub fn search(resource: &SearchResource, raw_query: &str) -> Result<SearchRequest, BadRequest> {
     let mut query = Query {
         level: resource.level,
+        within: match (&resource.study, &resource.series) {
+            (_, Some(_)) => Some(Level::Series),
+            (Some(_), None) => Some(Level::Study),
+            (None, None) => None,
+        },
         keys: Vec::new(),
         include: Vec::new(),
         include_all: false,
