@@ -67,7 +67,7 @@ impl DataSet {
         };
         let fits = |charset: &Charset| {
             self.walk().all(|step| match step {
-                Step::Element(_, element) => {
+                Step::Element(tag, element) if tag != tags::SPECIFIC_CHARACTER_SET => {
                     element.strings().iter().all(|s| charset.encode(s, element.vr).is_some())
                 }
                 _ => true,

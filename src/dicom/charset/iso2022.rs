@@ -78,6 +78,10 @@ impl CodeExtensions {
         let mut out = Vec::with_capacity(text.len());
         let mut now = self.initial;
         for character in text.chars() {
+            // It would be read as the beginning of an escape sequence.
+            if character == char::from(ESC) {
+                return None;
+            }
             let control = u8::try_from(character).ok().filter(|b| *b < 0x80);
             if let Some(byte) = control.filter(|b| *b <= b' ' || delimiters.contains(*b)) {
                 // Delimiters stand in the initial set, and every value after them begins anew.

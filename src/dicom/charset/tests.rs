@@ -183,6 +183,13 @@ fn what_a_set_has_not_is_not_encoded() {
 }
 
 #[test]
+fn text_smuggles_no_escape_sequence_in() {
+    assert_eq!(Charset::ascii().encode("a\x1B$B;3", VR::LO), None);
+    assert_eq!(Charset::utf8().encode("a\x1B$B;3", VR::LO).as_deref(), Some(&b"a\x1B$B;3"[..]));
+    assert_eq!(decoded(&["ISO_IR 192"], b"a\x1B$B;3", VR::LO), "a\x1B$B;3");
+}
+
+#[test]
 fn configuration_takes_standard_labels_only() {
     assert_eq!("auto".parse(), Ok(QueryCharset::Auto));
     assert_eq!("ISO_IR 192".parse(), Ok(QueryCharset::Forced(Charset::utf8())));

@@ -179,3 +179,36 @@ fn another_reader_of_dicom_json_agrees() {
     let items = read.element(tags::PROCEDURE_CODE_SEQUENCE).unwrap().items().unwrap();
     assert_eq!(items[0].element(tags::CODE_MEANING).unwrap().to_str().unwrap(), "Schädel");
 }
+
+#[test]
+fn any_mix_of_vr_and_value_is_valid_json() {
+    let vrs = [
+        "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FL", "FD", "IS", "LO", "LT", "OB", "OD", "OF", "OL", "OV",
+        "OW", "PN", "SH", "SL", "SQ", "SS", "ST", "SV", "TM", "UC", "UI", "UL", "UN", "UR", "US", "UT", "UV",
+    ];
+    for vr in vrs {
+        let vr: VR = vr.parse().unwrap();
+        let mixes = [
+            Value::Strings(vec!["1=\u{1}\"".into(), String::new()]),
+            Value::Bytes(Bytes::from_static(b"\x01\x02\x03")),
+            Value::Items(vec![DataSet::new()]),
+        ];
+        for value in mixes {
+            assert_eq!(one(vr, value)["vr"], json!(vr.to_string()));
+        }
+    }
+}
+
+#[test]
+fn nesting_as_deep_as_it_is_read_is_written() {
+    let mut data_set = DataSet::new();
+    for _ in 0..crate::dicom::scan::MAX_DEPTH {
+        let mut outer = DataSet::new();
+        outer.set_items(tags::CONTENT_SEQUENCE, vec![data_set]);
+        data_set = outer;
+    }
+    let json = write_array(&[data_set]);
+    let count = |byte| json.iter().filter(|b| **b == byte).count();
+    assert_eq!(count(b'['), crate::dicom::scan::MAX_DEPTH + 1);
+    assert_eq!((count(b'['), count(b'{')), (count(b']'), count(b'}')));
+}
