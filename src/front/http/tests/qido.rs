@@ -161,6 +161,31 @@ async fn hazard_a_search_with_a_limit_is_cancelled_when_it_has_enough() {
 }
 
 #[tokio::test]
+async fn a_large_result_is_ordered_chunk_by_chunk_so_that_its_pages_stay_what_they_were() {
+    let bridge = Bridge::new();
+    let arrivals = || (0..6_000).rev().map(|n| study(&format!("1.{}", 10_000 + n), "20240101"));
+    lay(&bridge, arrivals());
+    let all = uids(&bridge.get("/dicom-web/studies").await);
+    assert_eq!((all[0].as_str(), all[5_000].as_str()), ("1.11000", "1.10000"));
+    // A page from the first chunk, by a search that was stopped behind it, and one from the second.
+    lay(&bridge, arrivals());
+    assert_eq!(uids(&bridge.get("/dicom-web/studies?limit=3").await), all[..3]);
+    lay(&bridge, arrivals());
+    assert_eq!(uids(&bridge.get("/dicom-web/studies?limit=3&offset=4999").await), all[4_999..5_002]);
+    assert_eq!(uids(&bridge.get("/dicom-web/studies?limit=3&offset=5002").await), all[5_002..5_005]);
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_for_one_answer_is_413_and_says_what_to_do() {
+    let bridge = Bridge::new();
+    let mut large = study("1.1", "20240101");
+    large.set_str(tags::STUDY_COMMENTS, VR::LT, "x".repeat(3 << 20));
+    let driver = lay_open(&bridge, [large.clone(), large]);
+    assert!(bridge.get("/dicom-web/studies").await.problem(413).contains("`limit`"));
+    assert!(driver.cancelled.is_cancelled());
+}
+
+#[tokio::test]
 async fn warnings_of_the_archive_reach_the_client_as_ascii() {
     let bridge = Bridge::new();
     let (driver, feed) = Driver::new();
