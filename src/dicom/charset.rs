@@ -1,7 +1,7 @@
 //! Character sets: the bytes of text values to Unicode and back (PS3.3 C.12.1.1.2, PS3.5 6.1).
 //!
 //! A [`Charset`] is what Specific Character Set (0008,0005) says. Most name one set for the whole value; those
-//! with code extensions switch sets within a value by escape sequences (ISO/IEC 2022), see [`iso2022`].
+//! with code extensions switch sets within a value by escape sequences (ISO/IEC 2022), in `iso2022`.
 //! Decoding never fails: what has no meaning becomes U+FFFD, and the caller is told.
 
 mod iso2022;
