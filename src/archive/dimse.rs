@@ -1,13 +1,17 @@
 //! An archive that speaks DIMSE, over a pool of associations.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 
+use super::contexts::Learnt;
 use super::error::{Error, Kind};
-use super::{Archive, Fut, Retrieval, Retrieve, Search};
+use super::failures::Failures;
+use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, retrieval};
 use crate::caller::Caller;
+use crate::dicom::charset::Charset;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dicom::{Uid, sop_class};
 use crate::dimse::association::{AssociationError, EstablishError};
@@ -20,7 +24,7 @@ use crate::net::DimseSocket;
 
 pub mod config;
 
-pub use config::{Config, Endpoint};
+pub use config::{Config, Endpoint, ForeignUids, Method, Model, StoreFrom};
 
 /// Most requests that wait for an association of one archive.
 const MAX_WAITING: usize = 256;
@@ -41,11 +45,21 @@ pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) query: Pool,
     pub(super) retrieve: Pool,
+    /// Where the archive is told to move objects to.
+    pub(super) moves: Option<MoveDestination>,
+    /// What the archive has sent before.
+    pub(super) learnt: Mutex<Learnt>,
+    /// Objects that failed lately.
+    pub(super) failures: Mutex<Failures>,
+    /// The archive refused C-GET at this time.
+    pub(super) get_refused: Mutex<Option<Instant>>,
+    /// The drivers.
+    pub(super) tasks: TaskTracker,
 }
 
 impl DimseArchive {
-    /// An archive over TCP.
-    pub fn new(config: Config) -> Self {
+    /// An archive over TCP. `moves`: our Storage SCP, without which there is no C-MOVE.
+    pub fn new(config: Config, moves: Option<MoveDestination>) -> Self {
         let pool = |endpoint: Option<&Endpoint>| {
             let title = endpoint.map_or(&config.ae_title, |e| &e.ae_title).clone();
             let address = endpoint.map_or(&config.address, |e| &e.address).clone();
@@ -58,7 +72,24 @@ impl DimseArchive {
         } else {
             pool(config.retrieve_from.as_ref())
         };
-        Self { inner: Arc::new(Inner { config, query, retrieve }) }
+        let inner = Inner {
+            config,
+            query,
+            retrieve,
+            moves,
+            learnt: Mutex::default(),
+            failures: Mutex::default(),
+            get_refused: Mutex::default(),
+            tasks: TaskTracker::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Associations open towards the archive, and those of them that are idle.
+    pub fn associations(&self) -> (usize, usize) {
+        let (query, retrieve) = (self.inner.query.in_use(), self.inner.retrieve.in_use());
+        let one_pool = self.inner.config.query == self.inner.config.retrieve_from;
+        if one_pool { query } else { (query.0 + retrieve.0, query.1 + retrieve.1) }
     }
 
     /// The configuration.
@@ -68,7 +99,10 @@ impl DimseArchive {
 
     /// Releases idle associations and waits, at most until `deadline`, for those in use.
     pub async fn shut_down(&self, deadline: Instant) {
-        tokio::join!(self.inner.query.shut_down(deadline), self.inner.retrieve.shut_down(deadline));
+        let inner = &self.inner;
+        inner.tasks.close();
+        let _ = timeout_at(deadline, inner.tasks.wait()).await;
+        tokio::join!(inner.query.shut_down(deadline), inner.retrieve.shut_down(deadline));
     }
 }
 
@@ -83,8 +117,7 @@ impl Archive for DimseArchive {
     }
 
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, super::Result<Retrieval>> {
-        let _ = (caller, retrieve);
-        Box::pin(async { Err(self.inner.error(Kind::Unsupported("retrievals".into()))) })
+        Box::pin(retrieval::start(Arc::clone(&self.inner), caller.clone(), retrieve))
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {
@@ -152,6 +185,21 @@ impl Inner {
                 "it accepted no presentation context for SOP class {class}"
             )))
         })
+    }
+
+    /// What the archive has sent before.
+    pub(super) fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().expect("no code panics while it holds what was learnt")
+    }
+
+    /// Objects that failed lately.
+    pub(super) fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().expect("no code panics while it holds the failures")
+    }
+
+    /// What answers without Specific Character Set are encoded in.
+    pub(super) fn assumed_charset(&self) -> Option<Charset> {
+        self.config.assume_charset.clone()
     }
 
     /// An error of this archive.

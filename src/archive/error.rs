@@ -75,6 +75,8 @@ pub enum Kind {
     },
     /// The reader took nothing for too long.
     ReaderStalled,
+    /// Nobody waits for the answer any more.
+    Cancelled,
     /// The search found more than the bridge holds for one answer.
     TooManyMatches,
     /// The bridge is shutting down.
@@ -137,6 +139,7 @@ impl fmt::Display for Error {
                 comment.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
             }
             Kind::Incomplete { missing } => write!(f, "{missing} objects did not come from archive `{name}`"),
+            Kind::Cancelled => write!(f, "nobody waits for the answer any more"),
             Kind::ReaderStalled => write!(f, "the client stopped reading"),
             Kind::TooManyMatches => write!(f, "more matches in archive `{name}` than one answer may have"),
             Kind::ShuttingDown => write!(f, "the bridge is shutting down"),

@@ -1,7 +1,16 @@
 //! What an archive can do, in any protocol: the narrow waist between front ends and back ends.
 
+mod arrival;
+mod collector;
+mod completeness;
+mod contexts;
 pub mod dimse;
 pub mod error;
+mod failures;
+mod head;
+mod move_destination;
+mod retrieval;
+mod survey;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -17,7 +26,9 @@ use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Query, Target};
 
+pub use arrival::Arrival;
 pub use error::{Error, Fault, Kind};
+pub use move_destination::{MoveDestination, Origin};
 
 /// The result of an archive's operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -104,6 +115,7 @@ impl Complete {
 /// Items from a driver task. Dropping it tells the driver that nobody waits any more.
 #[derive(Debug)]
 pub struct Feed<T> {
+    put_back: Option<Step<T>>,
     steps: mpsc::Receiver<Step<T>>,
     archive: String,
     _driver: DropGuard,
@@ -112,15 +124,23 @@ pub struct Feed<T> {
 impl<T> Feed<T> {
     /// A feed that reads `steps` and cancels its driver through `driver` when it is dropped.
     pub(in crate::archive) fn new(archive: &str, steps: mpsc::Receiver<Step<T>>, driver: DropGuard) -> Self {
-        Self { steps, archive: archive.to_owned(), _driver: driver }
+        Self { put_back: None, steps, archive: archive.to_owned(), _driver: driver }
     }
 
     /// The next step. A driver that died, or a call after the end, is an error: never a good end.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Step<T> {
+        if let Some(step) = self.put_back.take() {
+            return step;
+        }
         match self.steps.recv().await {
             Some(step) => step,
             None => Step::End(Err(Error::new(&self.archive, Kind::DriverDied))),
         }
+    }
+
+    /// Makes a step that was looked at the next one again.
+    pub(in crate::archive) fn put_back(&mut self, step: Step<T>) {
+        self.put_back = Some(step);
     }
 }

@@ -3,7 +3,7 @@
 use super::section::{AE_TITLE, Section};
 use crate::archive::dimse::config::{Config, Endpoint, ForeignUids, Method, Model, StoreFrom, Timeouts};
 use crate::dicom::AeTitle;
-use crate::dicom::charset::Charset;
+use crate::dicom::charset::{Charset, QueryCharset};
 
 /// Longest name of an archive; it stands in URLs and log lines.
 const MAX_NAME: usize = 32;
@@ -50,7 +50,8 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
         "foreign_uids",
         &[("refuse", ForeignUids::Refuse), ("if-correlated", ForeignUids::IfCorrelated)],
     );
-    let query_charset = charset(&mut section, "query_charset");
+    let query_charset =
+        charset(&mut section, "query_charset").map_or(QueryCharset::Auto, QueryCharset::Forced);
     let assume_charset = charset(&mut section, "assume_charset");
     let timeouts = timeouts(section.section("timeouts"));
     let mut endpoints = section.section("endpoint");
@@ -99,11 +100,11 @@ fn check_calling(section: &mut Section<'_>) {
 }
 
 /// A character set, or `auto`, which is none.
-fn charset(section: &mut Section<'_>, key: &'static str) -> Option<String> {
+fn charset(section: &mut Section<'_>, key: &'static str) -> Option<Charset> {
     let expected = "\"auto\", or a Specific Character Set such as \"ISO_IR 100\" or \"ISO_IR 192\"";
     let check = |text: &str| match text {
         "auto" => Some(None),
-        other => other.parse::<Charset>().ok().map(|_| Some(other.to_owned())),
+        other => other.parse().ok().map(Some),
     };
     section.checked(key, expected, check).flatten()
 }

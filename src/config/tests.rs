@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::dimse::config::{Endpoint, ForeignUids, Method, Model, StoreFrom, Timeouts};
+use crate::dicom::charset::QueryCharset;
 
 const SMALLEST: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"pacs.example:104\"\n";
 
@@ -105,7 +106,7 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!(b.store_from[0].ae_title.as_ref().unwrap().as_str(), "C");
     assert_eq!(b.store_from[1], StoreFrom { ae_title: None, network: Some("10.0.2.1".parse().unwrap()) });
     assert_eq!(b.foreign_uids, ForeignUids::IfCorrelated);
-    assert_eq!(b.query_charset.as_deref(), Some("ISO_IR 192"));
+    assert_eq!(b.query_charset, QueryCharset::Forced("ISO_IR 192".parse().unwrap()));
     assert_eq!((b.query.clone(), b.retrieve_from.clone()), (endpoint("Q", "q:104"), endpoint("R", "r:104")));
     assert_eq!((b.timeouts.operation, b.timeouts.idle), (seconds(240), Duration::from_millis(5)));
 }

@@ -41,3 +41,45 @@ pub fn is_native(syntax: &Uid) -> bool {
 pub fn is_allowed_on_the_web(syntax: &Uid) -> bool {
     !matches!(syntax.as_str(), IMPLICIT_VR_LE | EXPLICIT_VR_BE)
 }
+
+/// Whether objects under this syntax may have lost something when they were compressed (PS3.5 8.2): JPEG
+/// Baseline and Extended, JPEG-LS near-lossless, JPEG 2000, JPEG XL, HTJ2K in their general forms, video.
+pub fn is_lossy(syntax: &Uid) -> bool {
+    LOSSY.contains(&syntax.as_str())
+}
+
+/// Syntaxes whose images may have been compressed lossily.
+pub const LOSSY: [&str; 19] = [
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.102",
+    "1.2.840.10008.1.2.4.103",
+    "1.2.840.10008.1.2.4.100",
+    "1.2.840.10008.1.2.4.101",
+    "1.2.840.10008.1.2.4.104",
+    "1.2.840.10008.1.2.4.105",
+    "1.2.840.10008.1.2.4.106",
+    "1.2.840.10008.1.2.4.107",
+    "1.2.840.10008.1.2.4.108",
+    "1.2.840.10008.1.2.4.203",
+    "1.2.840.10008.1.2.4.93",
+    "1.2.840.10008.1.2.4.111",
+    "1.2.840.10008.1.2.4.112",
+    "1.2.840.10008.1.2.4.53",
+    "1.2.840.10008.1.2.4.55",
+];
+
+/// Lossless compressed syntaxes, most common first.
+pub const LOSSLESS: [&str; 9] = [
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.4.202",
+    "1.2.840.10008.1.2.4.92",
+    "1.2.840.10008.1.2.4.110",
+];

@@ -11,6 +11,7 @@ use super::command::{Command, field};
 use super::negotiation::{AcceptedContext, Agreement};
 use super::pool::Lease;
 use super::status::{self, Class};
+use crate::dicom::transfer_syntax::{Layout, layout};
 
 /// Largest identifier of a response, in bytes. The longest real ones are the lists of failed SOP Instance
 /// UIDs: 60,000 UIDs fit.
@@ -131,6 +132,12 @@ impl Operation {
         self.request.message_id
     }
 
+    /// How the identifiers of the responses are encoded.
+    pub fn layout(&mut self) -> Layout {
+        let context = self.lease.association().agreement().context(self.context);
+        context.map_or(Layout::ImplicitLe, |c| layout(&c.transfer_syntax))
+    }
+
     /// What was agreed on for the association.
     pub fn agreement(&mut self) -> &Agreement {
         self.lease.association().agreement()
@@ -140,6 +147,11 @@ impl Operation {
     /// and nothing has come back at all.
     pub fn may_retry(&self) -> bool {
         self.lease.is_reused() && !self.responded
+    }
+
+    /// Whether anything has come back.
+    pub fn has_responded(&self) -> bool {
+        self.responded
     }
 
     /// What the peer does next. Cancel-safe.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::dicom::AeTitle;
+use crate::dicom::charset::{Charset, QueryCharset};
 use crate::net::Network;
 
 /// One archive's configuration: `[archive.NAME]`.
@@ -31,10 +32,10 @@ pub struct Config {
     pub store_from: Vec<StoreFrom>,
     /// Whether objects may carry other UIDs than were asked for.
     pub foreign_uids: ForeignUids,
-    /// The character set of queries; `None`: none for ASCII, ISO_IR 100 for Latin-1 text, else ISO_IR 192.
-    pub query_charset: Option<String>,
+    /// The character set of queries.
+    pub query_charset: QueryCharset,
     /// What answers without Specific Character Set are encoded in.
-    pub assume_charset: Option<String>,
+    pub assume_charset: Option<Charset>,
     /// Time-outs.
     pub timeouts: Timeouts,
 }

@@ -26,7 +26,7 @@ use super::negotiation::Proposal;
 use crate::caller::Caller;
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use breaker::Breaker;
-use queue::{Action, Id, Queue};
+use queue::{Action, Id, Queue, Second};
 
 /// How long a release may take before it becomes an abort.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -248,18 +248,25 @@ impl Pool {
         want: &[Proposal],
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
-        let (slot, holder) = {
+        let (second, parked) = {
             let mut state = self.shared.lock();
-            if !state.queue.try_second() {
-                return Ok(None);
-            }
+            let Some(second) = state.queue.try_second(want) else { return Ok(None) };
             state.queue.hold(caller.client);
-            drop(state);
-            (
-                Slot { shared: Arc::clone(&self.shared), was_closing: false },
-                Holder { shared: Arc::clone(&self.shared), client: caller.client },
-            )
+            let parked = match &second {
+                Second::Idle(id) => state.parked.remove(id),
+                Second::Slot => None,
+            };
+            (second, parked)
         };
+        let holder = Holder { shared: Arc::clone(&self.shared), client: caller.client };
+        let slot = (second == Second::Slot).then(|| self.shared.slot());
+        if let Some(parked) = parked {
+            let _ = parked.order.send(Order::HandOver);
+            // It may have ended in this moment: then there is no second one.
+            let live = parked.live.await.ok();
+            return Ok(live.map(|live| Lease { live, extra: Vec::new(), holder, reused: true }));
+        }
+        let Some(slot) = slot else { return Ok(None) };
         let live = self.shared.open(slot, want, deadline).await?;
         Ok(Some(Lease { live, extra: Vec::new(), holder, reused: false }))
     }
@@ -498,10 +505,11 @@ impl Shared {
                 if !state.breaker.is_open() {
                     return;
                 }
-                state.queue.try_second()
-            }
-            .then(|| self.slot());
-            let Some(slot) = slot else { continue };
+                state.queue.try_second(&want)
+            };
+            // Idle associations to an archive that does not answer are rare; they need no probe.
+            let Some(Second::Slot) = slot else { continue };
+            let slot = self.slot();
             match self.establish(&want, Instant::now() + self.config.connect + self.config.association).await
             {
                 Ok(association) => association.release(Instant::now() + RELEASE_TIMEOUT).await,

@@ -33,6 +33,15 @@ pub(super) enum Action {
     Close(Id),
 }
 
+/// What a holder gets besides.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Second {
+    /// This idle association.
+    Idle(Id),
+    /// A slot for a new one.
+    Slot,
+}
+
 /// A request that waits.
 #[derive(Debug)]
 struct Waiter {
@@ -161,11 +170,23 @@ impl Queue {
         }
     }
 
-    /// Takes one more slot if one is free and nobody waits: for who holds an association already.
-    pub(super) fn try_second(&mut self) -> bool {
-        let free = self.waiters.is_empty() && self.used < self.cap;
-        self.used += usize::from(free);
-        free
+    /// For who holds an association already: an idle one that fits, or one more slot if one is free, and
+    /// nothing where somebody waits.
+    pub(super) fn try_second(&mut self, want: &[Proposal]) -> Option<Second> {
+        if !self.waiters.is_empty() {
+            return None;
+        }
+        if let Some(index) = self.fitting(want) {
+            return Some(Second::Idle(self.idle.remove(index).id));
+        }
+        (self.used < self.cap).then(|| {
+            self.used += 1;
+            Second::Slot
+        })
+    }
+
+    fn fitting(&self, want: &[Proposal]) -> Option<usize> {
+        self.idle.iter().position(|i| want.iter().all(|p| i.proposals.contains(p)))
     }
 
     /// Serves whoever can be served, in order; to be called after every change.
@@ -387,7 +408,14 @@ mod tests {
                         prop_assert!(queue.unpark(id));
                         queue.free(false);
                     }
-                    Op::Second => model.seconds += usize::from(queue.try_second()),
+                    Op::Second => match queue.try_second(&want(1)) {
+                        Some(Second::Idle(id)) => {
+                            model.idle.retain(|i| i.0 != id);
+                            model.seconds += 1;
+                        }
+                        Some(Second::Slot) => model.seconds += 1,
+                        None => {}
+                    },
                     _ => {}
                 }
                 model.run(&mut queue, cap);

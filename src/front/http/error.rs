@@ -128,7 +128,7 @@ fn status(kind: &Kind) -> (StatusCode, Option<Duration>) {
         Kind::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Kind::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         Kind::TooManyMatches => StatusCode::PAYLOAD_TOO_LARGE,
-        Kind::ReaderStalled => StatusCode::REQUEST_TIMEOUT,
+        Kind::ReaderStalled | Kind::Cancelled => StatusCode::REQUEST_TIMEOUT,
         Kind::QueueFull
         | Kind::QueueTimeout
         | Kind::Unreachable(_)

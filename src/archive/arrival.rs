@@ -1,0 +1,116 @@
+//! One C-STORE that brings an object of a retrieval: its head is read, it is given to the retrieval that it
+//! belongs to, its bytes pass through, and it is answered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::collector::{Admission, Collector, Inbound};
+use super::head::HeadReader;
+use super::move_destination::{Claim, MoveDestination, Origin};
+use crate::dicom::object::Head;
+use crate::dimse::status;
+
+/// An object on its way in.
+#[derive(Debug)]
+pub struct Arrival {
+    head: Head,
+    route: Route,
+    state: State,
+}
+
+/// How the retrieval is found.
+#[derive(Debug)]
+enum Route {
+    /// The association belongs to it: C-GET.
+    Fixed(Arc<Collector>),
+    /// By where the object comes from and what it is: C-MOVE.
+    Claim(MoveDestination, Origin),
+}
+
+#[derive(Debug)]
+enum State {
+    Reading(Box<HeadReader>),
+    Passing(Inbound),
+    /// The rest is dropped, and answered with this status.
+    Dropping(u16),
+}
+
+impl Arrival {
+    /// An object of a C-GET.
+    pub(super) fn of_get(head: Head, collector: Arc<Collector>) -> Self {
+        Self::new(head, Route::Fixed(collector))
+    }
+
+    /// An object that an archive sends to our Storage SCP.
+    pub fn of_move(head: Head, destination: MoveDestination, origin: Origin) -> Self {
+        Self::new(head, Route::Claim(destination, origin))
+    }
+
+    fn new(head: Head, route: Route) -> Self {
+        let reader = HeadReader::new(&head.transfer_syntax);
+        Self { head, route, state: State::Reading(Box::new(reader)) }
+    }
+
+    /// Takes the next bytes; waits as long as the reader has no room for them.
+    pub async fn push(&mut self, bytes: Bytes, last: bool) {
+        match &mut self.state {
+            State::Dropping(_) => {}
+            State::Passing(inbound) => {
+                if inbound.push(&bytes).await.is_err() {
+                    self.state = State::Dropping(status::UNABLE_TO_PROCESS);
+                }
+            }
+            State::Reading(reader) => {
+                if reader.push(bytes, last) {
+                    // Placed before the wait, so that a call that is dropped here leaves a refused object.
+                    let read = std::mem::replace(&mut self.state, State::Dropping(status::UNABLE_TO_PROCESS));
+                    if let State::Reading(reader) = read {
+                        self.state = self.decide(*reader).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The object is whole: the status of the response (PS3.4 B.2.3).
+    pub fn finish(self) -> u16 {
+        match self.state {
+            State::Passing(inbound) => {
+                inbound.finish();
+                status::SUCCESS
+            }
+            State::Dropping(status) => status,
+            State::Reading(_) => status::UNABLE_TO_PROCESS,
+        }
+    }
+
+    async fn decide(&self, reader: HeadReader) -> State {
+        let (found, held) = reader.into_parts();
+        let (collector, correlated) = match &self.route {
+            Route::Fixed(collector) => (Arc::clone(collector), true),
+            Route::Claim(destination, origin) => match destination.claim(origin, &self.head, &found) {
+                Claim::Live { collector, correlated } => (collector, correlated),
+                // Of a retrieval that nobody waits for any more.
+                Claim::Leftover => return State::Dropping(status::SUCCESS),
+                Claim::Unknown => return State::Dropping(status::UNABLE_TO_PROCESS),
+            },
+        };
+        match collector.admit(self.head.clone(), &found, correlated).await {
+            Ok(Admission::Wanted(mut inbound)) => {
+                for bytes in held {
+                    if inbound.push(&bytes).await.is_err() {
+                        return State::Dropping(status::UNABLE_TO_PROCESS);
+                    }
+                }
+                State::Passing(inbound)
+            }
+            Ok(Admission::Spare) => {
+                collector.spare();
+                State::Dropping(status::SUCCESS)
+            }
+            Ok(Admission::Refused(status)) => State::Dropping(status),
+            Err(_) => State::Dropping(status::UNABLE_TO_PROCESS),
+        }
+    }
+}

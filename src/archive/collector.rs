@@ -1,0 +1,280 @@
+//! The objects of one retrieval on their way to its reader, whichever association they come over.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedMutexGuard, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::Step;
+use super::completeness::{Fingerprint, Ledger};
+use super::dimse::ForeignUids;
+use super::head::Identifiers;
+use crate::dicom::object::{Budget, Head, Object, ObjectLog};
+use crate::dicom::query::Target;
+use crate::dimse::pool::Pool;
+use crate::dimse::status;
+
+/// Most bytes of one retrieval that wait for its reader.
+const BUDGET: u32 = 8 << 20;
+/// Most objects that wait for the reader. Small ones are bounded by this, not by their bytes.
+const OBJECTS: usize = 256;
+/// How long a reader may take nothing while others wait for the association that it blocks.
+const PATIENCE_CONTENDED: Duration = Duration::from_secs(3);
+
+/// Where the objects of one retrieval go.
+#[derive(Debug)]
+pub(super) struct Collector {
+    target: Target,
+    foreign: ForeignUids,
+    budget: Budget,
+    objects: mpsc::Sender<Step<Object>>,
+    ledger: Mutex<Ledger>,
+    /// Something has changed in the ledger.
+    changed: Notify,
+    activity: Mutex<Instant>,
+    /// One object streams at a time: were two to fill the budget, the one that is read would starve.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The reader has left, or has been given up.
+    gone: CancellationToken,
+    stalled: AtomicBool,
+    /// How long the reader may take nothing.
+    patience: Duration,
+    pool: Pool,
+}
+
+/// What becomes of an object, by its identifiers.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is the reader's.
+    Wanted(Inbound),
+    /// It belongs to the study, but not to what was asked for: taken and dropped.
+    Spare,
+    /// Nobody asked for it: to be refused with this status.
+    Refused(u16),
+}
+
+/// One object that arrives. Dropped before [`Inbound::finish`], the object is broken.
+pub(super) struct Inbound {
+    collector: Arc<Collector>,
+    head: Head,
+    /// `None` for an object that is here already: it is only compared.
+    log: Option<ObjectLog>,
+    _turn: OwnedMutexGuard<()>,
+    hash: Xxh3Default,
+    length: u64,
+    finished: bool,
+}
+
+/// The reader has left or has stalled: what comes is to be thrown away.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone;
+
+impl Collector {
+    /// A collector that hands objects to `objects`. `pool` tells whether others wait.
+    pub(super) fn new(
+        target: Target,
+        foreign: ForeignUids,
+        objects: mpsc::Sender<Step<Object>>,
+        ledger: Ledger,
+        gone: CancellationToken,
+        patience: Duration,
+        pool: Pool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            target,
+            foreign,
+            budget: Budget::new(BUDGET),
+            objects,
+            ledger: Mutex::new(ledger),
+            changed: Notify::new(),
+            activity: Mutex::new(Instant::now()),
+            turn: Arc::default(),
+            gone,
+            stalled: AtomicBool::new(false),
+            patience,
+            pool,
+        })
+    }
+
+    /// How many steps may wait for the reader.
+    pub(super) const fn capacity() -> usize {
+        OBJECTS
+    }
+
+    /// What the retrieval asks for.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether objects with other UIDs are taken where the Move Originator vouches for them.
+    pub(super) fn takes_foreign_uids(&self) -> bool {
+        self.foreign == ForeignUids::IfCorrelated
+    }
+
+    /// The ledger.
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no code panics while it holds the ledger")
+    }
+
+    /// Changes the ledger and tells who waits for it.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Ledger)) {
+        change(&mut self.ledger());
+        self.changed.notify_waiters();
+    }
+
+    /// Resolves at the next change of the ledger after it was enabled or first polled.
+    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// When something last arrived.
+    pub(super) fn last_activity(&self) -> Instant {
+        *self.activity.lock().expect("no code panics while it holds the time")
+    }
+
+    /// Is cancelled when nobody waits for objects any more.
+    pub(super) fn gone(&self) -> &CancellationToken {
+        &self.gone
+    }
+
+    /// Whether the reader was given up because it took nothing.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Whether an object with these identifiers is one of the target's; `None`: it belongs to another study,
+    /// or does not say.
+    pub(super) fn covers(target: &Target, head: &Head, found: &Identifiers) -> Option<bool> {
+        if found.study.as_ref() != Some(&target.study) {
+            return None;
+        }
+        let series = target.series.is_none() || target.series == found.series;
+        Some(series && target.instance.as_ref().is_none_or(|uid| *uid == head.sop_instance))
+    }
+
+    /// Decides about an object. `correlated`: the association, or its Move Originator, says that it is an
+    /// answer to this retrieval.
+    ///
+    /// # Errors
+    /// The reader has left.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        head: Head,
+        found: &Identifiers,
+        correlated: bool,
+    ) -> Result<Admission, Gone> {
+        self.touch();
+        if found.instance.as_ref().is_some_and(|uid| *uid != head.sop_instance) {
+            self.update(Ledger::refused);
+            return Ok(Admission::Refused(status::IDENTIFIER_DOES_NOT_MATCH));
+        }
+        let coerced = self.foreign == ForeignUids::IfCorrelated && correlated && found.study.is_some();
+        match Self::covers(&self.target, &head, found) {
+            Some(true) => {}
+            Some(false) => return Ok(Admission::Spare),
+            None if coerced => {}
+            None => {
+                self.update(Ledger::refused);
+                return Ok(Admission::Refused(status::UNABLE_TO_PROCESS));
+            }
+        }
+        let turn = self.patiently(Arc::clone(&self.turn).lock_owned()).await?;
+        let first = self.ledger().began(&head.sop_instance);
+        let mut inbound = Inbound {
+            collector: Arc::clone(self),
+            head: head.clone(),
+            log: None,
+            _turn: turn,
+            hash: Xxh3Default::new(),
+            length: 0,
+            finished: false,
+        };
+        if first {
+            let (log, object) = ObjectLog::new(head, &self.budget);
+            inbound.log = Some(log);
+            let sent = self.patiently(self.objects.send(Step::Item(object))).await?;
+            sent.map_err(|_| Gone)?;
+        }
+        Ok(Admission::Wanted(inbound))
+    }
+
+    /// Takes and drops an object that belongs to the study but was not asked for.
+    pub(super) fn spare(&self) {
+        self.touch();
+        self.update(Ledger::spare);
+    }
+
+    fn touch(&self) {
+        *self.activity.lock().expect("no code panics while it holds the time") = Instant::now();
+    }
+
+    /// Waits for the reader as long as it is there and its patience lasts.
+    async fn patiently<T>(&self, wait: impl Future<Output = T>) -> Result<T, Gone> {
+        tokio::pin!(wait);
+        let begin = Instant::now();
+        loop {
+            let turn = PATIENCE_CONTENDED.min(self.patience);
+            tokio::select! {
+                biased;
+                () = self.gone.cancelled() => return Err(Gone),
+                done = timeout(turn, &mut wait) => match done {
+                    Ok(done) => return Ok(done),
+                    Err(_) if begin.elapsed() < self.patience && !self.pool.is_contended() => {}
+                    Err(_) => {
+                        self.stalled.store(true, Ordering::Relaxed);
+                        self.gone.cancel();
+                        return Err(Gone);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Inbound {
+    /// Passes bytes on, when the reader has room for them.
+    ///
+    /// # Errors
+    /// The reader has left.
+    pub(super) async fn push(&mut self, bytes: &Bytes) -> Result<(), Gone> {
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        if let Some(log) = &self.log {
+            self.collector.patiently(log.append(bytes)).await?;
+        }
+        self.collector.touch();
+        Ok(())
+    }
+
+    /// The object is whole.
+    pub(super) fn finish(mut self) {
+        self.finished = true;
+        if let Some(log) = self.log.take() {
+            log.finish();
+        }
+        let fingerprint = Fingerprint { length: self.length, hash: self.hash.digest() };
+        self.collector.update(|ledger| ledger.received(&self.head.sop_instance, fingerprint));
+    }
+}
+
+impl std::fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbound")
+            .field("head", &self.head)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.collector.update(|ledger| ledger.broke(&self.head.sop_instance));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Which presentation contexts a C-GET proposes: 128 at most, so the likely ones, by the study's modalities
+//! and by what the archive has sent before.
+
+use std::collections::HashMap;
+
+use super::Form;
+use super::dimse::Model;
+use crate::dicom::transfer_syntax::{
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, LOSSLESS, LOSSY,
+};
+use crate::dicom::{Uid, sop_class};
+use crate::dimse::negotiation::Proposal;
+use crate::dimse::pdu::MAX_CONTEXTS;
+
+/// Most pairs of class and syntax that are remembered of one archive.
+const MOST_LEARNT: usize = 512;
+/// Compressed syntaxes that are proposed for a study's own image classes without further knowledge, by how
+/// common they are in archives.
+const COMMON_COMPRESSED: [&str; 6] = [
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.80",
+];
+
+/// Pairs of storage class and transfer syntax that an archive has sent, with how often.
+#[derive(Debug, Default)]
+pub(super) struct Learnt {
+    seen: HashMap<(Uid, Uid), u64>,
+}
+
+impl Learnt {
+    /// An object came.
+    pub(super) fn saw(&mut self, class: &Uid, syntax: &Uid) {
+        let key = (class.clone(), syntax.clone());
+        if self.seen.len() < MOST_LEARNT || self.seen.contains_key(&key) {
+            *self.seen.entry(key).or_default() += 1;
+        }
+    }
+
+    /// Syntaxes seen for a class. Sorted, so that equal knowledge gives equal proposals.
+    fn syntaxes(&self, class: &str) -> Vec<&str> {
+        let mut syntaxes: Vec<&str> =
+            self.seen.keys().filter(|(c, _)| c.as_str() == class).map(|(_, s)| s.as_str()).collect();
+        syntaxes.sort_unstable();
+        syntaxes
+    }
+
+    /// Classes seen that are not in our table, private ones among them.
+    fn other_classes(&self) -> Vec<&str> {
+        let known = |class: &str| sop_class::STORAGE.iter().any(|(c, _)| *c == class);
+        let mut classes: Vec<&str> =
+            self.seen.keys().map(|(c, _)| c.as_str()).filter(|c| !known(c)).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+}
+
+/// The contexts for a first attempt: the classes of the study's modalities with their likely syntaxes, then
+/// what studies of any modality hold, then everything else, until there are 128.
+pub(super) fn likely(form: Form, modalities: &[String], learnt: &Learnt, model: Model) -> Vec<Proposal> {
+    let of_study = |hints: &[&str]| hints.iter().any(|hint| modalities.iter().any(|m| m == hint));
+    let anywhere =
+        |hints: &[&str]| hints.is_empty() || hints.iter().any(|h| matches!(*h, "SR" | "KO" | "PR" | "DOC"));
+    let mut list = Contexts::new(model);
+    let classes = |wanted: &dyn Fn(&[&str]) -> bool| {
+        sop_class::STORAGE
+            .iter()
+            .filter(|(_, hints)| wanted(hints))
+            .map(|(class, _)| *class)
+            .collect::<Vec<_>>()
+    };
+    let own = classes(&of_study);
+    let compressed = if form == Form::AsStored { &COMMON_COMPRESSED[..] } else { &[] };
+    for class in own.iter().take(12) {
+        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
+        if form == Form::AsStored {
+            list.add(class, &learnt.syntaxes(class));
+        }
+        list.add(class, compressed);
+    }
+    for class in classes(&|hints| anywhere(hints) && !of_study(hints)) {
+        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
+        if form == Form::AsStored {
+            list.add(class, &learnt.syntaxes(class));
+        }
+    }
+    for class in learnt.other_classes() {
+        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
+        if form == Form::AsStored {
+            list.add(class, &learnt.syntaxes(class));
+        }
+    }
+    for class in classes(&|hints| !anywhere(hints) && !of_study(hints)) {
+        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
+    }
+    list.proposals
+}
+
+/// The contexts for a first attempt at one object whose class is known.
+pub(super) fn of_class(form: Form, class: &Uid, model: Model) -> Vec<Proposal> {
+    let mut list = Contexts::new(model);
+    list.add(class.as_str(), &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
+    if form == Form::AsStored {
+        list.add(class.as_str(), &LOSSLESS);
+        list.add(class.as_str(), &[EXPLICIT_VR_BE, DEFLATED_EXPLICIT_VR_LE]);
+        list.add(class.as_str(), &LOSSY);
+    }
+    list.proposals
+}
+
+/// The contexts for objects whose classes are known: every syntax, in as many associations as that takes. For
+/// native objects the lossy syntaxes come too: what exists in no other form is taken as it is stored.
+pub(super) fn exhaustive(form: Form, classes: &[Uid], model: Model) -> Vec<Vec<Proposal>> {
+    let mut syntaxes = vec![EXPLICIT_VR_LE, IMPLICIT_VR_LE];
+    if form == Form::AsStored {
+        syntaxes.extend(LOSSLESS);
+        syntaxes.extend([EXPLICIT_VR_BE, DEFLATED_EXPLICIT_VR_LE]);
+    }
+    syntaxes.extend(LOSSY);
+    let per_association = (MAX_CONTEXTS - roots(model).len()) / syntaxes.len();
+    (classes.chunks(per_association))
+        .map(|classes| {
+            let mut list = Contexts::new(model);
+            classes.iter().for_each(|class| list.add(class.as_str(), &syntaxes));
+            list.proposals
+        })
+        .collect()
+}
+
+/// The C-GET classes of a model.
+fn roots(model: Model) -> &'static [&'static str] {
+    match model {
+        Model::Auto => &[sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET],
+        Model::Study => &[sop_class::STUDY_ROOT_GET],
+        Model::Patient => &[sop_class::PATIENT_ROOT_GET],
+    }
+}
+
+struct Contexts {
+    proposals: Vec<Proposal>,
+}
+
+impl Contexts {
+    fn new(model: Model) -> Self {
+        let root = |class: &&'static str| Proposal {
+            abstract_syntax: Uid::from_static(class),
+            transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
+            as_scp: false,
+        };
+        Self { proposals: roots(model).iter().map(root).collect() }
+    }
+
+    /// One context a syntax, so that every object can come as it lies there.
+    fn add(&mut self, class: &str, syntaxes: &[&str]) {
+        let Ok(abstract_syntax) = class.parse::<Uid>() else { return };
+        for syntax in syntaxes.iter().filter_map(|s| s.parse().ok()) {
+            let proposal = Proposal {
+                abstract_syntax: abstract_syntax.clone(),
+                transfer_syntaxes: vec![syntax],
+                as_scp: true,
+            };
+            if self.proposals.len() < MAX_CONTEXTS && !self.proposals.contains(&proposal) {
+                self.proposals.push(proposal);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(proposals: &[Proposal], class: &str, syntax: &str) -> bool {
+        (proposals.iter()).any(|p| {
+            p.abstract_syntax.as_str() == class && p.transfer_syntaxes[0].as_str() == syntax && p.as_scp
+        })
+    }
+
+    #[test]
+    fn a_ct_study_gets_its_classes_in_every_common_syntax_and_never_more_than_128_contexts() {
+        let proposals = likely(Form::AsStored, &["CT".into()], &Learnt::default(), Model::Auto);
+        assert_eq!(proposals.len(), MAX_CONTEXTS);
+        assert!(has(&proposals, "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.4.90"));
+        assert!(has(&proposals, "1.2.840.10008.5.1.4.1.1.88.59", IMPLICIT_VR_LE));
+        let native = likely(Form::Native, &["CT".into()], &Learnt::default(), Model::Auto);
+        assert!(
+            !native
+                .iter()
+                .any(|p| p.transfer_syntaxes.iter().any(|s| !crate::dicom::transfer_syntax::is_native(s)))
+        );
+    }
+
+    #[test]
+    fn what_was_learnt_of_the_archive_comes_along() {
+        let (class, syntax) = ("1.2.826.0.1.3680043.9.9", "1.2.840.10008.1.2.4.203");
+        let mut learnt = Learnt::default();
+        learnt.saw(&class.parse().unwrap(), &syntax.parse().unwrap());
+        assert!(has(&likely(Form::AsStored, &["CT".into()], &learnt, Model::Study), class, syntax));
+        assert!(has(&likely(Form::Native, &["CT".into()], &learnt, Model::Study), class, EXPLICIT_VR_LE));
+    }
+
+    #[test]
+    fn known_classes_get_every_syntax_in_as_many_associations_as_needed() {
+        let classes: Vec<Uid> = (0..10).map(|n| format!("1.2.{n}").parse().unwrap()).collect();
+        let batches = exhaustive(Form::AsStored, &classes, Model::Auto);
+        assert!(batches.iter().all(|b| b.len() <= MAX_CONTEXTS));
+        for class in &classes {
+            for syntax in LOSSLESS.iter().chain(&LOSSY).chain(&[EXPLICIT_VR_BE]) {
+                assert!(batches.iter().any(|b| has(b, class.as_str(), syntax)), "{class} {syntax}");
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The beginning of an object: held back until it has said which study and series it belongs to.
+
+use bytes::Bytes;
+use flate2::{Decompress, FlushDecompress};
+
+use crate::dicom::scan::{Event, Scanner};
+use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, layout};
+use crate::dicom::{Tag, Uid, tags};
+
+/// Most bytes that are held back. The UIDs stand in group 0020, behind what is mostly text; private elements
+/// and icons before them stay far below this. Past it, an object counts as one that does not say.
+const MAX_HELD: usize = 4 << 20;
+/// Most bytes that a deflated beginning is inflated to.
+const MAX_INFLATED: usize = 8 << 20;
+
+/// The UIDs in an object's data set, as far as they are there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Identifiers {
+    /// Study Instance UID (0020,000D).
+    pub(super) study: Option<Uid>,
+    /// Series Instance UID (0020,000E).
+    pub(super) series: Option<Uid>,
+    /// SOP Instance UID (0008,0018).
+    pub(super) instance: Option<Uid>,
+}
+
+/// Reads the beginning of a data set.
+#[derive(Debug)]
+pub(super) struct HeadReader {
+    scanner: Scanner,
+    inflate: Option<(Decompress, usize)>,
+    held: Vec<Bytes>,
+    length: usize,
+    depth: usize,
+    /// The identifier whose value is open.
+    open: Option<(Tag, Vec<u8>)>,
+    found: Identifiers,
+}
+
+impl HeadReader {
+    /// A reader for a data set in this transfer syntax.
+    pub(super) fn new(transfer_syntax: &Uid) -> Self {
+        let deflated = transfer_syntax.as_str() == DEFLATED_EXPLICIT_VR_LE;
+        Self {
+            scanner: Scanner::new(layout(transfer_syntax)),
+            inflate: deflated.then(|| (Decompress::new(false), 0)),
+            held: Vec::new(),
+            length: 0,
+            depth: 0,
+            open: None,
+            found: Identifiers::default(),
+        }
+    }
+
+    /// Takes the next bytes. `true`: all that can be known is known.
+    pub(super) fn push(&mut self, bytes: Bytes, last: bool) -> bool {
+        self.length += bytes.len();
+        let scanned = match &mut self.inflate {
+            None => Ok(bytes.clone()),
+            Some((inflate, total)) => inflated(inflate, total, &bytes),
+        };
+        self.held.push(bytes);
+        let Ok(scanned) = scanned else { return true };
+        self.scanner.push(scanned);
+        self.scan() || last || self.length > MAX_HELD
+    }
+
+    /// What was found, and the bytes that were held back.
+    pub(super) fn into_parts(self) -> (Identifiers, Vec<Bytes>) {
+        (self.found, self.held)
+    }
+
+    /// `true`: the identifiers are found or passed, or the data set cannot be followed.
+    fn scan(&mut self) -> bool {
+        loop {
+            let event = match self.scanner.next() {
+                Ok(Some(event)) => event,
+                Ok(None) => return false,
+                Err(_) => return true,
+            };
+            match event {
+                Event::Element(header) => {
+                    if self.depth == 0 {
+                        if header.tag > tags::SERIES_INSTANCE_UID {
+                            return true;
+                        }
+                        self.open = is_identifier(header.tag).then_some((header.tag, Vec::new()));
+                    }
+                    self.depth += 1;
+                }
+                Event::Value(bytes) => {
+                    if let Some((_, value)) = self.open.as_mut().filter(|(_, v)| v.len() <= Uid::MAX_LENGTH) {
+                        value.extend_from_slice(&bytes[..bytes.len().min(Uid::MAX_LENGTH + 2)]);
+                    }
+                }
+                Event::ElementEnd => {
+                    self.depth -= 1;
+                    if self.depth == 0
+                        && let Some((tag, value)) = self.open.take()
+                    {
+                        self.found.set(tag, &value);
+                        if tag == tags::SERIES_INSTANCE_UID {
+                            return true;
+                        }
+                    }
+                }
+                Event::Item(_) | Event::Fragment(_) | Event::ItemEnd | Event::FragmentEnd => {}
+            }
+        }
+    }
+}
+
+impl Identifiers {
+    fn set(&mut self, tag: Tag, value: &[u8]) {
+        let uid = Uid::from_padded(value).ok();
+        match tag {
+            tags::STUDY_INSTANCE_UID => self.study = uid,
+            tags::SERIES_INSTANCE_UID => self.series = uid,
+            _ => self.instance = uid,
+        }
+    }
+}
+
+fn is_identifier(tag: Tag) -> bool {
+    matches!(tag, tags::SOP_INSTANCE_UID | tags::STUDY_INSTANCE_UID | tags::SERIES_INSTANCE_UID)
+}
+
+fn inflated(inflate: &mut Decompress, total: &mut usize, bytes: &[u8]) -> Result<Bytes, ()> {
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    loop {
+        out.reserve(16 << 10);
+        let (before_in, before_out) = (inflate.total_in(), out.len());
+        inflate.decompress_vec(rest, &mut out, FlushDecompress::None).map_err(|_| ())?;
+        rest = &rest[(inflate.total_in() - before_in) as usize..];
+        if *total + out.len() > MAX_INFLATED {
+            return Err(());
+        }
+        if out.len() == before_out || rest.is_empty() && out.len() < out.capacity() {
+            *total += out.len();
+            return Ok(out.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::charset::QueryCharset;
+    use crate::dicom::dataset::DataSet;
+    use crate::dicom::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+    use crate::dicom::{VR, tags};
+
+    fn data_set() -> DataSet {
+        let mut inner = DataSet::new();
+        inner.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "9.9.9");
+        let mut data_set = DataSet::new();
+        data_set.set_str(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3");
+        data_set.set_items(tags::REFERENCED_STUDY_SEQUENCE, vec![inner.clone(), inner]);
+        data_set.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "1.2");
+        data_set.set_str(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.4");
+        data_set.set_str(tags::STUDY_ID, VR::SH, "X");
+        data_set
+    }
+
+    #[test]
+    fn finds_the_uids_in_every_layout_byte_by_byte_and_not_those_of_items() {
+        for syntax in [IMPLICIT_VR_LE, EXPLICIT_VR_LE, EXPLICIT_VR_BE] {
+            let syntax: Uid = syntax.parse().unwrap();
+            let bytes = data_set().encode(layout(&syntax), QueryCharset::default());
+            let mut reader = HeadReader::new(&syntax);
+            let mut pushed = 0;
+            while !reader.push(Bytes::copy_from_slice(&bytes[pushed..=pushed]), false) {
+                pushed += 1;
+            }
+            let (found, held) = reader.into_parts();
+            assert_eq!(found.study.unwrap().as_str(), "1.2");
+            assert_eq!(found.series.unwrap().as_str(), "1.2.4");
+            assert_eq!(found.instance.unwrap().as_str(), "1.2.3");
+            assert_eq!(held.concat(), bytes[..=pushed]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_say_is_passed_on_in_the_end() {
+        let mut reader = HeadReader::new(&Uid::from_static(EXPLICIT_VR_LE));
+        assert!(reader.push(Bytes::from_static(b"rubbish, not a data set"), true));
+        assert_eq!(reader.into_parts().0, Identifiers::default());
+    }
+
+    #[test]
+    fn a_deflated_head_is_read_and_a_bomb_is_not() {
+        let syntax = Uid::from_static(DEFLATED_EXPLICIT_VR_LE);
+        let deflate = |bytes: &[u8]| {
+            use std::io::Write;
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(bytes).unwrap();
+            Bytes::from(encoder.finish().unwrap())
+        };
+        let plain =
+            data_set().encode(crate::dicom::transfer_syntax::Layout::ExplicitLe, QueryCharset::default());
+        let mut reader = HeadReader::new(&syntax);
+        assert!(reader.push(deflate(&plain), true));
+        assert_eq!(reader.into_parts().0.series.unwrap().as_str(), "1.2.4");
+        let mut bomb = vec![0x09, 0, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0x7F];
+        bomb.resize(64 << 20, 0);
+        let mut reader = HeadReader::new(&syntax);
+        assert!(reader.push(deflate(&bomb), false));
+        assert_eq!(reader.into_parts().0, Identifiers::default());
+    }
+}

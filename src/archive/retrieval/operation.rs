@@ -1,0 +1,364 @@
+//! One C-GET or C-MOVE of a retrieval, from the lease to the last object.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::super::arrival::Arrival;
+use super::super::completeness::{Ledger, Verdict};
+use super::super::dimse::{Inner, Method, Model, query_profile};
+use super::super::error::{Error, Kind};
+use super::{Ask, Driver};
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::object::Head;
+use crate::dicom::{Uid, VR, sop_class, tags, transfer_syntax};
+use crate::dimse::command::{Command, field};
+use crate::dimse::negotiation::{AcceptedContext, Agreement};
+use crate::dimse::scu::{Operation, OperationError, Reply};
+use crate::dimse::status::{self, Class};
+
+/// How long a cancelled operation may take to end before its association is aborted.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a refusal of C-GET is believed.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(10 * 60);
+
+/// How an attempt ended.
+enum Attempt {
+    /// With a final response, which is in the ledger.
+    Ended(Command),
+    /// Without any, on an association that had gone stale: to be made again on another.
+    Stale,
+    /// The archive does not do this operation.
+    Refused(Error),
+}
+
+/// An object that arrives within a C-GET.
+struct Storing {
+    context: u8,
+    request: Command,
+    head: Head,
+    arrival: Arrival,
+}
+
+impl Driver {
+    /// Runs one operation: C-GET where the archive takes it, else C-MOVE.
+    pub(super) async fn operate(&mut self, ask: Ask) -> Result<(), Error> {
+        let mut refusal = None;
+        if self.inner.tries_get() {
+            self.collector.update(Ledger::restart);
+            match self.attempt_get(&ask).await? {
+                Attempt::Refused(error) => refusal = Some(error),
+                _ => return Ok(()),
+            }
+            if self.inner.config.retrieve == Method::Auto {
+                *self.inner.get_refused.lock().expect("held for an assignment only") = Some(Instant::now());
+            }
+        }
+        match (refusal, self.inner.config.retrieve) {
+            (Some(error), Method::Get) => Err(error),
+            (Some(error), _) if self.inner.moves.is_none() => Err(error),
+            _ => {
+                self.collector.update(Ledger::restart);
+                self.attempt_move(&ask).await
+            }
+        }
+    }
+
+    async fn attempt_get(&mut self, ask: &Ask) -> Result<Attempt, Error> {
+        loop {
+            let attempt = self.get(ask).await?;
+            match attempt {
+                Attempt::Stale => {}
+                Attempt::Refused(_) => return Ok(attempt),
+                Attempt::Ended(response) => {
+                    if refuses(&response) && self.collector.ledger().count() == 0 {
+                        return Ok(Attempt::Refused(self.inner.status_error("C-GET", &response, false)));
+                    }
+                    self.finish_survey().await?;
+                    self.note_failure("C-GET", &response)?;
+                    return Ok(Attempt::Ended(response));
+                }
+            }
+        }
+    }
+
+    async fn get(&mut self, ask: &Ask) -> Result<Attempt, Error> {
+        let inner = std::sync::Arc::clone(&self.inner);
+        let limits = inner.limits();
+        let lease = inner.lease(&inner.retrieve, &self.caller, &ask.proposals, 1, limits.deadline);
+        let mut lease = self.unless_gone(lease).await??;
+        let agreement = lease.association().agreement();
+        let class = inner.class(agreement, sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET);
+        if agreement.for_class(class).is_none() || !agreement.contexts.iter().any(|c| c.requestor_is_scp) {
+            lease.give_back();
+            let what = "it takes no C-GET with the storage classes that were proposed";
+            return Ok(Attempt::Refused(inner.error(Kind::Unsupported(what.into()))));
+        }
+        let command = Command { priority: Some(0), ..Command::request(field::C_GET_RQ, class, 0) };
+        let mut operation =
+            inner.start(lease, command, |context| Some(self.identifier(ask, context)), limits)?;
+        let mut storing: Option<Storing> = None;
+        let gone = self.collector.gone().clone();
+        loop {
+            let reply = tokio::select! {
+                biased;
+                () = gone.cancelled() => {
+                    cancel(operation, storing.map(|open| (open.context, open.request))).await;
+                    return Err(self.nobody_waits());
+                }
+                reply = operation.next() => reply,
+            };
+            let result = match reply {
+                Ok(Reply::Final(response, identifier)) => {
+                    let failed = failed_uids(&mut operation, identifier);
+                    operation.finish();
+                    self.collector.update(|ledger| ledger.ended(&response, failed));
+                    return Ok(Attempt::Ended(response));
+                }
+                Ok(Reply::Pending(..)) => Ok(()),
+                Ok(Reply::Store { context, command }) => {
+                    self.begin(&mut operation, context, command).map(|begun| storing = Some(begun))
+                }
+                Ok(Reply::StoreData { bytes, last }) => match &mut storing {
+                    Some(open) => {
+                        open.arrival.push(bytes, last).await;
+                        operation.forgive_silence();
+                        if last && let Some(done) = storing.take() {
+                            self.end(&mut operation, done);
+                        }
+                        Ok(())
+                    }
+                    None => Err(OperationError::Protocol("a data set of no object".into())),
+                },
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                drop(storing);
+                let (stale, silent) = (operation.may_retry(), !operation.has_responded());
+                operation.abort().await;
+                return match error {
+                    _ if stale => Ok(Attempt::Stale),
+                    // Some accept the context and abort at the request, as that is not allowed.
+                    OperationError::Association(_) | OperationError::Released if silent => {
+                        Ok(Attempt::Refused(inner.operation_error(error)))
+                    }
+                    error => Err(inner.operation_error(error)),
+                };
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        operation: &mut Operation,
+        context: u8,
+        request: Command,
+    ) -> Result<Storing, OperationError> {
+        let accepted = operation.agreement().context(context).cloned();
+        let (Some(accepted), Some(sop_instance)) = (accepted, request.sop_instance.clone()) else {
+            return Err(OperationError::Protocol("a C-STORE without SOP Instance UID".into()));
+        };
+        let sop_class = request.sop_class.clone().unwrap_or(accepted.abstract_syntax);
+        let head = Head { sop_class, sop_instance, transfer_syntax: accepted.transfer_syntax };
+        let arrival = Arrival::of_get(head.clone(), std::sync::Arc::clone(&self.collector));
+        Ok(Storing { context, request, head, arrival })
+    }
+
+    fn end(&self, operation: &mut Operation, done: Storing) {
+        let Storing { context, request, head, arrival } = done;
+        let status = arrival.finish();
+        operation.respond(context, &request, status);
+        if status == status::SUCCESS {
+            self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);
+            let mut failures = self.inner.failures();
+            if !failures.is_empty() {
+                failures.forget(&head.sop_instance, self.retrieve.form);
+            }
+        }
+    }
+
+    async fn attempt_move(&mut self, ask: &Ask) -> Result<(), Error> {
+        let inner = std::sync::Arc::clone(&self.inner);
+        let Some(moves) = &inner.moves else {
+            return Err(inner.error(Kind::Unsupported("C-MOVE: the bridge has no DIMSE listener".into())));
+        };
+        let limits = inner.limits();
+        let register = moves.register(&inner.config, self.retrieve.form, &self.collector, limits.deadline);
+        let busy = || inner.error(Kind::Timeout("another C-MOVE of the same objects"));
+        let registration = self.unless_gone(register).await?.ok_or_else(busy)?;
+        let response = loop {
+            let profile = query_profile();
+            let lease = inner.lease(&inner.retrieve, &self.caller, &profile, 2, limits.deadline);
+            let mut lease = self.unless_gone(lease).await??;
+            let agreement = lease.association().agreement();
+            let class = inner.class(agreement, sop_class::STUDY_ROOT_MOVE, sop_class::PATIENT_ROOT_MOVE);
+            let mut command = Command::request(field::C_MOVE_RQ, class, registration.message_id());
+            command.priority = Some(0);
+            command.move_destination = Some(moves.title().clone());
+            let operation =
+                inner.start(lease, command, |context| Some(self.identifier(ask, context)), limits)?;
+            match self.follow_move(operation).await? {
+                Attempt::Ended(response) => break response,
+                _ => continue,
+            }
+        };
+        self.finish_survey().await?;
+        self.settle(limits.deadline).await?;
+        if self.collector.ledger().verdict(false) != Verdict::Outstanding {
+            registration.settled();
+        }
+        self.note_failure("C-MOVE", &response)
+    }
+
+    /// Listens to the responses of a C-MOVE, while the objects come over other associations.
+    async fn follow_move(&mut self, mut operation: Operation) -> Result<Attempt, Error> {
+        let gone = self.collector.gone().clone();
+        let silence = self.inner.config.timeouts.silence;
+        loop {
+            let reply = tokio::select! {
+                biased;
+                () = gone.cancelled() => {
+                    cancel(operation, None).await;
+                    return Err(self.nobody_waits());
+                }
+                reply = operation.next() => reply,
+            };
+            let error = match reply {
+                Ok(Reply::Pending(..)) => continue,
+                Ok(Reply::Final(response, identifier)) => {
+                    let failed = failed_uids(&mut operation, identifier);
+                    operation.finish();
+                    self.collector.update(|ledger| ledger.ended(&response, failed));
+                    return Ok(Attempt::Ended(response));
+                }
+                // Pending responses are optional (PS3.4 C.4.2.3.1): objects that come are a sign of life too.
+                Err(OperationError::Silence) if self.collector.last_activity().elapsed() < silence => {
+                    operation.forgive_silence();
+                    continue;
+                }
+                Ok(_) => OperationError::Protocol("not a response to C-MOVE".into()),
+                Err(error) => error,
+            };
+            let stale = operation.may_retry();
+            operation.abort().await;
+            return if stale { Ok(Attempt::Stale) } else { Err(self.inner.operation_error(error)) };
+        }
+    }
+
+    /// Waits, after the final response of a C-MOVE, for the objects that it has overtaken: until what is
+    /// expected has come, or nothing has come for as long as an archive may be silent.
+    async fn settle(&self, deadline: Instant) -> Result<(), Error> {
+        let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
+        loop {
+            let changed = self.collector.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.collector.ledger().verdict(false) != Verdict::Outstanding {
+                return Ok(());
+            }
+            let patience = (self.collector.last_activity().max(begin) + silence).min(deadline);
+            if Instant::now() >= patience {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = self.collector.gone().cancelled() => return Err(self.nobody_waits()),
+                () = changed => {}
+                () = sleep_until(patience) => {}
+            }
+        }
+    }
+
+    /// Keeps a failure status for the end. One that brought nothing at all, to the first question, is the end.
+    fn note_failure(&mut self, operation: &'static str, response: &Command) -> Result<(), Error> {
+        if response.status.map(status::class) != Some(Class::Failure) {
+            return Ok(());
+        }
+        let mut error = self.inner.status_error(operation, response, false);
+        if let (Some(moves), Some(0xA702 | 0xA801)) = (&self.inner.moves, response.status) {
+            error = error.advise(moves.advice());
+        }
+        if self.collector.ledger().count() == 0 && self.failure.is_none() {
+            return Err(error);
+        }
+        self.failure = Some(error);
+        Ok(())
+    }
+
+    fn identifier(&self, ask: &Ask, context: &AcceptedContext) -> Bytes {
+        let mut keys = DataSet::new();
+        keys.set_str(tags::QUERY_RETRIEVE_LEVEL, VR::CS, ask.level.as_str());
+        keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, self.collector.target().study.as_str());
+        if let Some(series) = &ask.series {
+            keys.set_str(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
+        }
+        if !ask.instances.is_empty() {
+            let instances = ask.instances.iter().map(|uid| uid.as_str().to_owned()).collect();
+            keys.set_strings(tags::SOP_INSTANCE_UID, VR::UI, instances);
+        }
+        keys.encode(transfer_syntax::layout(&context.transfer_syntax), QueryCharset::Auto).into()
+    }
+}
+
+impl Inner {
+    fn tries_get(&self) -> bool {
+        let refused = self.get_refused.lock().expect("held for a look only");
+        match self.config.retrieve {
+            Method::Get => true,
+            Method::Move => false,
+            Method::Auto => refused.is_none_or(|at| at.elapsed() > REFUSAL_MEMORY),
+        }
+    }
+
+    /// The class of the model that the archive takes.
+    pub(in crate::archive) fn class(
+        &self,
+        agreement: &Agreement,
+        study: &'static str,
+        patient: &'static str,
+    ) -> &'static str {
+        match self.config.model {
+            Model::Study => study,
+            Model::Patient => patient,
+            Model::Auto if agreement.for_class(study).is_some() || agreement.for_class(patient).is_none() => {
+                study
+            }
+            Model::Auto => patient,
+        }
+    }
+}
+
+/// Whether a final response says that the archive does not do the operation at all.
+fn refuses(response: &Command) -> bool {
+    matches!(response.status, Some(status::SOP_CLASS_NOT_SUPPORTED | status::UNRECOGNIZED_OPERATION))
+}
+
+/// The Failed SOP Instance UID List (0008,0058) of a final response; one that cannot be read names nothing.
+fn failed_uids(operation: &mut Operation, identifier: Option<Bytes>) -> Vec<Uid> {
+    let Some(identifier) = identifier else { return Vec::new() };
+    let Ok(parsed) = DataSet::parse(&identifier, operation.layout(), None) else { return Vec::new() };
+    let uids = parsed.data_set.strings(tags::FAILED_SOP_INSTANCE_UID_LIST);
+    uids.iter().filter_map(|uid| uid.parse().ok()).collect()
+}
+
+/// Cancels an operation: C-CANCEL, then what is on its way is dropped for a short while; an archive that has
+/// not ended by then is aborted. `storing` is the C-STORE that is half here.
+async fn cancel(mut operation: Operation, mut storing: Option<(u8, Command)>) {
+    operation.cancel();
+    operation.hurry(Instant::now() + CANCEL_PATIENCE);
+    loop {
+        match operation.next().await {
+            Ok(Reply::Final(..)) => return operation.finish(),
+            Ok(Reply::Pending(..)) => {}
+            Ok(Reply::Store { context, command }) => storing = Some((context, command)),
+            Ok(Reply::StoreData { last, .. }) => {
+                if last && let Some((context, request)) = storing.take() {
+                    operation.respond(context, &request, status::UNABLE_TO_PROCESS);
+                }
+            }
+            Err(_) => return operation.abort().await,
+        }
+    }
+}

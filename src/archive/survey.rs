@@ -1,0 +1,186 @@
+//! The searches beside a retrieval: what there is, so that what is missing can be told.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use super::dimse::{Inner, query_profile};
+use super::error::{Error, Kind};
+use crate::caller::Caller;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::query::{Level, Target};
+use crate::dicom::{Tag, Uid, VR, sop_class, tags, transfer_syntax};
+use crate::dimse::command::{Command, field};
+use crate::dimse::negotiation::AcceptedContext;
+use crate::dimse::pool::Lease;
+use crate::dimse::scu::{Limits, Operation, Reply};
+use crate::dimse::status;
+
+/// Most matches of one of these searches: no study has more instances.
+const MOST_MATCHES: usize = 500_000;
+
+/// A series of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Series {
+    pub(super) uid: Uid,
+    /// Modality (0008,0060), empty where the archive does not tell.
+    pub(super) modality: String,
+}
+
+/// How an association is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Wait for one: for who holds none.
+    Wait,
+    /// At once or not at all: for who holds one.
+    Second,
+}
+
+impl Inner {
+    /// The series of a study, or the one series of the target.
+    pub(super) async fn series_of(&self, caller: &Caller, target: &Target) -> Result<Vec<Series>, Error> {
+        let mut keys = DataSet::new();
+        keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, target.study.as_str());
+        set_or_empty(&mut keys, tags::SERIES_INSTANCE_UID, target.series.as_ref());
+        keys.set_empty(tags::MODALITY, VR::CS);
+        let matches = self.find(caller, Access::Wait, Level::Series, keys).await?.unwrap_or_default();
+        let series = |m: &DataSet| {
+            let modality = m.string(tags::MODALITY).unwrap_or_default().to_owned();
+            m.uid(tags::SERIES_INSTANCE_UID).map(|uid| Series { uid, modality })
+        };
+        Ok(matches.iter().filter_map(series).collect())
+    }
+
+    /// The instances of a series, each with its SOP class where that is asked for and told. `None`: no
+    /// association was free.
+    pub(super) async fn instances_of(
+        &self,
+        caller: &Caller,
+        access: Access,
+        study: &Uid,
+        series: &Uid,
+        instances: &[Uid],
+        with_class: bool,
+    ) -> Result<Option<BTreeMap<Uid, Option<Uid>>>, Error> {
+        let mut keys = DataSet::new();
+        keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
+        keys.set_str(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
+        let wanted = instances.iter().map(|uid| uid.as_str().to_owned()).collect();
+        keys.set_strings(tags::SOP_INSTANCE_UID, VR::UI, wanted);
+        if with_class {
+            keys.set_empty(tags::SOP_CLASS_UID, VR::UI);
+        }
+        let Some(matches) = self.find(caller, access, Level::Instance, keys).await? else { return Ok(None) };
+        let instance = |m: &DataSet| Some((m.uid(tags::SOP_INSTANCE_UID)?, m.uid(tags::SOP_CLASS_UID)));
+        Ok(Some(matches.iter().filter_map(instance).collect()))
+    }
+
+    /// One C-FIND, all its matches. `None`: no association was free.
+    async fn find(
+        &self,
+        caller: &Caller,
+        access: Access,
+        level: Level,
+        mut keys: DataSet,
+    ) -> Result<Option<Vec<DataSet>>, Error> {
+        keys.set_str(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level.as_str());
+        loop {
+            let limits = self.limits();
+            let Some(mut lease) = self.query_lease(caller, access, limits).await? else { return Ok(None) };
+            let agreement = lease.association().agreement();
+            let class = self.class(agreement, sop_class::STUDY_ROOT_FIND, sop_class::PATIENT_ROOT_FIND);
+            let mut command = Command::request(field::C_FIND_RQ, class, 0);
+            command.priority = Some(0);
+            let encode = |context: &AcceptedContext| {
+                let layout = transfer_syntax::layout(&context.transfer_syntax);
+                Some(keys.encode(layout, QueryCharset::Auto).into())
+            };
+            let mut operation = self.start(lease, command, encode, limits)?;
+            match self.matches(&mut operation).await {
+                Ok(response) => {
+                    operation.finish();
+                    return match response {
+                        (matches, response) if response.status == Some(status::SUCCESS) => Ok(Some(matches)),
+                        (_, response) => Err(self.status_error("C-FIND", &response, false)),
+                    };
+                }
+                Err(error) => {
+                    let again = operation.may_retry();
+                    operation.abort().await;
+                    if !again {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn query_lease(
+        &self,
+        caller: &Caller,
+        access: Access,
+        limits: Limits,
+    ) -> Result<Option<Lease>, Error> {
+        match access {
+            Access::Wait => {
+                self.lease(&self.query, caller, &query_profile(), 1, limits.deadline).await.map(Some)
+            }
+            Access::Second => {
+                let second = self.query.try_second(caller, &query_profile(), limits.deadline).await;
+                second.map_err(|error| self.lease_error(error))
+            }
+        }
+    }
+
+    /// The matches and the final response of a C-FIND.
+    async fn matches(&self, operation: &mut Operation) -> Result<(Vec<DataSet>, Command), Error> {
+        let layout = operation.layout();
+        let assumed = self.assumed_charset();
+        let mut matches = Vec::new();
+        loop {
+            match operation.next().await.map_err(|error| self.operation_error(error))? {
+                Reply::Pending(_, Some(identifier)) if matches.len() < MOST_MATCHES => {
+                    let parsed = DataSet::parse(&identifier, layout, assumed.as_ref());
+                    let parsed = parsed
+                        .map_err(|e| self.error(Kind::Protocol(format!("a C-FIND identifier: {e}"))))?;
+                    matches.push(parsed.data_set);
+                }
+                Reply::Final(response, _) => return Ok((matches, response)),
+                _ => return Err(self.error(Kind::Protocol("not a response to C-FIND".into()))),
+            }
+        }
+    }
+
+    /// The instances of some series, each with its series; with `may_wait` unset no association is waited for.
+    pub(super) async fn survey(
+        &self,
+        caller: &Caller,
+        study: &Uid,
+        series: &[Uid],
+        may_wait: &CancellationToken,
+    ) -> Result<BTreeMap<Uid, Uid>, Error> {
+        let mut all = BTreeMap::new();
+        for uid in series {
+            let mut access = Access::Second;
+            let instances = loop {
+                match self.instances_of(caller, access, study, uid, &[], false).await? {
+                    Some(instances) => break instances,
+                    None => {
+                        may_wait.cancelled().await;
+                        access = Access::Wait;
+                    }
+                }
+            };
+            all.extend(instances.into_keys().map(|instance| (instance, uid.clone())));
+        }
+        Ok(all)
+    }
+}
+
+fn set_or_empty(keys: &mut DataSet, tag: Tag, uid: Option<&Uid>) {
+    match uid {
+        Some(uid) => keys.set_str(tag, VR::UI, uid.as_str()),
+        None => keys.set_empty(tag, VR::UI),
+    }
+}
