@@ -3,24 +3,33 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::Archive;
 use crate::archive::dimse::DimseArchive;
+use crate::archive::{Archive, MoveDestination};
 use crate::config::Config;
+use crate::dimse::scp;
+use crate::front::dimse::StorageScp;
 use crate::front::http;
 use crate::net::serve_http;
 use crate::router::Router;
+
+/// Most associations that archives and others have open to us at once.
+const MAX_INBOUND: usize = 256;
+/// How long a connection may take to ask for an association (PS3.8 9.1.5).
+const ARTIM: Duration = Duration::from_secs(10);
 
 /// The bridge, with its ports bound and nothing served yet.
 #[derive(Debug)]
 pub struct App {
     config: Config,
     http: TcpListener,
+    dimse: TcpListener,
 }
 
 /// A port cannot be bound.
@@ -40,12 +49,18 @@ impl App {
     /// A port cannot be bound.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let http = bind("http.listen", config.http.listen).await?;
-        Ok(Self { config, http })
+        let dimse = bind("dimse.listen", config.dimse.listen).await?;
+        Ok(Self { config, http, dimse })
     }
 
     /// Where DICOMweb is served: as configured, with the port that the system chose for port 0.
     pub fn http_address(&self) -> SocketAddr {
         self.http.local_addr().unwrap_or(self.config.http.listen)
+    }
+
+    /// Where objects of a C-MOVE are received.
+    pub fn dimse_address(&self) -> SocketAddr {
+        self.dimse.local_addr().unwrap_or(self.config.dimse.listen)
     }
 
     /// The path of the default archive.
@@ -55,17 +70,35 @@ impl App {
 
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, http } = self;
+        let reachable_at = self.dimse_address().to_string();
+        let Self { config, http, dimse } = self;
         let drain = config.http.settings.drain_timeout;
-        let archives: Vec<DimseArchive> = config.archives.into_iter().map(DimseArchive::new).collect();
+        let titles = config.dimse.move_ae_titles;
+        let destination = titles.first().unwrap_or(&config.dimse.ae_title).clone();
+        let moves = MoveDestination::new(destination, &reachable_at, &config.archives);
+        let archive = |config| DimseArchive::new(config, Some(moves.clone()));
+        let archives: Vec<DimseArchive> = config.archives.into_iter().map(archive).collect();
         let shared = archives.iter().map(|archive| Arc::new(archive.clone()) as Arc<dyn Archive>);
         let router = Router::new(shared, config.default_archive.as_deref());
         let service = TowerToHyperService::new(http::app(config.http.front, router, shutdown.clone()));
-        serve_http(http, service, config.http.settings, shutdown).await;
-        // Nobody asks any more; what is idle is released, what is stuck gets as long again.
-        let deadline = Instant::now() + drain;
-        for archive in &archives {
-            archive.shut_down(deadline).await;
+        let storage = Arc::new(StorageScp::new(titles.into_iter().chain([config.dimse.ae_title]), moves));
+        // Retrievals under way still receive while the web side drains, so this one ends last.
+        let stop_receiving = CancellationToken::new();
+        let limits = scp::Limits { max_associations: MAX_INBOUND, artim: ARTIM };
+        let receiving = scp::serve(dimse, storage, limits, stop_receiving.clone());
+        let serving = async {
+            serve_http(http, service, config.http.settings, shutdown).await;
+            // Nobody asks any more; what is idle is released, what is stuck gets as long again.
+            let deadline = Instant::now() + drain;
+            for archive in &archives {
+                archive.shut_down(deadline).await;
+            }
+            stop_receiving.cancel();
+        };
+        tokio::pin!(receiving);
+        tokio::select! {
+            () = serving => drop(timeout(drain, receiving).await),
+            () = &mut receiving => {}
         }
     }
 }
@@ -78,8 +111,7 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Bin
 mod tests {
     use super::*;
 
-    const CONFIG: &str =
-        "[http]\nlisten = \"127.0.0.1:0\"\n[archive.main]\nae_title = \"A\"\naddress = \"127.0.0.1:1\"\n";
+    const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[dimse]\nlisten = \"127.0.0.1:0\"\n[archive.main]\nae_title = \"A\"\naddress = \"127.0.0.1:1\"\n";
 
     fn config() -> Config {
         Config::parse(CONFIG, []).unwrap()

@@ -1,5 +1,7 @@
 //! SOP classes that the bridge names itself (PS3.4, PS3.6 Annex A).
 
+use super::Uid;
+
 /// Verification: C-ECHO.
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 /// Patient Root Query/Retrieve, FIND.
@@ -105,3 +107,13 @@ pub const STORAGE: [(&str, &[&str]); 86] = [
     ("1.2.840.10008.5.1.4.1.1.67", &["RWV"]),
     ("1.2.840.10008.5.1.4.1.1.104.2", &["DOC"]),
 ];
+
+/// Whether a class may be a storage class: one below the standard's storage root, or any outside the
+/// standard's own, as a private class may be anything (PS3.4 B.5, PS3.6 Annex A).
+pub fn may_be_storage(class: &Uid) -> bool {
+    !class.as_str().starts_with("1.2.840.10008.")
+        || class.as_str().starts_with("1.2.840.10008.5.1.4.1.1.")
+        || class.as_str().starts_with("1.2.840.10008.5.1.4.34.")
+        || class.as_str().starts_with("1.2.840.10008.5.1.4.4")
+        || class.as_str().starts_with("1.2.840.10008.5.1.4.3")
+}

@@ -5,6 +5,7 @@ pub mod command;
 pub mod negotiation;
 pub mod pdu;
 pub mod pool;
+pub mod scp;
 pub mod scu;
 pub mod status;
 pub mod wire;

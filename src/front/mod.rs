@@ -1,2 +1,3 @@
 //! The front ends: protocols that clients speak.
+pub mod dimse;
 pub mod http;
