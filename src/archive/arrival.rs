@@ -31,7 +31,7 @@ enum Route {
 #[derive(Debug)]
 enum State {
     Reading(Box<HeadReader>),
-    Passing(Inbound),
+    Passing(Box<Inbound>),
     /// The rest is dropped, and answered with this status.
     Dropping(u16),
 }

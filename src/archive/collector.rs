@@ -51,7 +51,7 @@ pub(super) struct Collector {
 #[derive(Debug)]
 pub(super) enum Admission {
     /// It is the reader's.
-    Wanted(Inbound),
+    Wanted(Box<Inbound>),
     /// It belongs to the study, but not to what was asked for: taken and dropped.
     Spare,
     /// Nobody asked for it: to be refused with this status.
@@ -200,7 +200,7 @@ impl Collector {
             let sent = self.patiently(self.objects.send(Step::Item(object))).await?;
             sent.map_err(|_| Gone)?;
         }
-        Ok(Admission::Wanted(inbound))
+        Ok(Admission::Wanted(Box::new(inbound)))
     }
 
     /// Takes and drops an object that belongs to the study but was not asked for.

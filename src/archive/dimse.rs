@@ -178,8 +178,8 @@ impl Inner {
         limits: Limits,
     ) -> Result<Operation, Error> {
         let class = command.sop_class.clone();
-        Operation::start(lease, command, identifier, limits).map_err(|(lease, _)| {
-            lease.give_back();
+        Operation::start(lease, command, identifier, limits).map_err(|refused| {
+            refused.0.give_back();
             let class = class.map_or(String::new(), |c| c.to_string());
             self.error(Kind::Unsupported(format!(
                 "it accepted no presentation context for SOP class {class}"

@@ -104,11 +104,11 @@ impl Operation {
         mut command: Command,
         identifier: impl FnOnce(&AcceptedContext) -> Option<Bytes>,
         limits: Limits,
-    ) -> Result<Self, (Lease, OperationError)> {
+    ) -> Result<Self, Box<(Lease, OperationError)>> {
         let class = command.sop_class.clone();
         let agreement = lease.association().agreement();
         let context = class.and_then(|class| agreement.for_class(class.as_str()).cloned());
-        let Some(context) = context else { return Err((lease, OperationError::NotAccepted)) };
+        let Some(context) = context else { return Err(Box::new((lease, OperationError::NotAccepted))) };
         if command.message_id == 0 {
             command.message_id = lease.next_message_id();
         }

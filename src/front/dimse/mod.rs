@@ -88,12 +88,12 @@ impl StorageScp {
         association: &Association,
         context: u8,
         request: Command,
-    ) -> Result<Storing, Command> {
+    ) -> Result<Storing, Box<Command>> {
         let accepted = association.agreement().context(context);
         let (Some(accepted), Some(sop_instance), true) =
             (accepted, request.sop_instance.clone(), request.has_data_set)
         else {
-            return Err(request.response(status::UNABLE_TO_PROCESS));
+            return Err(Box::new(request.response(status::UNABLE_TO_PROCESS)));
         };
         let head = Head {
             sop_class: request.sop_class.clone().unwrap_or_else(|| accepted.abstract_syntax.clone()),
