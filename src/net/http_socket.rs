@@ -68,8 +68,9 @@ impl HttpSocket {
     /// The connection is closed already.
     pub fn new(stream: TcpStream, head_timeout: Duration, write_timeout: Duration) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        // A kernel that does not know the option costs memory, not the connection.
         #[cfg(target_os = "linux")]
-        socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER);
         let connection = Connection { peer: stream.peer_addr()?, flags: Arc::default() };
         let first_head = Some(Box::pin(sleep(head_timeout)));
         Ok(Self { stream, connection, write_timeout, stalled: None, first_head })

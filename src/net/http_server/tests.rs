@@ -179,6 +179,21 @@ async fn a_reader_that_stalls_is_cut_and_its_body_dropped() {
     assert!(begin.elapsed() >= Duration::from_millis(300));
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stalled_reader_holds_little_in_the_kernel() {
+    let mut server = start(limits()).await;
+    let _client = server.ask(HTTP_1_1).await;
+    let body = server.bodies.recv().await.unwrap();
+    let piece = Bytes::from(vec![0; 16 * 1024]);
+    let mut taken = 0;
+    while tokio::time::timeout(Duration::from_millis(200), body.send(Ok(piece.clone()))).await.is_ok() {
+        taken += piece.len();
+    }
+    // The client's window fills as well. Without the limit it is 4 MB.
+    assert!(taken < 1 << 20, "{taken} bytes were taken for a reader that reads nothing");
+}
+
 #[tokio::test]
 async fn a_client_that_left_while_nothing_came_drops_the_body_at_once() {
     let mut server = start(limits()).await;
