@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::contexts::Learnt;
 use super::error::{Error, Kind};
 use super::failures::Failures;
+use super::search::{self, Knowledge};
 use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, retrieval};
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
@@ -49,6 +50,8 @@ pub(super) struct Inner {
     pub(super) moves: Option<MoveDestination>,
     /// What the archive has sent before.
     pub(super) learnt: Mutex<Learnt>,
+    /// What searches have taught about the archive.
+    pub(super) knowledge: Knowledge,
     /// Objects that failed lately.
     pub(super) failures: Mutex<Failures>,
     /// The archive refused C-GET at this time.
@@ -60,10 +63,19 @@ pub(super) struct Inner {
 impl DimseArchive {
     /// An archive over TCP. `moves`: our Storage SCP, without which there is no C-MOVE.
     pub fn new(config: Config, moves: Option<MoveDestination>) -> Self {
+        Self::over(config, moves, tcp)
+    }
+
+    /// An archive over connections that `connect` opens to an address.
+    pub(super) fn over(
+        config: Config,
+        moves: Option<MoveDestination>,
+        connect: impl Fn(String) -> Connect,
+    ) -> Self {
         let pool = |endpoint: Option<&Endpoint>| {
             let title = endpoint.map_or(&config.ae_title, |e| &e.ae_title).clone();
             let address = endpoint.map_or(&config.address, |e| &e.address).clone();
-            Pool::new(title, config.calling.clone(), tcp(address), pool_config(&config))
+            Pool::new(title, config.calling.clone(), connect(address), pool_config(&config))
         };
         let query = pool(config.query.as_ref());
         // One peer, one pool: the cap counts what the archive sees.
@@ -78,6 +90,7 @@ impl DimseArchive {
             retrieve,
             moves,
             learnt: Mutex::default(),
+            knowledge: Knowledge::default(),
             failures: Mutex::default(),
             get_refused: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -112,8 +125,7 @@ impl Archive for DimseArchive {
     }
 
     fn search(&self, caller: &Caller, query: crate::dicom::query::Query) -> Fut<'_, super::Result<Search>> {
-        let _ = (caller, query);
-        Box::pin(async { Err(self.inner.error(Kind::Unsupported("searches".into()))) })
+        Box::pin(search::run(Arc::clone(&self.inner), caller.clone(), query))
     }
 
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, super::Result<Retrieval>> {

@@ -1,6 +1,7 @@
 //! What an archive can do, in any protocol: the narrow waist between front ends and back ends.
 
 mod arrival;
+mod attributes;
 mod collector;
 mod completeness;
 mod contexts;
@@ -10,6 +11,7 @@ mod failures;
 mod head;
 mod move_destination;
 mod retrieval;
+mod search;
 mod survey;
 #[cfg(test)]
 pub(crate) mod testing;

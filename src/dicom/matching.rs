@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use self::time::Interval;
 use super::dataset::{DataSet, Element, Value};
-use super::query::{AttributePath, MatchingKey};
+use super::query::MatchingKey;
 use super::{Tag, VR, tags};
 
 /// Asks for entities whose attribute has no value (PS3.4 C.2.2.2.7).

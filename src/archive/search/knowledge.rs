@@ -1,0 +1,149 @@
+//! What searches have taught about an archive: nothing that could not be learnt again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::dicom::Uid;
+use crate::dicom::query::{AttributePath, Level};
+
+/// How long something learnt holds: archives are updated and configured anew.
+const VALID: Duration = Duration::from_secs(3600);
+/// Most keys that are remembered. Clients use dozens; beyond this all are forgotten.
+const MAX_KEYS: usize = 512;
+/// Most studies whose patient is remembered, of some 200 bytes each.
+const MAX_PATIENTS: usize = 20_000;
+
+/// What is known of an archive.
+#[derive(Debug, Default)]
+pub(in crate::archive) struct Knowledge {
+    learnt: Mutex<Learnt>,
+    /// The patients of studies that were seen.
+    pub(in crate::archive) patients: PatientIndex,
+}
+
+#[derive(Debug, Default)]
+struct Learnt {
+    relational: Option<(bool, Instant)>,
+    keys: HashMap<(Level, Vec<AttributePath>), (Treatment, Instant)>,
+}
+
+/// What an archive does with a Matching Key of a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// It matches on it, by its own rules.
+    Honoured,
+    /// It returns entities whatever the key says.
+    Ignored,
+}
+
+impl Knowledge {
+    /// Whether the archive answers relational queries (PS3.4 C.4.1.3.2.1); `None`: not known.
+    pub(super) fn relational(&self) -> Option<bool> {
+        self.lock().relational.filter(|(_, since)| since.elapsed() < VALID).map(|(is, _)| is)
+    }
+
+    /// The archive answered a relational query, or did not.
+    pub(super) fn learn_relational(&self, is: bool) {
+        self.lock().relational = Some((is, Instant::now()));
+    }
+
+    /// What the archive does with these keys together, at a level.
+    pub(super) fn treatment(&self, level: Level, keys: &[AttributePath]) -> Option<Treatment> {
+        let learnt = self.lock();
+        let (treatment, since) = learnt.keys.get(&(level, keys.to_vec()))?;
+        (since.elapsed() < VALID).then_some(*treatment)
+    }
+
+    /// The archive did this with these keys.
+    pub(super) fn learn_treatment(&self, level: Level, keys: Vec<AttributePath>, treatment: Treatment) {
+        let mut learnt = self.lock();
+        if learnt.keys.len() >= MAX_KEYS {
+            learnt.keys.clear();
+        }
+        learnt.keys.insert((level, keys), (treatment, Instant::now()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+/// The Patient IDs of studies that searches have seen: archives that know Patient Root only want both. Bounded;
+/// the studies that were not needed for longest go first, many at a time.
+#[derive(Debug, Default)]
+pub(in crate::archive) struct PatientIndex {
+    generations: Mutex<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Uid, String>,
+    old: HashMap<Uid, String>,
+}
+
+impl PatientIndex {
+    /// The Patient ID of a study.
+    pub(in crate::archive) fn patient_of(&self, study: &Uid) -> Option<String> {
+        let mut generations = self.generations.lock().expect("no code panics while it holds this lock");
+        if let Some(patient) = generations.young.get(study) {
+            return Some(patient.clone());
+        }
+        let patient = generations.old.remove(study)?;
+        generations.insert(study.clone(), patient.clone());
+        Some(patient)
+    }
+
+    /// A study's patient is known now.
+    pub(in crate::archive) fn learn(&self, study: Uid, patient: String) {
+        let mut generations = self.generations.lock().expect("no code panics while it holds this lock");
+        generations.insert(study, patient);
+    }
+}
+
+impl Generations {
+    fn insert(&mut self, study: Uid, patient: String) {
+        if self.young.len() >= MAX_PATIENTS / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(study, patient);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::tags;
+
+    #[test]
+    fn the_index_of_patients_is_bounded_and_keeps_what_is_used() {
+        let index = PatientIndex::default();
+        let study = |n: usize| format!("1.2.{n}").parse::<Uid>().unwrap();
+        index.learn(study(0), "P0".into());
+        for n in 1..3 * MAX_PATIENTS {
+            index.learn(study(n), "P".into());
+            if n % 1000 == 0 {
+                assert_eq!(index.patient_of(&study(0)).as_deref(), Some("P0"));
+            }
+        }
+        assert_eq!(index.patient_of(&study(1)), None);
+        let generations = index.generations.lock().unwrap();
+        assert!(generations.young.len() + generations.old.len() <= MAX_PATIENTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_learnt_is_forgotten_after_a_while() {
+        let knowledge = Knowledge::default();
+        knowledge.learn_relational(false);
+        let keys = vec![AttributePath::from(tags::STUDY_DESCRIPTION)];
+        knowledge.learn_treatment(Level::Study, keys.clone(), Treatment::Ignored);
+        assert_eq!(knowledge.relational(), Some(false));
+        assert_eq!(knowledge.treatment(Level::Study, &keys), Some(Treatment::Ignored));
+        assert_eq!(knowledge.treatment(Level::Series, &keys), None);
+        tokio::time::advance(VALID).await;
+        assert_eq!(knowledge.relational(), None);
+        assert_eq!(knowledge.treatment(Level::Study, &keys), None);
+    }
+}
