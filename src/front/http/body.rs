@@ -136,7 +136,11 @@ impl http_body::Body for ObjectBody {
                 None
             }
             Err(broken) => {
-                tracing::warn!("an answer broke off: {broken}");
+                match &broken {
+                    // The archive layer, which saw it, has said so.
+                    Broken::Archive(_) => tracing::debug!("an answer broke off: {broken}"),
+                    _ => tracing::warn!("an answer broke off: {broken}"),
+                }
                 shared.files = None;
                 if let Some(connection) = &self.connection {
                     connection.abort();
