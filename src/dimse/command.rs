@@ -146,8 +146,10 @@ impl Command {
             let (value, rest) =
                 rest.split_at_checked(length).ok_or(MalformedCommand("an element is cut short"))?;
             bytes = rest;
+            // DCMTK's servers, Orthanc among them, put the Failed SOP Instance UID List (0008,0058) of a failed
+            // retrieval here, in place of a data set.
             if (g0, g1) != (0, 0) {
-                return Err(MalformedCommand("an element outside group 0000"));
+                continue;
             }
             let number = value.first_chunk().map(|v| u16::from_le_bytes(*v));
             match u16::from_le_bytes([e0, e1]) {
@@ -259,6 +261,14 @@ mod tests {
         let read = Command::decode(&rsp.encode()).unwrap();
         assert_eq!(read, rsp);
         assert_eq!((read.message_id, read.is_response()), (9, true));
+    }
+
+    #[test]
+    fn an_element_outside_group_0000_is_skipped() {
+        let rsp = Command::request(field::C_GET_RQ, "1.2.840.10008.5.1.4.1.2.2.3", 9).response(0xC000);
+        let mut encoded = rsp.encode().to_vec();
+        encoded.extend(b"\x08\0\x58\0\x04\0\0\x001.2\0");
+        assert_eq!(Command::decode(&encoded).unwrap(), rsp);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Bridge {
         let Destination { ae_title, port } = own;
         Self::with_configuration(&format!(
             "[dimse]\nlisten = \"127.0.0.1:{port}\"\nae_title = \"{ae_title}\"\n\
-             move_ae_titles = [\"{ae_title}\"]\naccept = \"any\"\n\
+             move_ae_titles = [\"{ae_title}\"]\n\
              [archive.main]\nprotocol = \"dimse\"\nae_title = \"{}\"\naddress = \"127.0.0.1:{}\"\n\
              retrieve = \"{retrieve}\"\n{more}\n",
             archive.ae_title, archive.port
