@@ -14,15 +14,21 @@ use crate::dimse::pdu::MAX_CONTEXTS;
 
 /// Most pairs of class and syntax that are remembered of one archive.
 const MOST_LEARNT: usize = 512;
-/// Compressed syntaxes that are proposed for a study's own image classes without further knowledge, by how
-/// common they are in archives.
-const COMMON_COMPRESSED: [&str; 6] = [
+/// Syntaxes besides the native ones that are proposed for a study's own classes without further knowledge, by
+/// how common they are in archives. An archive that is not offered the syntax in which an object lies may
+/// decompress it (Orthanc does) or give nothing at all.
+const COMMON_COMPRESSED: [&str; 11] = [
     "1.2.840.10008.1.2.4.70",
     "1.2.840.10008.1.2.4.90",
     "1.2.840.10008.1.2.4.50",
     "1.2.840.10008.1.2.5",
     "1.2.840.10008.1.2.4.91",
     "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.57",
+    "1.2.840.10008.1.2.4.81",
+    DEFLATED_EXPLICIT_VR_LE,
+    EXPLICIT_VR_BE,
 ];
 
 /// Pairs of storage class and transfer syntax that an archive has sent, with how often.
@@ -87,6 +93,10 @@ pub(super) fn likely(form: Form, modalities: &[String], learnt: &Learnt, model: 
         if form == Form::AsStored {
             list.add(class, &learnt.syntaxes(class));
         }
+    }
+    // Secondary captures come with any modality, and mostly compressed.
+    for class in classes(&|hints| hints.is_empty()) {
+        list.add(class, compressed);
     }
     for class in learnt.other_classes() {
         list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
@@ -192,6 +202,16 @@ mod tests {
                 .iter()
                 .any(|p| p.transfer_syntaxes.iter().any(|s| !crate::dicom::transfer_syntax::is_native(s)))
         );
+    }
+
+    #[test]
+    fn a_secondary_capture_is_offered_in_the_common_syntaxes_whatever_the_modality() {
+        for modality in ["CT", "US", "OT", ""] {
+            let proposals = likely(Form::AsStored, &[modality.into()], &Learnt::default(), Model::Auto);
+            for syntax in COMMON_COMPRESSED {
+                assert!(has(&proposals, "1.2.840.10008.5.1.4.1.1.7", syntax), "{modality}: {syntax}");
+            }
+        }
     }
 
     #[test]
