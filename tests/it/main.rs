@@ -9,3 +9,4 @@ mod support;
 mod interop;
 mod layers;
 mod openapi;
+mod search;

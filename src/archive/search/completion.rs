@@ -3,6 +3,7 @@
 //!
 //! Counting takes a C-FIND a study. It is done for ModalitiesInStudy as a key, and for it and the numbers of
 //! related series and instances when the query names them in `includefield`, not for every list of studies.
+//! Instances are counted where the archive tells how many each series has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

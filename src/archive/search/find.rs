@@ -20,6 +20,8 @@ use crate::dimse::pool::Lease;
 use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
 use crate::dimse::status::{self, Class};
 
+/// Longest match, in bytes. Real ones have some hundred, with many sequences some thousand.
+const MAX_MATCH_LENGTH: usize = 256 << 10;
 /// How long a cancelled C-FIND may take to end before its association is aborted.
 const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// Responses of a cancelled C-FIND that are read and dropped before its association is aborted.
@@ -63,8 +65,8 @@ pub(super) struct Find {
     layout: Layout,
     /// It was requested once more, on another association.
     retried: bool,
-    /// Matches so far.
-    pub(super) matches: usize,
+    /// Length of the last match as encoded, in bytes.
+    pub(super) last_length: usize,
 }
 
 impl Client {
@@ -120,7 +122,7 @@ impl Client {
             client_keys,
             layout: Layout::ImplicitLe,
             retried: false,
-            matches: 0,
+            last_length: 0,
         };
         self.start(&mut find).await?;
         Ok(find)
@@ -143,7 +145,7 @@ impl Client {
                     self.optional_keys_ignored |= response.status == Some(status::PENDING_OPTIONAL_KEYS);
                     return match self.parse(find, &bytes) {
                         Ok(data_set) => {
-                            find.matches += 1;
+                            find.last_length = bytes.len();
                             Ok(Some(data_set))
                         }
                         Err(kind) => {
@@ -225,6 +227,9 @@ impl Client {
     }
 
     fn parse(&self, find: &Find, bytes: &[u8]) -> Result<DataSet, Kind> {
+        if bytes.len() > MAX_MATCH_LENGTH {
+            return Err(Kind::Protocol("a match of impossible length".to_owned()));
+        }
         let parsed = DataSet::parse(bytes, find.layout, self.assumed.as_ref())
             .map_err(|error| Kind::Protocol(format!("a match that cannot be read: {error}")))?;
         for warning in &parsed.warnings {

@@ -103,8 +103,9 @@ impl<'a> Searcher<'a> {
             return Ok(());
         }
         self.hierarchical().await?;
-        if self.output.is_open() {
-            self.client.inner.knowledge.learn_relational(false);
+        let knowledge = &self.client.inner.knowledge;
+        if self.output.is_open() && knowledge.relational().is_none() {
+            knowledge.learn_relational(false);
         }
         Ok(())
     }

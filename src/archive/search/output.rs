@@ -8,7 +8,7 @@ use crate::archive::{Complete, Error, Feed, Kind, Result, Search, Step};
 use crate::dicom::dataset::DataSet;
 
 /// Matches that wait for a slow reader. Beyond them the archive waits.
-const MATCHES_AHEAD: usize = 256;
+const MATCHES_AHEAD: usize = 64;
 
 /// The driver's end.
 pub(super) struct Output {

@@ -19,8 +19,8 @@ use crate::dicom::matching::{Criterion, Verdict, criteria};
 use crate::dicom::query::{AttributePath, MatchingKey};
 use crate::dicom::{Tag, VR, tags};
 
-/// Most matches that are held back, of some kilobytes each.
-const MAX_HELD: usize = 10_000;
+/// Most that is held back, as encoded: some 16,000 matches, which take about ten times as much in memory.
+const MAX_HELD_BYTES: usize = 8 << 20;
 /// Most matches whose union is made: their Unique Keys are kept.
 const MAX_UNION: usize = 200_000;
 
@@ -38,7 +38,7 @@ impl Searcher<'_> {
         let Identifiers { data_sets, unasked } = ask.identifiers();
         let criteria = criteria(&ask.keys);
         let mut seen = (data_sets.len() > 1).then(HashSet::new);
-        let mut held = Vec::new();
+        let (mut held, mut held_bytes) = (Vec::new(), 0);
         let mut matches = 0;
         'finds: for identifier in data_sets {
             let mut find = self.client.find(identifier, ask.has_client_keys()).await?;
@@ -47,7 +47,7 @@ impl Searcher<'_> {
                 if !self.adopt(ask, &mut data_set) || !is_new(&mut seen, &data_set) {
                     continue;
                 }
-                if seen.as_ref().is_some_and(|seen| seen.len() > MAX_UNION) || held.len() > MAX_HELD {
+                if seen.as_ref().is_some_and(|seen| seen.len() > MAX_UNION) || held_bytes > MAX_HELD_BYTES {
                     find.cancel().await;
                     let advice = "narrow the search, for example by a range of dates";
                     return Err(self.client.inner.error(Kind::TooManyMatches).advise(advice).into());
@@ -57,6 +57,7 @@ impl Searcher<'_> {
                     Sifted::Drop => continue,
                     Sifted::Hold => {
                         held.push(data_set);
+                        held_bytes += find.last_length;
                         continue;
                     }
                 };
@@ -88,7 +89,8 @@ impl Searcher<'_> {
     fn adopt(&mut self, ask: &Ask, data_set: &mut DataSet) -> bool {
         for (tag, value) in ask.fixed() {
             match data_set.string(tag) {
-                Some(own) if own == value => {}
+                // Of a Patient ID the archive may have its own spelling.
+                Some(own) if own == value || vr_of(tag) != VR::UI => {}
                 Some(_) => return false,
                 None => data_set.set_str(tag, vr_of(tag), value),
             }
