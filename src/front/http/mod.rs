@@ -1,6 +1,6 @@
 //! DICOMweb over HTTP; the only place that names `axum`.
 //!
-//! A request becomes a [`Context`](context::Context): archive, client, service URL. A search goes to `qido`,
+//! A request becomes a `Context`: archive, client, service URL. A search goes to `qido`,
 //! which orders and pages the matches; a retrieval to `wado`, which streams the objects. Every failure on the
 //! way is a `Problem`, and `error` alone knows its status.
 

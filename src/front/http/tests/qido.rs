@@ -179,7 +179,7 @@ async fn a_large_result_is_ordered_chunk_by_chunk_so_that_its_pages_stay_what_th
 async fn a_result_that_is_too_large_for_one_answer_is_413_and_says_what_to_do() {
     let bridge = Bridge::new();
     let mut large = study("1.1", "20240101");
-    large.set_str(tags::STUDY_COMMENTS, VR::LT, "x".repeat(3 << 20));
+    large.set_str(tags::ADDITIONAL_PATIENT_HISTORY, VR::LT, "x".repeat(3 << 20));
     let driver = lay_open(&bridge, [large.clone(), large]);
     assert!(bridge.get("/dicom-web/studies").await.problem(413).contains("`limit`"));
     assert!(driver.cancelled.is_cancelled());
