@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use super::dimse::{Inner, query_profile};
 use super::error::{Error, Kind};
 use crate::caller::Caller;
-use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::query::{Level, Target};
 use crate::dicom::{Tag, Uid, VR, sop_class, tags, transfer_syntax};
@@ -90,18 +89,22 @@ impl Inner {
             let Some(mut lease) = self.query_lease(caller, access, limits).await? else { return Ok(None) };
             let agreement = lease.association().agreement();
             let class = self.class(agreement, sop_class::STUDY_ROOT_FIND, sop_class::PATIENT_ROOT_FIND);
+            self.name_patient(class, &mut keys);
             let mut command = Command::request(field::C_FIND_RQ, class, 0);
             command.priority = Some(0);
             let encode = |context: &AcceptedContext| {
                 let layout = transfer_syntax::layout(&context.transfer_syntax);
-                Some(keys.encode(layout, QueryCharset::Auto).into())
+                Some(keys.encode(layout, self.config.query_charset.clone()).into())
             };
             let mut operation = self.start(lease, command, encode, limits)?;
             match self.matches(&mut operation).await {
                 Ok(response) => {
                     operation.finish();
                     return match response {
-                        (matches, response) if response.status == Some(status::SUCCESS) => Ok(Some(matches)),
+                        (matches, response) if response.status == Some(status::SUCCESS) => {
+                            self.learn_patient(&matches);
+                            Ok(Some(matches))
+                        }
                         (_, response) => Err(self.status_error("C-FIND", &response, false)),
                     };
                 }
@@ -113,6 +116,30 @@ impl Inner {
                     }
                 }
             }
+        }
+    }
+
+    /// Adds the Patient ID to an identifier of the Patient Root model, which wants it above the study (PS3.4
+    /// C.6.1). Where it is not known the query is relational, and asks for it.
+    pub(super) fn name_patient(&self, class: &str, keys: &mut DataSet) {
+        let patient_root =
+            [sop_class::PATIENT_ROOT_FIND, sop_class::PATIENT_ROOT_GET, sop_class::PATIENT_ROOT_MOVE];
+        let Some(study) = keys.uid(tags::STUDY_INSTANCE_UID).filter(|_| patient_root.contains(&class)) else {
+            return;
+        };
+        match self.knowledge.patients.patient_of(&study) {
+            Some(patient) => keys.set_str(tags::PATIENT_ID, VR::LO, patient),
+            None if class == sop_class::PATIENT_ROOT_FIND => keys.set_empty(tags::PATIENT_ID, VR::LO),
+            None => {}
+        }
+    }
+
+    fn learn_patient(&self, matches: &[DataSet]) {
+        let first = matches.first();
+        let study = first.and_then(|m| m.uid(tags::STUDY_INSTANCE_UID));
+        let patient = first.and_then(|m| m.string(tags::PATIENT_ID)).filter(|id| !id.is_empty());
+        if let (Some(study), Some(patient)) = (study, patient) {
+            self.knowledge.patients.learn(study, patient.to_owned());
         }
     }
 

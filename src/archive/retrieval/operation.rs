@@ -10,7 +10,6 @@ use super::super::completeness::{Ledger, Verdict};
 use super::super::dimse::{Inner, Method, Model, query_profile};
 use super::super::error::{Error, Kind};
 use super::{Ask, Driver};
-use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Head;
 use crate::dicom::{Uid, VR, sop_class, tags, transfer_syntax};
@@ -277,6 +276,10 @@ impl Driver {
             return Ok(());
         }
         let mut error = self.inner.status_error(operation, response, false);
+        if self.is_patient_missing(response) {
+            let what = "it has the Patient Root model only and wants the Patient ID, which is not known";
+            error = self.inner.error(Kind::Unsupported(what.into())).advise("search for the study first");
+        }
         if let (Some(moves), Some(0xA702 | 0xA801)) = (&self.inner.moves, response.status) {
             error = error.advise(moves.advice());
         }
@@ -285,6 +288,13 @@ impl Driver {
         }
         self.failure = Some(error);
         Ok(())
+    }
+
+    /// Whether the operation was one of the Patient Root model and had no Patient ID to give.
+    fn is_patient_missing(&self, response: &Command) -> bool {
+        let class = response.sop_class.as_ref().map_or("", Uid::as_str);
+        [sop_class::PATIENT_ROOT_GET, sop_class::PATIENT_ROOT_MOVE].contains(&class)
+            && self.inner.knowledge.patients.patient_of(&self.collector.target().study).is_none()
     }
 
     fn identifier(&self, ask: &Ask, context: &AcceptedContext) -> Bytes {
@@ -298,7 +308,9 @@ impl Driver {
             let instances = ask.instances.iter().map(|uid| uid.as_str().to_owned()).collect();
             keys.set_strings(tags::SOP_INSTANCE_UID, VR::UI, instances);
         }
-        keys.encode(transfer_syntax::layout(&context.transfer_syntax), QueryCharset::Auto).into()
+        self.inner.name_patient(context.abstract_syntax.as_str(), &mut keys);
+        let charset = self.inner.config.query_charset.clone();
+        keys.encode(transfer_syntax::layout(&context.transfer_syntax), charset).into()
     }
 }
 

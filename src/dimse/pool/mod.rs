@@ -1,7 +1,7 @@
 //! The association pool of one remote AE: few associations, reused, watched while idle, never more than the
 //! cap.
 //!
-//! A [`Slot`] stands for one association that the archive sees. It is held by value from before the
+//! A slot stands for one association that the archive sees. It is held by value from before the
 //! connection is opened until after its socket is closed, so that no path, cancellation included, can leak
 //! one.
 
@@ -11,7 +11,6 @@ mod queue;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -26,7 +25,7 @@ use super::negotiation::Proposal;
 use crate::caller::Caller;
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use breaker::Breaker;
-use queue::{Action, Id, Queue, Second};
+use queue::{Action, Id, Queue, Second, Share};
 
 /// How long a release may take before it becomes an abort.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -153,12 +152,13 @@ impl Drop for Slot {
 /// Counts for a client's share while it holds a lease.
 struct Holder {
     shared: Arc<Shared>,
-    client: Option<IpAddr>,
+    share: Share,
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        self.shared.lock().queue.let_go(self.client);
+        self.shared.lock().queue.let_go(self.share);
+        self.shared.dispatch();
     }
 }
 
@@ -248,17 +248,19 @@ impl Pool {
         want: &[Proposal],
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
-        let (second, parked) = {
+        let (second, parked, share) = {
             let mut state = self.shared.lock();
             let Some(second) = state.queue.try_second(want) else { return Ok(None) };
-            state.queue.hold(caller.client);
+            // It is for a short search, which is no bulk work.
+            let share = Share { client: caller.client, bulk: 0 };
+            state.queue.hold(share);
             let parked = match &second {
                 Second::Idle(id) => state.parked.remove(id),
                 Second::Slot => None,
             };
-            (second, parked)
+            (second, parked, share)
         };
-        let holder = Holder { shared: Arc::clone(&self.shared), client: caller.client };
+        let holder = Holder { shared: Arc::clone(&self.shared), share };
         let slot = (second == Second::Slot).then(|| self.shared.slot());
         if let Some(parked) = parked {
             let _ = parked.order.send(Order::HandOver);
@@ -417,9 +419,9 @@ impl Shared {
         let mut state = self.lock();
         for action in state.queue.dispatch(Instant::now()) {
             match action {
-                Action::Grant { waiter, client, idle, slots } => {
+                Action::Grant { waiter, share, idle, slots } => {
                     let parked = idle.and_then(|id| state.parked.remove(&id));
-                    grants.push((state.grants.remove(&waiter), parked, slots, client));
+                    grants.push((state.grants.remove(&waiter), parked, slots, share));
                 }
                 Action::Close(idle) => closings.extend(state.parked.remove(&idle)),
             }
@@ -428,13 +430,13 @@ impl Shared {
         for parked in closings {
             let _ = parked.order.send(Order::MakeRoom);
         }
-        for (waiter, parked, slots, client) in grants {
+        for (waiter, parked, slots, share) in grants {
             let mut extra: Vec<Slot> = (0..slots).map(|_| self.slot()).collect();
             let source = match parked {
                 Some(parked) => Source::Idle(parked),
                 None => Source::Open(extra.pop().expect("a grant without an idle association has a slot")),
             };
-            let grant = Grant { extra, source, holder: Holder { shared: Arc::clone(self), client } };
+            let grant = Grant { extra, source, holder: Holder { shared: Arc::clone(self), share } };
             // Where the waiter has left in this moment, the dropped grant gives everything back.
             let _ = waiter.map(|waiter| waiter.send(grant));
         }

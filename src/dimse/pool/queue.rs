@@ -22,8 +22,8 @@ pub(super) enum Action {
     Grant {
         /// Who waited.
         waiter: Id,
-        /// For whom.
-        client: Option<IpAddr>,
+        /// What is counted for it as long as it is held.
+        share: Share,
         /// The idle association to take over; else one of the slots is for a new one.
         idle: Option<Id>,
         /// Slots taken for it now.
@@ -31,6 +31,14 @@ pub(super) enum Action {
     },
     /// Release this idle association: its slot is wanted for another kind.
     Close(Id),
+}
+
+/// What a holder is counted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) client: Option<IpAddr>,
+    /// Slots of bulk work.
+    pub(super) bulk: usize,
 }
 
 /// What a holder gets besides.
@@ -70,13 +78,25 @@ pub(super) struct Queue {
     /// Idle associations that were told to close and whose slot has not come back.
     closing: usize,
     held: HashMap<Option<IpAddr>, usize>,
+    /// Slots that bulk work holds.
+    bulk: usize,
     next_id: Id,
 }
 
 impl Queue {
     pub(super) fn new(cap: usize, most_waiting: usize) -> Self {
         let (waiters, idle) = (Vec::new(), Vec::new());
-        Self { cap, most_waiting, used: 0, waiters, idle, closing: 0, held: HashMap::new(), next_id: 0 }
+        Self {
+            cap,
+            most_waiting,
+            used: 0,
+            waiters,
+            idle,
+            closing: 0,
+            held: HashMap::new(),
+            bulk: 0,
+            next_id: 0,
+        }
     }
 
     /// Slots in use, idle associations included.
@@ -92,9 +112,13 @@ impl Queue {
         self.idle.len()
     }
 
-    /// Slots that a request of this weight takes: a weight above the cap is cut to it, so that it can run.
-    fn weight(&self, slots: usize) -> usize {
-        slots.min(self.cap)
+    /// Most slots that work of this urgency may hold together: bulk work leaves one to searches, so that
+    /// these never wait for a whole study.
+    fn share(&self, priority: Priority) -> usize {
+        match priority {
+            Priority::Bulk if self.cap > 1 => self.cap - 1,
+            _ => self.cap,
+        }
     }
 
     /// A request comes. `None`: the queue is full.
@@ -111,7 +135,8 @@ impl Queue {
             client: caller.client,
             priority: caller.priority,
             want: want.to_vec(),
-            slots: self.weight(slots),
+            // A weight above the share is cut to it, so that it can run.
+            slots: slots.min(self.share(caller.priority)),
             since: now,
         };
         self.waiters.push(waiter);
@@ -155,19 +180,21 @@ impl Queue {
         }
     }
 
-    /// What a client holds, for fairness.
-    pub(super) fn hold(&mut self, client: Option<IpAddr>) {
-        *self.held.entry(client).or_default() += 1;
+    /// What a client holds, for fairness and for the share of bulk work.
+    pub(super) fn hold(&mut self, share: Share) {
+        *self.held.entry(share.client).or_default() += 1;
+        self.bulk += share.bulk;
     }
 
     /// The reverse of [`Queue::hold`].
-    pub(super) fn let_go(&mut self, client: Option<IpAddr>) {
-        if let Some(count) = self.held.get_mut(&client) {
+    pub(super) fn let_go(&mut self, share: Share) {
+        if let Some(count) = self.held.get_mut(&share.client) {
             *count -= 1;
             if *count == 0 {
-                self.held.remove(&client);
+                self.held.remove(&share.client);
             }
         }
+        self.bulk = self.bulk.saturating_sub(share.bulk);
     }
 
     /// For who holds an association already: an idle one that fits, or one more slot if one is free, and
@@ -194,8 +221,7 @@ impl Queue {
         let mut actions = Vec::new();
         while let Some(index) = self.first_in_line(now) {
             let waiter = &self.waiters[index];
-            let fitting =
-                (self.idle.iter()).position(|i| waiter.want.iter().all(|p| i.proposals.contains(p)));
+            let fitting = self.fitting(&waiter.want);
             let needed = waiter.slots - usize::from(fitting.is_some());
             if self.used + needed > self.cap {
                 // The oldest idle association of another kind makes room.
@@ -210,8 +236,10 @@ impl Queue {
             self.used += needed;
             let waiter = self.waiters.remove(index);
             let idle = fitting.map(|index| self.idle.remove(index).id);
-            actions.push(Action::Grant { waiter: waiter.id, client: waiter.client, idle, slots: needed });
-            self.hold(waiter.client);
+            let bulk = if waiter.priority == Priority::Bulk { waiter.slots } else { 0 };
+            let share = Share { client: waiter.client, bulk };
+            actions.push(Action::Grant { waiter: waiter.id, share, idle, slots: needed });
+            self.hold(share);
         }
         actions
     }
@@ -223,7 +251,9 @@ impl Queue {
             let bulk = w.priority == Priority::Bulk && now.duration_since(w.since) < PATIENCE;
             (bulk, self.held.get(&w.client).copied().unwrap_or(0), w.since, w.id)
         };
-        (0..self.waiters.len()).min_by_key(|i| rank(&self.waiters[*i]))
+        // Bulk work that has its whole share waits for bulk work, and holds up nobody else.
+        let may = |w: &Waiter| w.priority != Priority::Bulk || self.bulk + w.slots <= self.share(w.priority);
+        (0..self.waiters.len()).filter(|i| may(&self.waiters[*i])).min_by_key(|i| rank(&self.waiters[*i]))
     }
 
     fn fresh_id(&mut self) -> Id {
@@ -262,7 +292,7 @@ mod tests {
     fn interactive_comes_before_bulk_and_the_client_that_holds_least_first() {
         let now = Instant::now();
         let mut queue = Queue::new(1, 10);
-        let first = queue.wait(&caller(1, Priority::Bulk), &want(1), 1, now).unwrap();
+        let first = queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
         assert_eq!(granted(&queue.dispatch(now)), [(first, None)]);
         let bulk = queue.wait(&caller(2, Priority::Bulk), &want(1), 1, now).unwrap();
         let same = queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
@@ -278,7 +308,7 @@ mod tests {
     fn bulk_work_is_not_starved() {
         let now = Instant::now();
         let mut queue = Queue::new(1, 10);
-        queue.wait(&caller(1, Priority::Bulk), &want(1), 1, now).unwrap();
+        queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
         queue.dispatch(now);
         let bulk = queue.wait(&caller(2, Priority::Bulk), &want(1), 1, now).unwrap();
         let later = now + PATIENCE;
@@ -301,17 +331,31 @@ mod tests {
     fn an_idle_association_of_another_kind_makes_room_at_the_cap() {
         let now = Instant::now();
         let mut queue = Queue::new(1, 10);
-        queue.wait(&caller(1, Priority::Bulk), &want(1), 1, now).unwrap();
+        queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
         queue.dispatch(now);
         let idle = queue.park(&want(1));
-        let other = queue.wait(&caller(1, Priority::Bulk), &want(2), 1, now).unwrap();
+        let other = queue.wait(&caller(1, Priority::Interactive), &want(2), 1, now).unwrap();
         assert_eq!(queue.dispatch(now), [Action::Close(idle)]);
         assert_eq!(queue.dispatch(now), [], "one close for one waiter");
         queue.free(true);
         assert_eq!(granted(&queue.dispatch(now)), [(other, None)]);
         let idle = queue.park(&want(2));
-        let same = queue.wait(&caller(1, Priority::Bulk), &want(2), 1, now).unwrap();
+        let same = queue.wait(&caller(1, Priority::Interactive), &want(2), 1, now).unwrap();
         assert_eq!(granted(&queue.dispatch(now)), [(same, Some(idle))]);
+    }
+
+    #[test]
+    fn bulk_work_leaves_a_slot_to_searches_and_does_not_hold_them_up() {
+        let now = Instant::now();
+        let mut queue = Queue::new(2, 10);
+        let study = queue.wait(&caller(1, Priority::Bulk), &want(1), 2, now).unwrap();
+        assert_eq!(granted(&queue.dispatch(now)), [(study, None)]);
+        let next_study = queue.wait(&caller(2, Priority::Bulk), &want(1), 1, now).unwrap();
+        let search = queue.wait(&caller(2, Priority::Interactive), &want(2), 1, now + PATIENCE).unwrap();
+        assert_eq!(granted(&queue.dispatch(now + PATIENCE)), [(search, None)]);
+        queue.free(false);
+        queue.let_go(Share { client: Some([10, 0, 0, 1].into()), bulk: 1 });
+        assert_eq!(granted(&queue.dispatch(now)), [(next_study, None)]);
     }
 
     #[derive(Debug, Clone)]
@@ -336,8 +380,8 @@ mod tests {
     /// The shell, without sockets: closing is done at once.
     #[derive(Default)]
     struct Model {
-        waiting: Vec<(Id, u8, usize, u8)>,
-        open: Vec<(u8, usize, u8)>,
+        waiting: Vec<(Id, u8, usize, bool)>,
+        open: Vec<(u8, usize, Share)>,
         idle: Vec<(Id, u8)>,
         seconds: usize,
     }
@@ -351,9 +395,9 @@ mod tests {
                 }
                 for action in actions {
                     match action {
-                        Action::Grant { waiter, idle, .. } => {
+                        Action::Grant { waiter, idle, share, .. } => {
                             self.idle.retain(|i| Some(i.0) != idle);
-                            self.serve(waiter, cap);
+                            self.serve(waiter, cap, share);
                         }
                         Action::Close(id) => {
                             self.idle.retain(|i| i.0 != id);
@@ -365,13 +409,18 @@ mod tests {
             let slots = self.open.iter().map(|o| o.1).sum::<usize>() + self.idle.len() + self.seconds;
             assert_eq!(queue.used(), slots, "slots are counted right");
             assert!(queue.used() <= cap, "never above the cap");
-            assert!(self.waiting.is_empty() || slots + 2 > cap, "nobody waits while there is room");
+            let bulk_only = self.waiting.iter().all(|w| w.3);
+            let room = if bulk_only { 3 } else { 2 };
+            assert!(self.waiting.is_empty() || slots + room > cap, "nobody waits while there is room");
         }
 
-        fn serve(&mut self, id: Id, cap: usize) {
+        fn serve(&mut self, id: Id, cap: usize, share: Share) {
             let index = self.waiting.iter().position(|w| w.0 == id).expect("it waits");
-            let (_, kind, slots, client) = self.waiting.remove(index);
-            self.open.push((kind, slots.min(cap), client));
+            let (_, kind, slots, bulk) = self.waiting.remove(index);
+            let most = if bulk && cap > 1 { cap - 1 } else { cap };
+            self.open.push((kind, slots.min(most), share));
+            let held: usize = self.open.iter().map(|o| o.2.bulk).sum();
+            assert!(held <= most.max(1), "bulk work leaves a slot to others");
         }
     }
 
@@ -386,7 +435,7 @@ mod tests {
                     Op::Wait(client, bulk, kind, slots) => {
                         let priority = if bulk { Priority::Bulk } else { Priority::Interactive };
                         if let Some(id) = queue.wait(&caller(client, priority), &want(kind), slots, Instant::now()) {
-                            model.waiting.push((id, kind, slots, client));
+                            model.waiting.push((id, kind, slots, bulk));
                         }
                     }
                     Op::Leave(n) if !model.waiting.is_empty() => {
@@ -394,8 +443,8 @@ mod tests {
                         queue.leave(id);
                     }
                     Op::Finish(n, park) if !model.open.is_empty() => {
-                        let (kind, slots, client) = model.open.remove(n % model.open.len());
-                        queue.let_go(Some([10, 0, 0, client].into()));
+                        let (kind, slots, share) = model.open.remove(n % model.open.len());
+                        queue.let_go(share);
                         (1..slots).for_each(|_| queue.free(false));
                         if park {
                             model.idle.push((queue.park(&want(kind)), kind));
@@ -422,14 +471,14 @@ mod tests {
             }
             (0..std::mem::take(&mut model.seconds)).for_each(|_| queue.free(false));
             model.run(&mut queue, cap);
-            while let Some((_, slots, client)) = model.open.pop() {
-                queue.let_go(Some([10, 0, 0, client].into()));
+            while let Some((_, slots, share)) = model.open.pop() {
+                queue.let_go(share);
                 (0..slots).for_each(|_| queue.free(false));
                 model.run(&mut queue, cap);
             }
             prop_assert!(model.waiting.is_empty(), "everybody was served");
             prop_assert_eq!(queue.used(), queue.idle());
-            prop_assert!(queue.held.is_empty(), "nobody holds anything");
+            prop_assert!(queue.held.is_empty() && queue.bulk == 0, "nobody holds anything");
         }
     }
 }
