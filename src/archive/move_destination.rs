@@ -336,3 +336,7 @@ fn overlap(a: &Target, b: &Target) -> bool {
     let meet = |a: &Option<Uid>, b: &Option<Uid>| a.is_none() || b.is_none() || a == b;
     a.study == b.study && meet(&a.series, &b.series) && meet(&a.instance, &b.instance)
 }
+
+#[cfg(test)]
+#[path = "move_destination_tests.rs"]
+mod tests;

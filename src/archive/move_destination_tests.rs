@@ -1,0 +1,312 @@
+//! Who gets an object: every case in which it could be given to the wrong retrieval.
+
+use std::net::Ipv4Addr;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::super::Step;
+use super::super::completeness::Ledger;
+use super::super::dimse::config::{ForeignUids, Method, Model, Timeouts};
+use super::*;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::object::Object;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dimse::pool::{self, Pool};
+
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
+const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
+const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
+
+fn title(text: &str) -> AeTitle {
+    text.parse().unwrap()
+}
+
+fn uid(text: &str) -> Uid {
+    text.parse().unwrap()
+}
+
+/// An archive on the one host that all of them share.
+fn archive(name: &str) -> Config {
+    Config {
+        name: name.to_owned(),
+        ae_title: title(name),
+        address: format!("{HOST}:104"),
+        calling: title("GANTRY"),
+        query: None,
+        retrieve_from: None,
+        model: Model::Auto,
+        retrieve: Method::Move,
+        max_associations: 4,
+        store_from: Vec::new(),
+        foreign_uids: ForeignUids::Refuse,
+        query_charset: QueryCharset::Auto,
+        assume_charset: None,
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// A retrieval of the entity that the path names: `study`, `study/series` or `study/series/instance`.
+fn retrieval(path: &str) -> (Arc<Collector>, mpsc::Receiver<Step<Object>>) {
+    retrieval_taking(path, ForeignUids::Refuse)
+}
+
+fn retrieval_taking(path: &str, foreign: ForeignUids) -> (Arc<Collector>, mpsc::Receiver<Step<Object>>) {
+    let mut uids = path.split('/').map(uid);
+    let target = Target { study: uids.next().unwrap(), series: uids.next(), instance: uids.next() };
+    let (steps, receiver) = mpsc::channel(Collector::capacity());
+    let config = pool::Config {
+        max_associations: 1,
+        max_waiting: 1,
+        connect: Duration::from_secs(1),
+        association: Duration::from_secs(1),
+        idle: Duration::from_secs(1),
+        max_age: Duration::from_secs(1),
+        max_uses: 1,
+    };
+    let nowhere: pool::Connect = Arc::new(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }));
+    let pool = Pool::new(title("NOBODY"), title("GANTRY"), nowhere, config);
+    let (ledger, gone) = (Ledger::default(), CancellationToken::new());
+    let patience = Duration::from_secs(30);
+    (Collector::new(target, foreign, steps, ledger, gone, patience, pool), receiver)
+}
+
+/// A destination that knows these archives.
+fn destination(archives: &[&Config]) -> MoveDestination {
+    MoveDestination::new(title("GANTRY"), "127.0.0.1:11112", archives.iter().copied())
+}
+
+async fn register(
+    moves: &MoveDestination,
+    archive: &Config,
+    collector: &Arc<Collector>,
+) -> Option<Registration> {
+    let deadline = Instant::now() + Duration::from_secs(600);
+    moves.register(archive, Form::AsStored, collector, deadline).await
+}
+
+/// Sent by `calling` on the host of the archives, without a Move Originator.
+fn from(calling: &str) -> Origin {
+    Origin { address: HOST, calling: title(calling), originator: None }
+}
+
+/// The same, in the course of this C-MOVE of ours.
+fn from_move(calling: &str, id: u16) -> Origin {
+    Origin { originator: Some((title("GANTRY"), id)), ..from(calling) }
+}
+
+/// Whose the object `study/series/instance` is: the one of `candidates` by its index, `leftover` or `nobody`.
+fn whose(moves: &MoveDestination, origin: &Origin, path: &str, candidates: &[&Arc<Collector>]) -> String {
+    let uids: Vec<Uid> = path.split('/').map(uid).collect();
+    let head = Head {
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+        sop_instance: uids[2].clone(),
+        transfer_syntax: uid(EXPLICIT_VR_LE),
+    };
+    let found = Identifiers {
+        study: Some(uids[0].clone()),
+        series: Some(uids[1].clone()),
+        instance: Some(uids[2].clone()),
+    };
+    match moves.claim(origin, &head, &found) {
+        Claim::Live { collector, .. } => {
+            candidates.iter().position(|c| Arc::ptr_eq(c, &collector)).unwrap().to_string()
+        }
+        Claim::Leftover => "leftover".into(),
+        Claim::Unknown => "nobody".into(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_goes_to_the_move_that_its_originator_names() {
+    let pacs = archive("A");
+    let moves = destination(&[&pacs]);
+    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("2"));
+    let (first, second) =
+        (register(&moves, &pacs, &one).await.unwrap(), register(&moves, &pacs, &two).await.unwrap());
+    let both = [&one, &two];
+    assert_eq!(whose(&moves, &from_move("A", first.message_id()), "1/1.1/1.1.1", &both), "0");
+    assert_eq!(whose(&moves, &from_move("A", second.message_id()), "2/2.1/2.1.1", &both), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_message_id_alone_never_decides() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("2"));
+    let (first, second) =
+        (register(&moves, &a, &one).await.unwrap(), register(&moves, &b, &two).await.unwrap());
+    let both = [&one, &two];
+    // B counts by itself and hits on the number of A's move.
+    assert_eq!(whose(&moves, &from_move("B", first.message_id()), "2/2.1/2.1.1", &both), "1");
+    assert_eq!(whose(&moves, &from_move("B", first.message_id()), "1/1.1/1.1.1", &both), "nobody");
+    // A names its own move, and brings what was asked of B.
+    assert_eq!(whose(&moves, &from_move("A", first.message_id()), "2/2.1/2.1.1", &both), "nobody");
+    assert_eq!(whose(&moves, &from_move("A", second.message_id()), "1/1.1/1.1.1", &both), "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_move_originator_the_uids_and_the_sender_decide() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let ((one, _1), (two, _2)) = (retrieval("1/1.1"), retrieval("2/2.1/2.1.1"));
+    let _moves = (register(&moves, &a, &one).await.unwrap(), register(&moves, &b, &two).await.unwrap());
+    let both = [&one, &two];
+    assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &both), "0");
+    assert_eq!(whose(&moves, &from("B"), "2/2.1/2.1.1", &both), "1");
+    assert_eq!(whose(&moves, &from("A"), "2/2.1/2.1.1", &both), "nobody", "asked of the other archive");
+    assert_eq!(whose(&moves, &from("A"), "3/1.1/1.1.1", &both), "nobody", "another study");
+    assert_eq!(whose(&moves, &Origin { address: ELSEWHERE, ..from("A") }, "1/1.1/1.1.1", &both), "nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_may_send_from_a_title_that_is_not_its_own_but_not_from_another_archives() {
+    let mut a = archive("A");
+    let (b, c) = (archive("B"), archive("C"));
+    a.store_from = vec![StoreFrom { ae_title: Some(title("A_MOVER")), network: "10.0.0.96/28".parse().ok() }];
+    let moves = destination(&[&a, &b, &c]);
+    let (one, _1) = retrieval("1");
+    let _move = register(&moves, &a, &one).await.unwrap();
+    assert_eq!(whose(&moves, &from("STORESCU"), "1/1.1/1.1.1", &[&one]), "0", "its own address");
+    assert_eq!(whose(&moves, &from("C"), "1/1.1/1.1.1", &[&one]), "nobody", "the title is C's");
+    let mover = Origin { address: ELSEWHERE, ..from("A_MOVER") };
+    assert_eq!(whose(&moves, &mover, "1/1.1/1.1.1", &[&one]), "0", "as store_from says");
+    let (two, _2) = retrieval("2");
+    let _other = register(&moves, &b, &two).await.unwrap();
+    assert_eq!(whose(&moves, &from("A_MOVER"), "2/2.1/2.1.1", &[&one, &two]), "nobody", "the title is A's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_two_archives_with_the_same_uids_never_move_at_the_same_time() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let ((one, _1), (two, _2), (other, _3)) = (retrieval("1"), retrieval("1/1.1"), retrieval("1/1.2/1.2.1"));
+    let first = register(&moves, &a, &one).await.unwrap();
+    let second = register(&moves, &b, &two);
+    tokio::pin!(second);
+    assert!(
+        timeout_at(Instant::now() + Duration::from_secs(60), &mut second).await.is_err(),
+        "one at a time"
+    );
+    first.settled();
+    let second = second.await.unwrap();
+    assert_eq!(moves.under_way(), 1);
+    assert_eq!(whose(&moves, &from("ANY"), "1/1.1/1.1.1", &[&one, &two]), "1");
+    // What cannot share an object does not wait: another series.
+    let third = register(&moves, &a, &other).await.unwrap();
+    assert_eq!(moves.under_way(), 2);
+    drop((second, third));
+    assert_eq!(moves.under_way(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_waits_for_another_gives_up_at_its_deadline() {
+    let a = archive("A");
+    let moves = destination(&[&a]);
+    let (one, _1) = retrieval("1");
+    let _first = register(&moves, &a, &one).await.unwrap();
+    let begin = Instant::now();
+    let deadline = begin + Duration::from_secs(7);
+    assert!(moves.register(&a, Form::AsStored, &one, deadline).await.is_none());
+    assert_eq!(begin.elapsed().as_secs(), 7);
+    assert_eq!(moves.under_way(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_leftovers_of_a_move_that_was_given_up_go_to_nobody_else() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("1"));
+    let first = register(&moves, &a, &one).await.unwrap();
+    let id = first.message_id();
+    drop(first);
+    assert_eq!(whose(&moves, &from_move("A", id), "1/1.1/1.1.1", &[]), "leftover");
+    assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &[]), "leftover", "without an originator too");
+    assert_eq!(whose(&moves, &from("A"), "2/1.1/1.1.1", &[]), "nobody");
+    // The same archive may be asked again at once: its leftovers are the same objects.
+    let again = register(&moves, &a, &two).await.unwrap();
+    assert_eq!(whose(&moves, &from_move("A", id), "1/1.1/1.1.1", &[&two]), "leftover");
+    assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &[&two]), "0");
+    again.settled();
+    // Another archive's objects have the same UIDs and other bytes: not before the leftovers are over.
+    let begin = Instant::now();
+    let _other = register(&moves, &b, &two).await.unwrap();
+    assert!(begin.elapsed() >= LEFTOVERS, "{:?}", begin.elapsed());
+    assert_eq!(whose(&moves, &from_move("A", id), "1/1.1/1.1.1", &[&two]), "nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_settled_leaves_nothing_to_wait_for() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let (one, _1) = retrieval("1");
+    let first = register(&moves, &a, &one).await.unwrap();
+    let id = first.message_id();
+    first.settled();
+    assert_eq!(whose(&moves, &from_move("A", id), "1/1.1/1.1.1", &[]), "leftover", "a second copy, late");
+    assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &[]), "nobody");
+    let begin = Instant::now();
+    let _second = register(&moves, &b, &one).await.unwrap();
+    assert!(begin.elapsed() < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_message_ids_are_unique_over_all_archives_and_when_they_wrap() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let (one, _1) = retrieval("1");
+    let long = register(&moves, &a, &one).await.unwrap();
+    moves.shared.lock().last_id = u16::MAX - 1;
+    let mut seen = vec![long.message_id()];
+    for n in 2..6 {
+        let (collector, _receiver) = retrieval(&n.to_string());
+        let registration = register(&moves, if n % 2 == 0 { &b } else { &a }, &collector).await.unwrap();
+        seen.push(registration.message_id());
+    }
+    assert_eq!(seen, [1, u16::MAX, 2, 3, 4], "neither 0 nor one that is under way");
+    moves.shared.lock().last_id = u16::MAX - 1;
+    let (two, _2) = retrieval("9");
+    let next = register(&moves, &b, &two).await.unwrap();
+    assert_eq!(next.message_id(), 5, "nor one whose objects may still come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_uids_are_taken_only_where_the_originator_vouches_and_the_archive_is_known_for_it() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let ((coerces, _1), (strict, _2)) = (retrieval_taking("1", ForeignUids::IfCorrelated), retrieval("2"));
+    let first = register(&moves, &a, &coerces).await.unwrap();
+    let second = register(&moves, &b, &strict).await.unwrap();
+    let both = [&coerces, &strict];
+    assert_eq!(whose(&moves, &from_move("A", first.message_id()), "8/8.1/8.1.1", &both), "0");
+    assert_eq!(whose(&moves, &from("A"), "8/8.1/8.1.1", &both), "nobody");
+    assert_eq!(whose(&moves, &from_move("B", second.message_id()), "8/8.1/8.1.1", &both), "nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_syntaxes_the_proposers_order_counts_but_lossy_comes_last() {
+    let a = archive("A");
+    let moves = destination(&[&a]);
+    let choose = |proposed: &[&str]| {
+        let proposed: Vec<Uid> = proposed.iter().map(|s| uid(s)).collect();
+        moves.choose_syntax(HOST, &title("A"), &proposed).map(|s| s.to_string())
+    };
+    let some = |syntax: &str| Some(syntax.to_owned());
+    assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(JPEG_LOSSLESS));
+    assert_eq!(choose(&[EXPLICIT_VR_LE, JPEG_LOSSLESS]), some(EXPLICIT_VR_LE));
+    assert_eq!(choose(&[JPEG_BASELINE, IMPLICIT_VR_LE]), some(IMPLICIT_VR_LE), "never lossy unless alone");
+    assert_eq!(choose(&[JPEG_BASELINE]), some(JPEG_BASELINE));
+    assert_eq!(choose(&[]), None);
+    // Where all who wait want native objects, the archive is made to decompress; lossy only goes as it is.
+    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("2"));
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let native = moves.register(&a, Form::Native, &one, deadline).await.unwrap();
+    assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(EXPLICIT_VR_LE));
+    assert_eq!(choose(&[JPEG_LOSSLESS]), None);
+    assert_eq!(choose(&[JPEG_LOSSLESS, JPEG_BASELINE]), None);
+    assert_eq!(choose(&[JPEG_BASELINE]), some(JPEG_BASELINE));
+    let _stored = register(&moves, &a, &two).await.unwrap();
+    assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(JPEG_LOSSLESS), "somebody wants it as stored");
+    drop(native);
+}
