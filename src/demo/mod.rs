@@ -1,1 +1,3 @@
 //! The built-in test archive: a real, small, fast DIMSE server over made-up studies.
+
+pub mod instance;
