@@ -38,6 +38,8 @@ pub struct Config {
     pub archives: Vec<dimse_config::Config>,
     /// `[log]`.
     pub log: LogConfig,
+    /// Keys that are set and have no effect in this version.
+    pub notes: Vec<ConfigError>,
 }
 
 /// The HTTP side.
@@ -135,17 +137,13 @@ fn whole(table: Table, report: &Report) -> Config {
         named.into_iter().filter_map(|(name, section)| archive::read(&name, section, own_title)).collect();
     let default_archive = root.text("default_archive");
     check_default(default_archive.as_deref(), &archives, report);
-    for (key, what) in [
-        ("ae", "DIMSE clients come"),
-        ("cache", "the cache comes"),
-        ("tls", "TLS comes"),
-        ("auth", "users come"),
-        ("audit", "the audit trail comes"),
-    ] {
+    root.without_effect("ae", "DIMSE clients come");
+    root.without_effect("cache", "the cache comes");
+    for (key, what) in [("tls", "TLS comes"), ("auth", "users come"), ("audit", "the audit trail comes")] {
         root.later(key, what);
     }
     root.finish();
-    Config { default_archive, http, dimse, archives, log }
+    Config { default_archive, http, dimse, archives, log, notes: report.notes() }
 }
 
 fn check_default(default: Option<&str>, archives: &[dimse_config::Config], report: &Report) {
@@ -230,7 +228,7 @@ fn dimse(mut section: Section<'_>) -> Dimse {
     if move_ae_titles.as_ref().is_some_and(Vec::is_empty) {
         section.error("move_ae_titles", "name at least one title; leave the key out for `ae_title`");
     }
-    section.later("accept", "DIMSE clients come");
+    section.without_effect("accept", "DIMSE clients come");
     section.later("tls", "TLS comes");
     section.finish();
     Dimse { listen, move_ae_titles: move_ae_titles.unwrap_or_else(|| vec![ae_title.clone()]), ae_title }

@@ -16,6 +16,9 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref())?;
+    for note in &config.notes {
+        println!("{note}");
+    }
     let names: Vec<&str> = config.archives.iter().map(|archive| archive.name.as_str()).collect();
     println!("the configuration is good: {} archive(s): {}", names.len(), names.join(", "));
     Ok(())

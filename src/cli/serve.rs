@@ -18,6 +18,9 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = check_config::load(arguments.config.as_deref())?;
     telemetry::init(&config.log);
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
     let app = App::bind(config).await.map_err(Failure::other)?;
     let shutdown = on_signal()?;
     tracing::info!("serving DICOMweb on http://{}{}", app.http_address(), app.base_path());

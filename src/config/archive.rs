@@ -58,10 +58,10 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
     let query = endpoint(endpoints.optional_section("query"));
     let retrieve_from = endpoint(endpoints.optional_section("retrieve"));
     for key in ["store", "worklist", "mpps", "commit"] {
-        endpoints.later(key, "this service comes");
+        endpoints.without_effect(key, "this service comes");
     }
     endpoints.finish();
-    section.later("called_as", "DIMSE clients come");
+    section.without_effect("called_as", "DIMSE clients come");
     section.later("url", "DICOMweb archives come");
     section.later("tls", "TLS comes");
     section.finish();

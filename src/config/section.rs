@@ -20,21 +20,31 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Report {
     variables: Variables,
     errors: RefCell<Vec<ConfigError>>,
+    notes: RefCell<Vec<ConfigError>>,
 }
 
 impl Report {
     /// A report that begins with `errors`; `variables` tells which keys the environment set.
     pub(super) fn new(variables: Variables, errors: Vec<ConfigError>) -> Self {
-        Self { variables, errors: RefCell::new(errors) }
+        Self { variables, errors: RefCell::new(errors), notes: RefCell::default() }
     }
 
     /// Adds an error about the key at `path`.
     pub(super) fn add(&self, path: &str, text: impl Into<String>) {
+        self.errors.borrow_mut().push(self.about(path, text.into()));
+    }
+
+    fn about(&self, path: &str, text: String) -> ConfigError {
         let key = match self.variables.get(path) {
             Some(variable) => format!("{path} ({variable})"),
             None => path.to_owned(),
         };
-        self.errors.borrow_mut().push(ConfigError { key, text: text.into() });
+        ConfigError { key, text }
+    }
+
+    /// What the configuration says in vain, so far.
+    pub(super) fn notes(&self) -> Vec<ConfigError> {
+        self.notes.borrow().clone()
     }
 
     /// Everything that is wrong.
@@ -187,6 +197,17 @@ impl<'a> Section<'a> {
         self.checked(key, &expected, |text| {
             words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
         })
+    }
+
+    /// Takes a key that does nothing yet, and notes it: `what` comes with a later version. Only for keys
+    /// that one can do without and be neither less safe nor answered otherwise.
+    pub(super) fn without_effect(&mut self, key: &'static str, what: &str) {
+        self.known.push(key);
+        if self.table.remove(key).is_some() {
+            let path = join(&self.path, key);
+            let note = self.report.about(&path, format!("has no effect yet: {what} with a later version"));
+            self.report.notes.borrow_mut().push(note);
+        }
     }
 
     /// Refuses a key that would do nothing yet; `what` comes with a later version.

@@ -160,15 +160,22 @@ fn an_error_says_what_to_write() {
 }
 
 #[test]
-fn keys_that_would_do_nothing_yet_are_refused_and_say_so() {
+fn keys_without_effect_yet_are_noted_and_those_that_one_would_rely_on_are_refused() {
+    let text = format!(
+        "{SMALLEST}called_as = [\"X\"]\n[archive.main.endpoint.worklist]\nae_title = \"X\"\n\
+         [cache]\nmemory = \"1MiB\"\n[ae.WS1]\naddress = \"a:1\"\n[dimse]\naccept = \"any\"\n"
+    );
+    let notes = Config::parse(&text, []).unwrap().notes;
+    let keys: Vec<&str> = notes.iter().map(|note| note.key.as_str()).collect();
+    let expected =
+        ["dimse.accept", "archive.main.endpoint.worklist", "archive.main.called_as", "ae", "cache"];
+    assert_eq!(keys, expected);
+    assert!(notes.iter().all(|note| note.text.contains("no effect yet")));
     for (text, key) in [
-        ("[cache]\nmemory = \"1MiB\"", "cache"),
-        ("[ae.WS1]\naddress = \"a:1\"", "ae"),
-        ("[dimse]\naccept = \"any\"", "dimse.accept"),
-        ("[archive.main]\ncalled_as = [\"X\"]", "archive.main.called_as"),
         ("[archive.main]\ncalling = \"client\"", "archive.main.calling"),
         ("[archive.main]\nprotocol = \"dicomweb\"", "archive.main.protocol"),
-        ("[archive.main.endpoint.worklist]\nae_title = \"X\"", "archive.main.endpoint.worklist"),
+        ("[tls]\ncertificate = \"x\"", "tls"),
+        ("[auth]\nmode = \"none\"", "auth"),
     ] {
         assert!(error(text, key).contains("later version"), "{key}");
     }
