@@ -45,6 +45,9 @@ impl Inner {
         keys.set_empty(tags::MODALITY, VR::CS);
         let matches = self.find(caller, Access::Wait, Level::Series, keys).await?.unwrap_or_default();
         let series = |m: &DataSet| {
+            if !is_own(m, tags::STUDY_INSTANCE_UID, &target.study) {
+                return None;
+            }
             let modality = m.string(tags::MODALITY).unwrap_or_default().to_owned();
             m.uid(tags::SERIES_INSTANCE_UID).map(|uid| Series { uid, modality })
         };
@@ -71,7 +74,11 @@ impl Inner {
             keys.set_empty(tags::SOP_CLASS_UID, VR::UI);
         }
         let Some(matches) = self.find(caller, access, Level::Instance, keys).await? else { return Ok(None) };
-        let instance = |m: &DataSet| Some((m.uid(tags::SOP_INSTANCE_UID)?, m.uid(tags::SOP_CLASS_UID)));
+        let instance = |m: &DataSet| {
+            let own =
+                is_own(m, tags::STUDY_INSTANCE_UID, study) && is_own(m, tags::SERIES_INSTANCE_UID, series);
+            own.then(|| Some((m.uid(tags::SOP_INSTANCE_UID)?, m.uid(tags::SOP_CLASS_UID))))?
+        };
         Ok(Some(matches.iter().filter_map(instance).collect()))
     }
 
@@ -203,6 +210,11 @@ impl Inner {
         }
         Ok(all)
     }
+}
+
+/// Whether a match belongs to what was asked for, as far as it says.
+fn is_own(found: &DataSet, tag: Tag, wanted: &Uid) -> bool {
+    found.uid(tag).is_none_or(|uid| uid == *wanted)
 }
 
 fn set_or_empty(keys: &mut DataSet, tag: Tag, uid: Option<&Uid>) {
