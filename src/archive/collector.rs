@@ -1,5 +1,6 @@
 //! The objects of one retrieval on their way to its reader, whichever association they come over.
 
+use std::hash::Hasher as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use xxhash_rust::xxh3::Xxh3Default;
+use twox_hash::xxhash3_64::Hasher;
 
 use super::Step;
 use super::completeness::{Fingerprint, Ledger};
@@ -65,7 +66,7 @@ pub(super) struct Inbound {
     /// `None` for an object that is here already: it is only compared.
     log: Option<ObjectLog>,
     _turn: OwnedMutexGuard<()>,
-    hash: Xxh3Default,
+    hash: Hasher,
     length: u64,
     finished: bool,
 }
@@ -190,7 +191,7 @@ impl Collector {
             head: head.clone(),
             log: None,
             _turn: turn,
-            hash: Xxh3Default::new(),
+            hash: Hasher::new(),
             length: 0,
             finished: false,
         };
@@ -242,7 +243,7 @@ impl Inbound {
     /// # Errors
     /// The reader has left.
     pub(super) async fn push(&mut self, bytes: &Bytes) -> Result<(), Gone> {
-        self.hash.update(bytes);
+        self.hash.write(bytes);
         self.length += bytes.len() as u64;
         if let Some(log) = &self.log {
             self.collector.patiently(log.append(bytes)).await?;
@@ -257,7 +258,7 @@ impl Inbound {
         if let Some(log) = self.log.take() {
             log.finish();
         }
-        let fingerprint = Fingerprint { length: self.length, hash: self.hash.digest() };
+        let fingerprint = Fingerprint { length: self.length, hash: self.hash.finish() };
         self.collector.update(|ledger| ledger.received(&self.head.sop_instance, fingerprint));
     }
 }
