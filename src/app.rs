@@ -30,6 +30,8 @@ pub struct App {
     config: Config,
     http: TcpListener,
     dimse: TcpListener,
+    archives: Vec<DimseArchive>,
+    moves: MoveDestination,
 }
 
 /// A port cannot be bound.
@@ -50,7 +52,22 @@ impl App {
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let http = bind("http.listen", config.http.listen).await?;
         let dimse = bind("dimse.listen", config.dimse.listen).await?;
-        Ok(Self { config, http, dimse })
+        let reachable_at = dimse.local_addr().unwrap_or(config.dimse.listen).to_string();
+        let title = config.dimse.move_ae_titles.first().unwrap_or(&config.dimse.ae_title).clone();
+        let moves = MoveDestination::new(title, &reachable_at, &config.archives);
+        let archive = |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()));
+        let archives = config.archives.iter().map(archive).collect();
+        Ok(Self { config, http, dimse, archives, moves })
+    }
+
+    /// The archives, in the configuration's order: what they hold open can be counted.
+    pub fn archives(&self) -> &[DimseArchive] {
+        &self.archives
+    }
+
+    /// Where the C-MOVEs of all archives go.
+    pub fn moves(&self) -> &MoveDestination {
+        &self.moves
     }
 
     /// Where DICOMweb is served: as configured, with the port that the system chose for port 0.
@@ -70,14 +87,9 @@ impl App {
 
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let reachable_at = self.dimse_address().to_string();
-        let Self { config, http, dimse } = self;
+        let Self { config, http, dimse, archives, moves } = self;
         let drain = config.http.settings.drain_timeout;
         let titles = config.dimse.move_ae_titles;
-        let destination = titles.first().unwrap_or(&config.dimse.ae_title).clone();
-        let moves = MoveDestination::new(destination, &reachable_at, &config.archives);
-        let archive = |config| DimseArchive::new(config, Some(moves.clone()));
-        let archives: Vec<DimseArchive> = config.archives.into_iter().map(archive).collect();
         let shared = archives.iter().map(|archive| Arc::new(archive.clone()) as Arc<dyn Archive>);
         let router = Router::new(shared, config.default_archive.as_deref());
         let service = TowerToHyperService::new(http::app(config.http.front, router, shutdown.clone()));

@@ -1,7 +1,7 @@
 //! The objects of one retrieval on their way to its reader, whichever association they come over.
 
 use std::hash::Hasher as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::dimse::status;
 const BUDGET: u32 = 8 << 20;
 /// Most objects that wait for the reader. Small ones are bounded by this, not by their bytes.
 const OBJECTS: usize = 256;
-/// How long a reader may take nothing while others wait for the association that it blocks.
+/// How long a reader may take nothing while others wait for the association, or the objects, that it blocks.
 const PATIENCE_CONTENDED: Duration = Duration::from_secs(3);
 
 /// Where the objects of one retrieval go.
@@ -46,6 +46,18 @@ pub(super) struct Collector {
     /// How long the reader may take nothing.
     patience: Duration,
     pool: Pool,
+    /// How many retrievals wait for the end of this one.
+    waiting: AtomicUsize,
+}
+
+/// A retrieval waits for the end of another.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Collector>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What becomes of an object, by its identifiers.
@@ -99,6 +111,7 @@ impl Collector {
             stalled: AtomicBool::new(false),
             patience,
             pool,
+            waiting: AtomicUsize::new(0),
         })
     }
 
@@ -110,6 +123,17 @@ impl Collector {
     /// What the retrieval asks for.
     pub(super) fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Says that another retrieval waits for the end of this one, as long as the guard lives.
+    pub(super) fn wait_for(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self))
+    }
+
+    /// Whether others wait for what this retrieval holds.
+    fn is_contended(&self) -> bool {
+        self.pool.is_contended() || self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Whether objects with other UIDs are taken where the Move Originator vouches for them.
@@ -225,7 +249,7 @@ impl Collector {
                 () = self.gone.cancelled() => return Err(Gone),
                 done = timeout(turn, &mut wait) => match done {
                     Ok(done) => return Ok(done),
-                    Err(_) if begin.elapsed() < self.patience && !self.pool.is_contended() => {}
+                    Err(_) if begin.elapsed() < self.patience && !self.is_contended() => {}
                     Err(_) => {
                         self.stalled.store(true, Ordering::Relaxed);
                         self.gone.cancel();

@@ -161,6 +161,20 @@ impl Ledger {
         missing.into_iter().cloned().collect()
     }
 
+    /// Whether the archive calls the operation a success, and no witness says of how many objects: neither its
+    /// counters nor a search.
+    pub(super) fn is_unwitnessed(&self) -> bool {
+        let uncounted = self.ended.is_some_and(|ended| {
+            ended.counters.completed.is_none() && matches!(ended.class, Class::Success | Class::Warning)
+        });
+        uncounted && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
+    }
+
+    /// Whether there should be something, by the search or by an earlier retrieval.
+    pub(super) fn expects_any(&self) -> bool {
+        !self.announced.is_empty() || self.expected.as_ref().is_some_and(|e| !e.is_empty())
+    }
+
     /// What is to be done now. `surveying`: the search may still name what it expects.
     pub(super) fn verdict(&self, surveying: bool) -> Verdict {
         if let Some(uid) = &self.conflict {
@@ -249,6 +263,20 @@ mod tests {
         assert_eq!(ledger.verdict(false), Verdict::Outstanding);
         (0..2).for_each(|n| arrive(&mut ledger, n));
         assert_eq!(ledger.verdict(false), Verdict::Complete);
+    }
+
+    #[test]
+    fn a_success_that_nobody_witnesses_is_told_from_one_with_counters_or_a_search() {
+        let mut ledger = Ledger::default();
+        ledger.ended(&end(0, None, None), vec![]);
+        assert!(ledger.is_unwitnessed());
+        ledger.expect(survey(0));
+        assert!(ledger.is_unwitnessed(), "a search that finds nothing knows nothing");
+        ledger.expect(survey(1));
+        assert!(!ledger.is_unwitnessed());
+        let mut ledger = Ledger::default();
+        ledger.ended(&end(0, Some(3), None), vec![]);
+        assert!(!ledger.is_unwitnessed());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Form;
-use super::collector::Collector;
+use super::collector::{Collector, Waiting};
 use super::dimse::{Config, StoreFrom};
 use super::head::Identifiers;
 use crate::dicom::object::Head;
@@ -187,7 +187,7 @@ impl MoveDestination {
             let ended = self.shared.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            let blocked_until = {
+            let (blocked_until, _waiting) = {
                 let mut state = self.shared.lock();
                 state.forget(Instant::now());
                 match state.blocked(&sender, collector.target()) {
@@ -198,7 +198,10 @@ impl MoveDestination {
                         let shared = Arc::clone(&self.shared);
                         return Some(Registration { shared, id, settled: false });
                     }
-                    Some(until) => until.unwrap_or(deadline).min(deadline),
+                    // Who holds this one up has less patience with a reader that stalls.
+                    Some(until) => {
+                        (until.unwrap_or(deadline).min(deadline), state.wait_for(collector.target()))
+                    }
                 }
             };
             tokio::select! {
@@ -311,6 +314,12 @@ impl State {
         }
         let left = |e: &&Ended| e.open && e.sender.archive != sender.archive && overlap(&e.target, target);
         self.ended.iter().filter(left).map(|e| e.until).min().map(Some)
+    }
+
+    /// Tells the moves that one of this target waits for.
+    fn wait_for(&self, target: &Target) -> Vec<Waiting> {
+        let blocking = self.live.iter().map(|e| &e.collector).filter(|c| overlap(c.target(), target));
+        blocking.map(Collector::wait_for).collect()
     }
 
     fn fresh_id(&mut self) -> Option<u16> {

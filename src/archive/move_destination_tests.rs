@@ -201,6 +201,38 @@ async fn hazard_two_archives_with_the_same_uids_never_move_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hazard_a_stalled_reader_does_not_hold_up_a_move_of_the_same_objects() {
+    let a = archive("A");
+    let moves = destination(&[&a]);
+    let ((one, mut unread), (two, _2)) = (retrieval("1"), retrieval("1/1.1"));
+    let first = register(&moves, &a, &one).await.unwrap();
+    // More objects than anybody takes: the last of them waits for the reader.
+    let filling = async {
+        for n in 0.. {
+            let instance = uid(&format!("1.1.{n}"));
+            let found = Identifiers {
+                study: Some(uid("1")),
+                series: Some(uid("1.1")),
+                instance: Some(instance.clone()),
+            };
+            let head = Head {
+                sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+                sop_instance: instance,
+                transfer_syntax: uid(EXPLICIT_VR_LE),
+            };
+            if one.admit(head, &found, true).await.is_err() {
+                break;
+            }
+        }
+        drop(first);
+    };
+    let begin = Instant::now();
+    let (_second, ()) = tokio::join!(register(&moves, &a, &two), filling);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(one.has_stalled() && unread.recv().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_move_that_waits_for_another_gives_up_at_its_deadline() {
     let a = archive("A");
     let moves = destination(&[&a]);

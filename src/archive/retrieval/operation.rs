@@ -247,14 +247,19 @@ impl Driver {
     }
 
     /// Waits, after the final response of a C-MOVE, for the objects that it has overtaken: until what is
-    /// expected has come, or nothing has come for as long as an archive may be silent.
+    /// expected has come, or nothing has come for as long as an archive may be silent. Where nobody knows what
+    /// to expect, only silence tells.
     async fn settle(&self, deadline: Instant) -> Result<(), Error> {
         let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
         loop {
             let changed = self.collector.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.collector.ledger().verdict(false) != Verdict::Outstanding {
+            let outstanding = {
+                let ledger = self.collector.ledger();
+                ledger.verdict(false) == Verdict::Outstanding || ledger.is_unwitnessed()
+            };
+            if !outstanding {
                 return Ok(());
             }
             let patience = (self.collector.last_activity().max(begin) + silence).min(deadline);

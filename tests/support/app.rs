@@ -1,0 +1,76 @@
+//! The bridge within the test's own process: what it holds can be counted, and it starts in a millisecond.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gantry::app::App;
+use gantry::archive::MoveDestination;
+use gantry::archive::dimse::DimseArchive;
+use gantry::config::Config;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How long what is left over may take to go away.
+const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// A bridge on free loopback ports. Dropped, it is cut off.
+pub(crate) struct TestApp {
+    /// Where it serves DICOMweb.
+    pub(crate) http: SocketAddr,
+    archives: Vec<DimseArchive>,
+    moves: MoveDestination,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl TestApp {
+    /// Starts a bridge by this configuration, in which `http.listen` is filled in.
+    pub(crate) async fn start(configuration: &str) -> Self {
+        let listen = ("GANTRY_HTTP__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
+        let config = Config::parse(configuration, [listen]).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let app = App::bind(config).await.unwrap();
+        let (http, archives, moves) = (app.http_address(), app.archives().to_vec(), app.moves().clone());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(app.run(shutdown.clone()));
+        Self { http, archives, moves, shutdown, task }
+    }
+
+    /// Associations that are in use, over all archives: open and not idle.
+    pub(crate) fn in_use(&self) -> usize {
+        self.archives.iter().map(|archive| archive.associations()).map(|(open, idle)| open - idle).sum()
+    }
+
+    /// C-MOVEs under way.
+    pub(crate) fn moves_under_way(&self) -> usize {
+        self.moves.under_way()
+    }
+
+    /// Waits until nothing of any request is left: no association in use, no move under way.
+    ///
+    /// # Panics
+    /// Something stays.
+    pub(crate) async fn settle(&self, what: &str) {
+        let begin = Instant::now();
+        while self.in_use() > 0 || self.moves_under_way() > 0 {
+            let (used, moves) = (self.in_use(), self.moves_under_way());
+            assert!(
+                begin.elapsed() < AFTERMATH,
+                "{what}: left over: {used} associations in use, {moves} moves under way"
+            );
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Ends it as SIGTERM does.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.cancel();
+        (&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
