@@ -122,7 +122,7 @@ fn whose(moves: &MoveDestination, origin: &Origin, path: &str, candidates: &[&Ar
 async fn an_object_goes_to_the_move_that_its_originator_names() {
     let pacs = archive("A");
     let moves = destination(&[&pacs]);
-    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("2"));
+    let ((one, _steps_one), (two, _steps_two)) = (retrieval("1"), retrieval("2"));
     let (first, second) =
         (register(&moves, &pacs, &one).await.unwrap(), register(&moves, &pacs, &two).await.unwrap());
     let both = [&one, &two];
@@ -134,7 +134,7 @@ async fn an_object_goes_to_the_move_that_its_originator_names() {
 async fn hazard_a_message_id_alone_never_decides() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("2"));
+    let ((one, _steps_one), (two, _steps_two)) = (retrieval("1"), retrieval("2"));
     let (first, second) =
         (register(&moves, &a, &one).await.unwrap(), register(&moves, &b, &two).await.unwrap());
     let both = [&one, &two];
@@ -150,7 +150,7 @@ async fn hazard_a_message_id_alone_never_decides() {
 async fn without_a_move_originator_the_uids_and_the_sender_decide() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let ((one, _1), (two, _2)) = (retrieval("1/1.1"), retrieval("2/2.1/2.1.1"));
+    let ((one, _steps_one), (two, _steps_two)) = (retrieval("1/1.1"), retrieval("2/2.1/2.1.1"));
     let _moves = (register(&moves, &a, &one).await.unwrap(), register(&moves, &b, &two).await.unwrap());
     let both = [&one, &two];
     assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &both), "0");
@@ -166,13 +166,13 @@ async fn an_archive_may_send_from_a_title_that_is_not_its_own_but_not_from_anoth
     let (b, c) = (archive("B"), archive("C"));
     a.store_from = vec![StoreFrom { ae_title: Some(title("A_MOVER")), network: "10.0.0.96/28".parse().ok() }];
     let moves = destination(&[&a, &b, &c]);
-    let (one, _1) = retrieval("1");
+    let (one, _steps_one) = retrieval("1");
     let _move = register(&moves, &a, &one).await.unwrap();
     assert_eq!(whose(&moves, &from("STORESCU"), "1/1.1/1.1.1", &[&one]), "0", "its own address");
     assert_eq!(whose(&moves, &from("C"), "1/1.1/1.1.1", &[&one]), "nobody", "the title is C's");
     let mover = Origin { address: ELSEWHERE, ..from("A_MOVER") };
     assert_eq!(whose(&moves, &mover, "1/1.1/1.1.1", &[&one]), "0", "as store_from says");
-    let (two, _2) = retrieval("2");
+    let (two, _steps_two) = retrieval("2");
     let _other = register(&moves, &b, &two).await.unwrap();
     assert_eq!(whose(&moves, &from("A_MOVER"), "2/2.1/2.1.1", &[&one, &two]), "nobody", "the title is A's");
 }
@@ -181,7 +181,8 @@ async fn an_archive_may_send_from_a_title_that_is_not_its_own_but_not_from_anoth
 async fn hazard_two_archives_with_the_same_uids_never_move_at_the_same_time() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let ((one, _1), (two, _2), (other, _3)) = (retrieval("1"), retrieval("1/1.1"), retrieval("1/1.2/1.2.1"));
+    let ((one, _steps_one), (two, _steps_two), (other, _steps_other)) =
+        (retrieval("1"), retrieval("1/1.1"), retrieval("1/1.2/1.2.1"));
     let first = register(&moves, &a, &one).await.unwrap();
     let second = register(&moves, &b, &two);
     tokio::pin!(second);
@@ -236,7 +237,7 @@ async fn hazard_a_stalled_reader_does_not_hold_up_a_move_of_the_same_objects() {
 async fn a_move_that_waits_for_another_gives_up_at_its_deadline() {
     let a = archive("A");
     let moves = destination(&[&a]);
-    let (one, _1) = retrieval("1");
+    let (one, _steps_one) = retrieval("1");
     let _first = register(&moves, &a, &one).await.unwrap();
     let begin = Instant::now();
     let deadline = begin + Duration::from_secs(7);
@@ -249,7 +250,7 @@ async fn a_move_that_waits_for_another_gives_up_at_its_deadline() {
 async fn hazard_leftovers_of_a_move_that_was_given_up_go_to_nobody_else() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("1"));
+    let ((one, _steps_one), (two, _steps_two)) = (retrieval("1"), retrieval("1"));
     let first = register(&moves, &a, &one).await.unwrap();
     let id = first.message_id();
     drop(first);
@@ -272,7 +273,7 @@ async fn hazard_leftovers_of_a_move_that_was_given_up_go_to_nobody_else() {
 async fn a_move_that_settled_leaves_nothing_to_wait_for() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let (one, _1) = retrieval("1");
+    let (one, _steps_one) = retrieval("1");
     let first = register(&moves, &a, &one).await.unwrap();
     let id = first.message_id();
     first.settled();
@@ -287,7 +288,7 @@ async fn a_move_that_settled_leaves_nothing_to_wait_for() {
 async fn hazard_message_ids_are_unique_over_all_archives_and_when_they_wrap() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let (one, _1) = retrieval("1");
+    let (one, _steps_one) = retrieval("1");
     let long = register(&moves, &a, &one).await.unwrap();
     moves.shared.lock().last_id = u16::MAX - 1;
     let mut seen = vec![long.message_id()];
@@ -298,7 +299,7 @@ async fn hazard_message_ids_are_unique_over_all_archives_and_when_they_wrap() {
     }
     assert_eq!(seen, [1, u16::MAX, 2, 3, 4], "neither 0 nor one that is under way");
     moves.shared.lock().last_id = u16::MAX - 1;
-    let (two, _2) = retrieval("9");
+    let (two, _steps_two) = retrieval("9");
     let next = register(&moves, &b, &two).await.unwrap();
     assert_eq!(next.message_id(), 5, "nor one whose objects may still come");
 }
@@ -307,7 +308,8 @@ async fn hazard_message_ids_are_unique_over_all_archives_and_when_they_wrap() {
 async fn changed_uids_are_taken_only_where_the_originator_vouches_and_the_archive_is_known_for_it() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);
-    let ((coerces, _1), (strict, _2)) = (retrieval_taking("1", ForeignUids::IfCorrelated), retrieval("2"));
+    let ((coerces, _steps_one), (strict, _steps_two)) =
+        (retrieval_taking("1", ForeignUids::IfCorrelated), retrieval("2"));
     let first = register(&moves, &a, &coerces).await.unwrap();
     let second = register(&moves, &b, &strict).await.unwrap();
     let both = [&coerces, &strict];
@@ -331,7 +333,7 @@ async fn of_several_syntaxes_the_proposers_order_counts_but_lossy_comes_last() {
     assert_eq!(choose(&[JPEG_BASELINE]), some(JPEG_BASELINE));
     assert_eq!(choose(&[]), None);
     // Where all who wait want native objects, the archive is made to decompress; lossy only goes as it is.
-    let ((one, _1), (two, _2)) = (retrieval("1"), retrieval("2"));
+    let ((one, _steps_one), (two, _steps_two)) = (retrieval("1"), retrieval("2"));
     let deadline = Instant::now() + Duration::from_secs(1);
     let native = moves.register(&a, Form::Native, &one, deadline).await.unwrap();
     assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(EXPLICIT_VR_LE));

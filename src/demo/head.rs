@@ -239,7 +239,7 @@ fn scalp_and_skull(depth: f32, t: &Tissues, texture: f32) -> f32 {
 
 /// The brain at `depth` millimetres below the dura.
 fn brain(x: f32, y: f32, z: f32, depth: f32, t: &Tissues, folds: &Field) -> f32 {
-    let falx = x.abs() < 0.9 && (z > 34.0 || y < -42.0 || y > 48.0) && z > -18.0;
+    let falx = x.abs() < 0.9 && (z > 34.0 || !(-42.0..=48.0).contains(&y)) && z > -18.0;
     if falx {
         return t.dura;
     }
