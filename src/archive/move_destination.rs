@@ -232,9 +232,12 @@ impl MoveDestination {
             return Claim::Leftover;
         }
         // No originator, or one that means nothing here: some archives leave it out or count by themselves.
-        let live = state.live.iter().find(|e| from(&e.sender, &e.addresses) && covers(e.collector.target()));
-        let left =
-            (state.ended.iter()).find(|e| e.open && from(&e.sender, &e.addresses) && covers(&e.target));
+        // What asked for this very object comes before what asked for another part of the same study.
+        let asked = |target: &Target| Collector::covers(target, head, found) == Some(true);
+        let mut own =
+            state.live.iter().filter(|e| from(&e.sender, &e.addresses) && covers(e.collector.target()));
+        let live = own.clone().find(|e| asked(e.collector.target())).or_else(|| own.next());
+        let left = (state.ended.iter()).find(|e| e.open && from(&e.sender, &e.addresses) && asked(&e.target));
         match (live, left) {
             // It may be a leftover of another archive's move, which nothing tells apart from this one.
             (Some(live), Some(left)) if live.sender.archive != left.sender.archive => Claim::Unknown,

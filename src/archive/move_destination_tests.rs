@@ -344,3 +344,14 @@ async fn of_several_syntaxes_the_proposers_order_counts_but_lossy_comes_last() {
     assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(JPEG_LOSSLESS), "somebody wants it as stored");
     drop(native);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_two_series_of_one_study_each_gets_its_own_objects_without_an_originator() {
+    let pacs = archive("A");
+    let moves = destination(&[&pacs]);
+    let ((one, _first_feed), (two, _second_feed)) = (retrieval("1/1.1"), retrieval("1/1.2"));
+    let _moves = (register(&moves, &pacs, &one).await.unwrap(), register(&moves, &pacs, &two).await.unwrap());
+    let both = [&one, &two];
+    assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &both), "0");
+    assert_eq!(whose(&moves, &from("A"), "1/1.2/1.2.1", &both), "1");
+}
