@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod check_config;
+mod pacs;
 mod serve;
 
 use std::ffi::OsString;
@@ -25,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Run the bridge.
     Serve(serve::Arguments),
+    /// Run the built-in test archive: a DIMSE server over made-up studies or a folder of files.
+    Pacs(pacs::Arguments),
     /// Check a configuration, and tell everything that is wrong with it.
     CheckConfig(check_config::Arguments),
 }
@@ -56,6 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     };
     let result = match arguments.command {
         Command::Serve(arguments) => block_on(serve::run(arguments)),
+        Command::Pacs(arguments) => block_on(pacs::run(arguments)),
         Command::CheckConfig(arguments) => check_config::run(arguments),
     };
     match result {

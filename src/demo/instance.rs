@@ -40,6 +40,8 @@ pub struct Instance {
 pub enum Data {
     /// Ready in memory.
     Memory(Bytes),
+    /// Ready in memory in several parts, which objects may share.
+    Parts(Arc<[Bytes]>),
     /// Part of a file, read when it is asked for.
     File {
         /// The file.
@@ -112,6 +114,7 @@ impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(bytes) => write!(f, "Memory({} bytes)", bytes.len()),
+            Self::Parts(parts) => write!(f, "Parts({})", parts.len()),
             Self::File { path, length, .. } => write!(f, "File({}, {length} bytes)", path.display()),
             Self::Lazy(_) => f.write_str("Lazy"),
         }

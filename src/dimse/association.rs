@@ -227,10 +227,11 @@ impl Association {
         &self.agreement
     }
 
-    /// Queues a message: a command and, if it announces one, its whole data set. Nothing is written before
-    /// [`Association::event`] or [`Association::flush`] runs; then all that is queued leaves in one write.
+    /// Queues a message: a command and, if it announces one, its whole data set; one that is not given here
+    /// follows by [`Association::send_data`]. Nothing is written before [`Association::event`] or
+    /// [`Association::flush`] runs; then all that is queued leaves in one write.
     pub fn send(&mut self, context: u8, command: &Command, data_set: Option<Bytes>) {
-        debug_assert_eq!(command.has_data_set, data_set.is_some());
+        debug_assert!(command.has_data_set || data_set.is_none());
         self.link.out.push_pdvs(context, true, true, command.encode());
         if let Some(bytes) = data_set {
             self.send_data(context, bytes, true);

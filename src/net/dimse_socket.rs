@@ -64,6 +64,15 @@ impl DimseSocket {
         self.peer
     }
 
+    /// Turns Nagle's algorithm off (`true`, as it is from the beginning) or on, for who mimics an archive that
+    /// leaves it on.
+    ///
+    /// # Errors
+    /// The connection is closed already.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.stream.set_nodelay(nodelay)
+    }
+
     /// Closes the connection with RST: what is unsent is thrown away, and the peer sees an error in place of
     /// an end.
     pub fn abort(self) {
