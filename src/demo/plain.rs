@@ -2,7 +2,6 @@
 //! one block of noise.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_seed};
 
 use super::instance::{Data, Instance};
 use crate::dicom::charset::{Charset, QueryCharset};
@@ -87,8 +86,8 @@ impl Plain {
     }
 
     fn uid(&self, place: &[usize]) -> Uid {
-        let place: Vec<u8> = place.iter().flat_map(|n| n.to_le_bytes()).collect();
-        let number = xxh3_128_with_seed(&place, self.batch);
+        let half = |salt| place.iter().fold(mixed(self.batch, salt), |hash, n| mixed(hash, *n as u64 + 1));
+        let number = u128::from(half(1)) << 64 | u128::from(half(2));
         format!("2.25.{number}").parse().expect("2.25 and a number of 39 digits at most is a UID")
     }
 
@@ -169,7 +168,7 @@ impl Plain {
         put_pixel_data_header(&mut header, layout, native, length as u32);
         let mut parts = vec![header.freeze()];
         // Each object begins elsewhere in the noise, at a whole pixel.
-        let mut at = xxh3_64_with_seed(&seed.to_le_bytes(), self.variant) as usize % (NOISE / 2) * 2;
+        let mut at = mixed(self.variant, seed) as usize % (NOISE / 2) * 2;
         let mut left = length;
         while left > 0 {
             let part = noise.slice(at..NOISE.min(at + left));
@@ -208,8 +207,17 @@ fn put_pixel_data_header(out: &mut BytesMut, layout: Layout, native: bool, lengt
 }
 
 fn noise(seed: u64) -> Bytes {
-    let words = (0..NOISE as u64 / 8).flat_map(|n| xxh3_64_with_seed(&n.to_le_bytes(), seed).to_le_bytes());
-    words.collect::<Vec<u8>>().into()
+    (0..NOISE as u64 / 8).flat_map(|n| mixed(seed, n).to_le_bytes()).collect::<Vec<u8>>().into()
+}
+
+/// A number in which every bit hangs on every bit of both: two rounds of SplitMix64's finalizer.
+fn mixed(a: u64, b: u64) -> u64 {
+    let round = |x: u64| {
+        let x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ x >> 31
+    };
+    round(round(a.wrapping_add(0x9E37_79B9_7F4A_7C15)).wrapping_add(b.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
 }
 
 #[cfg(test)]

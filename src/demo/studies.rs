@@ -329,7 +329,7 @@ mod tests {
         match &instance.data {
             Data::Memory(bytes) => bytes.clone(),
             Data::Lazy(make) => make(),
-            Data::File { .. } => panic!("made-up objects are in no file"),
+            Data::Parts(_) | Data::File { .. } => panic!("made-up objects are whole and in no file"),
         }
     }
 
