@@ -205,7 +205,7 @@ async fn hazard_two_archives_with_the_same_uids_never_move_at_the_same_time() {
 async fn hazard_a_stalled_reader_does_not_hold_up_a_move_of_the_same_objects() {
     let a = archive("A");
     let moves = destination(&[&a]);
-    let ((one, mut unread), (two, _2)) = (retrieval("1"), retrieval("1/1.1"));
+    let ((one, mut unread), (two, _steps_two)) = (retrieval("1"), retrieval("1/1.1"));
     let first = register(&moves, &a, &one).await.unwrap();
     // More objects than anybody takes: the last of them waits for the reader.
     let filling = async {
