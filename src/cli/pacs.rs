@@ -87,7 +87,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     for fault in arguments.fault {
         archive = archive.fault(fault);
     }
-    let switches: [(bool, fn(Archive) -> Archive); 6] = [
+    type Switch = fn(Archive) -> Archive;
+    let switches: [(bool, Switch); 6] = [
         (arguments.no_get, Archive::no_get),
         (arguments.no_image_level_find, Archive::no_image_level_find),
         (arguments.no_relational, Archive::no_relational),

@@ -100,7 +100,7 @@ impl Plain {
             columns *= 2;
         }
         let rows = words.div_ceil(columns);
-        let (modality, class) = if series % 2 == 0 { ("CT", CT_IMAGE) } else { ("MR", MR_IMAGE) };
+        let (modality, class) = if series.is_multiple_of(2) { ("CT", CT_IMAGE) } else { ("MR", MR_IMAGE) };
         let mut attributes = DataSet::new();
         let number = study + 1000 * self.batch as usize;
         let day = format!("{}{:02}{:02}", 2015 + number % 10, 1 + number % 12, 1 + number % 28);
