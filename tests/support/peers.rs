@@ -185,6 +185,21 @@ impl Archive {
         Self { ae_title, port, rest: String::new(), server, holds }
     }
 
+    /// The built-in archive, `gantry pacs`, over the folder `data`. It moves to `destinations`. `options` are command
+    /// line options, for example `--no-get`.
+    pub(crate) fn built_in(data: &Path, destinations: &[Destination], options: &[&str]) -> Self {
+        let ae_title = "PACS".to_owned();
+        let port = free_port();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+        command.args(["pacs", "--ae-title", &ae_title, "--listen", &format!("127.0.0.1:{port}")]);
+        command.arg("--data").arg(data).args(options);
+        for to in destinations {
+            command.arg("--destination").arg(format!("{}=127.0.0.1:{}", to.ae_title, to.port));
+        }
+        let server = Server::start("gantry pacs", Scratch::new("pacs"), command, &[port]);
+        Self { ae_title, port, rest: String::new(), server, holds: data.join("manifest.json") }
+    }
+
     /// `HOST:PORT:TITLE`, as the scripts want it.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}:{}", self.port, self.ae_title)

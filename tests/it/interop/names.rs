@@ -69,6 +69,15 @@ fn the_22_names_come_right_out_of_an_archive_that_stores_them_right() {
 }
 
 #[test]
+fn the_22_names_come_right_out_of_the_built_in_archive() {
+    let own = Destination::new("GANTRY");
+    let archive = Archive::built_in(&data("names", &[]), std::slice::from_ref(&own), &[]);
+    let bridge = Bridge::start(&archive, &own, "auto", "");
+    assert_eq!(search(&bridge, ""), expected());
+    each_is_found_by_its_name(&bridge, "");
+}
+
+#[test]
 fn names_come_right_out_of_an_archive_that_answers_in_utf_8() {
     let own = Destination::new("GANTRY");
     let archive = Archive::orthanc(&data("names", &[]), std::slice::from_ref(&own), serde_json::json!({}));

@@ -58,3 +58,12 @@ fn every_object_from_a_dcmqrscp_without_c_get_is_byte_identical_to_the_reference
     let bridge = Bridge::start(&archive, &own, "auto", "");
     compare(&archive, &bridge, Some(&reference));
 }
+
+#[test]
+fn every_object_of_the_built_in_archive_is_byte_identical_to_the_references() {
+    let (data, _) = pydicom_files();
+    let (own, reference) = (own(), Destination::new("REFERENCE"));
+    let archive = Archive::built_in(&data, &[own.clone(), reference.clone()], &[]);
+    compare(&archive, &Bridge::start(&archive, &own, "get", ""), None);
+    compare(&archive, &Bridge::start(&archive, &own, "move", ""), Some(&reference));
+}
