@@ -35,10 +35,10 @@ use crate::net::DimseSocket;
 const ARTIM: Duration = Duration::from_secs(10);
 /// How long accepting pauses after the system has refused a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// An answer to an association request that is none: an A-ASSOCIATE-AC of 0xFF.
-const GARBAGE_ANSWER: [u8; 74] = {
-    let mut pdu = [0xFF; 74];
-    (pdu[0], pdu[1], pdu[2], pdu[3], pdu[4], pdu[5]) = (2, 0, 0, 0, 0, 68);
+/// An answer to an association request that is none: an A-ASSOCIATE-AC of 0xFF, its only item cut short.
+const GARBAGE_ANSWER: [u8; 86] = {
+    let mut pdu = [0xFF; 86];
+    (pdu[0], pdu[1], pdu[2], pdu[3], pdu[4], pdu[5]) = (2, 0, 0, 0, 0, 80);
     pdu
 };
 /// The first half of an A-ASSOCIATE-AC.

@@ -9,4 +9,5 @@ mod support;
 mod interop;
 mod layers;
 mod openapi;
+mod pacs;
 mod search;
