@@ -275,7 +275,8 @@ impl Driver {
         }
     }
 
-    /// Keeps a failure status for the end. One that brought nothing at all, to the first question, is the end.
+    /// Keeps a failure status for the end. One to the first question is the end, unless the archive tried to
+    /// send objects: then other contexts, or another form, may help.
     fn note_failure(&mut self, operation: &'static str, response: &Command) -> Result<(), Error> {
         if response.status.map(status::class) != Some(Class::Failure) {
             return Ok(());
@@ -285,10 +286,13 @@ impl Driver {
             let what = "it has the Patient Root model only and wants the Patient ID, which is not known";
             error = self.inner.error(Kind::Unsupported(what.into())).advise("search for the study first");
         }
-        if let (Some(moves), Some(0xA702 | 0xA801)) = (&self.inner.moves, response.status) {
+        let is_get = response.field == field::C_GET_RQ | field::RESPONSE;
+        if let (Some(moves), Some(0xA702 | 0xA801), false) = (&self.inner.moves, response.status, is_get) {
             error = error.advise(moves.advice());
         }
-        if self.collector.ledger().count() == 0 && self.failure.is_none() {
+        let unable = response.status == Some(status::OUT_OF_RESOURCES_SUB_OPERATIONS);
+        let tried = response.failed.is_some_and(|failed| failed > 0) || is_get && unable;
+        if !tried && self.collector.ledger().count() == 0 && self.failure.is_none() {
             return Err(error);
         }
         self.failure = Some(error);
