@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod check_config;
+mod demo;
 mod pacs;
 mod serve;
 
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Run the bridge.
     Serve(serve::Arguments),
+    /// Run the bridge before the built-in archive, to try things out.
+    Demo(demo::Arguments),
     /// Run the built-in test archive: a DIMSE server over made-up studies or a folder of files.
     Pacs(pacs::Arguments),
     /// Check a configuration, and tell everything that is wrong with it.
@@ -59,6 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     };
     let result = match arguments.command {
         Command::Serve(arguments) => block_on(serve::run(arguments)),
+        Command::Demo(arguments) => block_on(demo::run(arguments)),
         Command::Pacs(arguments) => block_on(pacs::run(arguments)),
         Command::CheckConfig(arguments) => check_config::run(arguments),
     };

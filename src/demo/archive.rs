@@ -285,6 +285,11 @@ impl Running {
         self.shared.store().count()
     }
 
+    /// The first object of the first study, where there is one.
+    pub fn first_instance(&self) -> Option<Arc<Instance>> {
+        self.shared.store().instances().next().cloned()
+    }
+
     /// Adds objects, in place of those with the same UIDs.
     pub fn add(&self, instances: impl IntoIterator<Item = Instance>) {
         for instance in instances {

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod demo;
 mod interop;
 mod layers;
 mod openapi;
