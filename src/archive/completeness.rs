@@ -50,6 +50,8 @@ pub(super) struct Ledger {
     under_way: usize,
     /// An object that came twice, with different bytes.
     conflict: Option<Uid>,
+    /// Objects that earlier operations owed and that nobody can name: they cannot be asked for again.
+    owed: usize,
     /// Of the operation that runs now: how many objects it has brought.
     brought: usize,
     ended: Option<Ended>,
@@ -98,7 +100,13 @@ impl Ledger {
         self.expected.as_ref()
     }
 
-    /// Another operation for what is missing begins.
+    /// Another operation begins, for another part or for what is missing. What the last one owed stays owed.
+    pub(super) fn proceed(&mut self) {
+        self.owed += self.owing();
+        self.restart();
+    }
+
+    /// The same operation begins anew, in another way: what the last attempt said of it does not count.
     pub(super) fn restart(&mut self) {
         self.ended = None;
         self.brought = 0;
@@ -184,14 +192,14 @@ impl Ledger {
         if self.under_way > 0 || surveying {
             return Verdict::Outstanding;
         }
-        let Counters { completed, failed, warning, .. } = ended.counters;
+        let failed = ended.counters.failed;
         let named = self.missing();
         let announced = self.announced.len();
         let unnamed = usize::from(failed.unwrap_or(0)).saturating_sub(named.len() + announced + self.refused);
-        let promised = completed.map(|n| usize::from(n) + usize::from(warning.unwrap_or(0)));
+        let unnamed = unnamed + self.owed;
         // What the archive says that it sent, or a success without counters and a search that knows better.
-        let outstanding = match promised {
-            Some(promised) if !overflows(ended.counters) => self.brought < promised,
+        let outstanding = match promised(ended.counters) {
+            Some(promised) => self.brought < promised,
             _ => ended.class == Class::Success && named.iter().any(|uid| !self.failed.contains(uid)),
         };
         if outstanding {
@@ -207,11 +215,29 @@ impl Ledger {
         }
         Verdict::Missing { named, unnamed }
     }
+
+    /// How many objects the operation that ended leaves missing that nobody can name; at least one where it
+    /// fell short and nobody can name any.
+    fn owing(&self) -> usize {
+        let (owing, named) = match (self.verdict(false), &self.ended) {
+            (Verdict::Missing { named, unnamed }, _) => (unnamed - self.owed, named),
+            (Verdict::Outstanding, Some(ended)) => {
+                let named = self.missing();
+                let here = self.brought + self.under_way + named.len();
+                (promised(ended.counters).unwrap_or(0).saturating_sub(here), named)
+            }
+            _ => return 0,
+        };
+        let unexplained = named.is_empty() && self.under_way == 0 && self.owed == 0;
+        owing.max(usize::from(unexplained))
+    }
 }
 
-/// The counters have 16 bits: at 65,535 and beyond they say nothing.
-fn overflows(counters: Counters) -> bool {
-    counters.completed == Some(u16::MAX)
+/// How many objects the archive says that it sent. The counters have 16 bits: at 65,535 and beyond they say
+/// nothing.
+fn promised(counters: Counters) -> Option<usize> {
+    let completed = counters.completed.filter(|n| *n != u16::MAX)?;
+    Some(usize::from(completed) + usize::from(counters.warning.unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -336,6 +362,58 @@ mod tests {
         assert_eq!(ledger.verdict(false), Verdict::Running);
         arrive(&mut ledger, 1);
         ledger.ended(&end(0, Some(1), Some(0)), vec![]);
+        assert_eq!(ledger.verdict(false), Verdict::Complete);
+    }
+
+    #[test]
+    fn hazard_what_one_operation_owes_is_not_forgotten_when_the_next_succeeds() {
+        // Of three failed ones the search names one; that one comes after all.
+        let mut ledger = Ledger::default();
+        ledger.expect(survey(3));
+        (0..2).for_each(|n| arrive(&mut ledger, n));
+        ledger.ended(&end(0xB000, Some(2), Some(3)), vec![]);
+        ledger.proceed();
+        arrive(&mut ledger, 2);
+        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
+        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 2 });
+        // Series by series, without a search: the first falls short in one of these ways.
+        let ways = [
+            end(0, Some(3), Some(0)),
+            end(0xB000, Some(2), Some(1)),
+            end(0xC000, None, None),
+            end(0xFE00, None, None),
+        ];
+        for response in ways {
+            let mut ledger = Ledger::default();
+            (0..2).for_each(|n| arrive(&mut ledger, n));
+            ledger.ended(&response, vec![]);
+            ledger.proceed();
+            arrive(&mut ledger, 3);
+            ledger.ended(&end(0, Some(1), Some(0)), vec![]);
+            assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
+            ledger.proceed();
+            ledger.ended(&end(0, Some(0), Some(0)), vec![]);
+            assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_named_is_not_owed_and_neither_is_what_an_attempt_in_another_way_failed_to_bring() {
+        let mut ledger = Ledger::default();
+        ledger.expect(survey(2));
+        arrive(&mut ledger, 0);
+        ledger.ended(&end(0xB000, Some(1), Some(1)), vec![]);
+        ledger.proceed();
+        arrive(&mut ledger, 1);
+        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
+        assert_eq!(ledger.verdict(false), Verdict::Complete);
+        let mut ledger = Ledger::default();
+        ledger.ended(&end(0x0122, None, None), vec![]);
+        ledger.restart();
+        arrive(&mut ledger, 0);
+        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
+        ledger.proceed();
+        ledger.ended(&end(0, Some(0), Some(0)), vec![]);
         assert_eq!(ledger.verdict(false), Verdict::Complete);
     }
 

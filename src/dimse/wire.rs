@@ -99,28 +99,35 @@ impl FrameReader {
         !self.buffer.is_empty() || self.pdu_left > 0
     }
 
+    /// The next frame of what has been read; empty pieces, which say nothing, are passed over.
     fn parse(&mut self) -> Result<Option<Frame>, WireError> {
-        if let Some((context, control, left)) = self.pdv {
-            if self.buffer.is_empty() && left > 0 {
+        loop {
+            if let Some((context, control, left)) = self.pdv {
+                if self.buffer.is_empty() && left > 0 {
+                    return Ok(None);
+                }
+                let length = left.min(u32::try_from(self.buffer.len()).unwrap_or(u32::MAX));
+                let bytes = self.buffer.split_to(length as usize).freeze();
+                self.pdu_left -= length;
+                self.pdv = (left > length).then_some((context, control, left - length));
+                let last = control & 2 != 0 && self.pdv.is_none();
+                if !bytes.is_empty() || last {
+                    return Ok(Some(Frame::Fragment { context, command: control & 1 != 0, last, bytes }));
+                }
+            }
+            if self.pdu_left == 0
+                && let Some(control) = self.parse_header()?
+            {
+                return Ok(Some(control));
+            }
+            if self.pdu_left == 0 || !self.parse_pdv_header()? {
                 return Ok(None);
             }
-            let length = left.min(u32::try_from(self.buffer.len()).unwrap_or(u32::MAX));
-            let bytes = self.buffer.split_to(length as usize).freeze();
-            self.pdu_left -= length;
-            self.pdv = (left > length).then_some((context, control, left - length));
-            let last = control & 2 != 0 && self.pdv.is_none();
-            if bytes.is_empty() && !last {
-                return self.parse_header();
-            }
-            return Ok(Some(Frame::Fragment { context, command: control & 1 != 0, last, bytes }));
         }
-        self.parse_header()
     }
 
+    /// Reads the header of a PDU, or a whole one that is no P-DATA-TF, if it is here.
     fn parse_header(&mut self) -> Result<Option<Frame>, WireError> {
-        if self.pdu_left > 0 {
-            return self.parse_pdv_header();
-        }
         let Some(&[pdu_type, _, a, b, c, d]) = self.buffer.first_chunk() else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]);
         match pdu_type {
@@ -130,7 +137,7 @@ impl FrameReader {
                 }
                 self.buffer.advance(6);
                 self.pdu_left = length;
-                self.parse_pdv_header()
+                Ok(None)
             }
             kind::ASSOCIATE_RQ..=kind::ABORT => {
                 let associate = matches!(pdu_type, kind::ASSOCIATE_RQ | kind::ASSOCIATE_AC);
@@ -147,13 +154,14 @@ impl FrameReader {
         }
     }
 
-    fn parse_pdv_header(&mut self) -> Result<Option<Frame>, WireError> {
+    /// Reads the header of a PDV. `false`: it is not here yet.
+    fn parse_pdv_header(&mut self) -> Result<bool, WireError> {
         let Some(&[a, b, c, d, context, control]) = self.buffer.first_chunk() else {
             // Too short for the header of a PDV, and nothing more belongs to this PDU.
             return if self.pdu_left < 6 {
                 Err(WireError::Protocol("a P-DATA-TF PDU with a cut PDV"))
             } else {
-                Ok(None)
+                Ok(false)
             };
         };
         let length = u32::from_be_bytes([a, b, c, d]);
@@ -163,7 +171,7 @@ impl FrameReader {
         self.buffer.advance(6);
         self.pdu_left -= 6;
         self.pdv = Some((context, control, length - 2));
-        self.parse()
+        Ok(true)
     }
 }
 
@@ -377,6 +385,19 @@ mod tests {
             let (frames, end) = read_all(wire, &[]);
             assert!(frames.is_empty() && matches!(end, WireError::Protocol(_)), "{wire:?}: {end:?}");
         }
+    }
+
+    #[test]
+    fn hazard_a_flood_of_empty_pdvs_is_passed_over_without_deepening_the_stack() {
+        let pdvs = [0, 0, 0, 2, 1, 0].repeat(200_000);
+        let mut wire = vec![kind::P_DATA, 0];
+        wire.put_u32(pdvs.len() as u32 + 7);
+        wire.extend(pdvs);
+        wire.extend([0, 0, 0, 3, 1, 2, b'!']);
+        wire.extend([kind::P_DATA, 0, 0, 0, 0, 6, 0, 0, 0, 2, 1, 0].repeat(100_000));
+        let (frames, end) = read_all(&wire, &[]);
+        assert_eq!(messages(&frames), [(1, false, b"!".to_vec())]);
+        assert!(matches!(end, WireError::Closed));
     }
 
     #[test]

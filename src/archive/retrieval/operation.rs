@@ -45,8 +45,8 @@ impl Driver {
     /// Runs one operation: C-GET where the archive takes it, else C-MOVE.
     pub(super) async fn operate(&mut self, ask: Ask) -> Result<(), Error> {
         let mut refusal = None;
+        self.collector.update(Ledger::proceed);
         if self.inner.tries_get() {
-            self.collector.update(Ledger::restart);
             match self.attempt_get(&ask).await? {
                 Attempt::Refused(error) => refusal = Some(error),
                 _ => return Ok(()),
