@@ -208,7 +208,12 @@ impl Collector {
                 return Ok(Admission::Refused(status::UNABLE_TO_PROCESS));
             }
         }
-        let turn = self.patiently(Arc::clone(&self.turn).lock_owned()).await?;
+        // What waits for its turn does not wait for the reader: the object whose turn it is does.
+        let turn = tokio::select! {
+            biased;
+            () = self.gone.cancelled() => return Err(Gone),
+            turn = Arc::clone(&self.turn).lock_owned() => turn,
+        };
         let first = self.ledger().began(&head.sop_instance);
         let mut inbound = Inbound {
             collector: Arc::clone(self),
@@ -301,5 +306,65 @@ impl Drop for Inbound {
         if !self.finished {
             self.collector.update(|ledger| ledger.broke(&self.head.sop_instance));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::Uid;
+    use crate::dimse::pool;
+
+    fn uid(text: &str) -> Uid {
+        text.parse().unwrap()
+    }
+
+    fn collector() -> (Arc<Collector>, mpsc::Receiver<Step<Object>>) {
+        let (steps, receiver) = mpsc::channel(Collector::capacity());
+        let second = Duration::from_secs(1);
+        let config = pool::Config {
+            max_associations: 1,
+            max_waiting: 1,
+            connect: second,
+            association: second,
+            idle: second,
+            max_age: second,
+            max_uses: 1,
+        };
+        let nowhere: pool::Connect =
+            Arc::new(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }));
+        let pool = Pool::new("NOBODY".parse().unwrap(), "GANTRY".parse().unwrap(), nowhere, config);
+        let target = Target { study: uid("1"), series: None, instance: None };
+        let (ledger, gone, patience) = (Ledger::default(), CancellationToken::new(), Duration::from_secs(30));
+        (Collector::new(target, ForeignUids::Refuse, steps, ledger, gone, patience, pool), receiver)
+    }
+
+    async fn admit(collector: &Arc<Collector>, instance: &str) -> Result<Admission, Gone> {
+        let head = Head {
+            sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+            sop_instance: uid(instance),
+            transfer_syntax: uid("1.2.840.10008.1.2.1"),
+        };
+        let found = Identifiers { study: Some(uid("1")), series: Some(uid("1.1")), instance: None };
+        collector.admit(head, &found, true).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hazard_a_large_object_on_one_association_does_not_make_a_reader_look_stalled_on_another() {
+        let (collector, mut reader) = collector();
+        let Ok(Admission::Wanted(mut large)) = admit(&collector, "1.1.1").await else { panic!() };
+        let Some(Step::Item(mut object)) = reader.recv().await else { panic!() };
+        let second = tokio::spawn({
+            let collector = Arc::clone(&collector);
+            async move { matches!(admit(&collector, "1.1.2").await, Ok(Admission::Wanted(_))) }
+        });
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            large.push(&Bytes::from_static(b"slow, but coming")).await.unwrap();
+            assert!(object.body.next().await.unwrap().is_ok());
+        }
+        large.finish();
+        assert!(second.await.unwrap());
+        assert!(!collector.has_stalled());
     }
 }

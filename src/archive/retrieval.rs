@@ -323,3 +323,6 @@ impl Driver {
         self.inner.error(if stalled { Kind::ReaderStalled } else { Kind::Cancelled })
     }
 }
+
+#[cfg(test)]
+mod tests;

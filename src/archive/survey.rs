@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use super::dimse::{Inner, query_profile};
-use super::error::{Error, Kind};
+use super::error::Error;
 use crate::caller::Caller;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::query::{Level, Target};
@@ -13,7 +13,7 @@ use crate::dicom::{Tag, Uid, VR, sop_class, tags, transfer_syntax};
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::pool::Lease;
-use crate::dimse::scu::{Limits, Operation, Reply};
+use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
 use crate::dimse::status;
 
 /// Most matches of one of these searches: no study has more instances.
@@ -45,7 +45,8 @@ impl Inner {
         keys.set_empty(tags::MODALITY, VR::CS);
         let matches = self.find(caller, Access::Wait, Level::Series, keys).await?.unwrap_or_default();
         let series = |m: &DataSet| {
-            if !is_own(m, tags::STUDY_INSTANCE_UID, &target.study) {
+            let asked = target.series.as_ref().is_none_or(|s| is_own(m, tags::SERIES_INSTANCE_UID, s));
+            if !asked || !is_own(m, tags::STUDY_INSTANCE_UID, &target.study) {
                 return None;
             }
             let modality = m.string(tags::MODALITY).unwrap_or_default().to_owned();
@@ -116,10 +117,10 @@ impl Inner {
                     };
                 }
                 Err(error) => {
-                    let again = operation.may_retry();
+                    let again = operation.may_retry(&error);
                     operation.abort().await;
                     if !again {
-                        return Err(error);
+                        return Err(self.operation_error(error));
                     }
                 }
             }
@@ -168,20 +169,20 @@ impl Inner {
     }
 
     /// The matches and the final response of a C-FIND.
-    async fn matches(&self, operation: &mut Operation) -> Result<(Vec<DataSet>, Command), Error> {
+    async fn matches(&self, operation: &mut Operation) -> Result<(Vec<DataSet>, Command), OperationError> {
         let layout = operation.layout();
         let assumed = self.assumed_charset();
         let mut matches = Vec::new();
         loop {
-            match operation.next().await.map_err(|error| self.operation_error(error))? {
+            match operation.next().await? {
                 Reply::Pending(_, Some(identifier)) if matches.len() < MOST_MATCHES => {
                     let parsed = DataSet::parse(&identifier, layout, assumed.as_ref());
-                    let parsed = parsed
-                        .map_err(|e| self.error(Kind::Protocol(format!("a C-FIND identifier: {e}"))))?;
+                    let parsed =
+                        parsed.map_err(|e| OperationError::Protocol(format!("a C-FIND identifier: {e}")))?;
                     matches.push(parsed.data_set);
                 }
                 Reply::Final(response, _) => return Ok((matches, response)),
-                _ => return Err(self.error(Kind::Protocol("not a response to C-FIND".into()))),
+                _ => return Err(OperationError::Protocol("not a response to C-FIND".into())),
             }
         }
     }

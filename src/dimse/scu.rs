@@ -93,6 +93,14 @@ pub enum OperationError {
     Protocol(String),
 }
 
+impl OperationError {
+    /// Whether the association was lost, as one that died while idle is.
+    fn is_loss(&self) -> bool {
+        use AssociationError::{Aborted, Lost};
+        matches!(self, Self::Released | Self::Association(Aborted { .. } | Lost(_)))
+    }
+}
+
 impl Operation {
     /// Requests an operation. `command` needs its Command Field and SOP class, and is given a message ID
     /// unless it has one; `identifier` encodes the identifier for the context that was agreed on.
@@ -144,9 +152,9 @@ impl Operation {
     }
 
     /// Whether the request may be made once more on a new association: this one had served somebody before,
-    /// and nothing has come back at all.
-    pub fn may_retry(&self) -> bool {
-        self.lease.is_reused() && !self.responded
+    /// was lost, and nothing has come back at all. Who is silent may be at work on the first request.
+    pub fn may_retry(&self, error: &OperationError) -> bool {
+        self.lease.is_reused() && !self.responded && error.is_loss()
     }
 
     /// Whether anything has come back.

@@ -51,16 +51,19 @@ impl Driver {
                 Attempt::Refused(error) => refusal = Some(error),
                 _ => return Ok(()),
             }
-            if self.inner.config.retrieve == Method::Auto {
-                *self.inner.get_refused.lock().expect("held for an assignment only") = Some(Instant::now());
-            }
         }
         match (refusal, self.inner.config.retrieve) {
             (Some(error), Method::Get) => Err(error),
             (Some(error), _) if self.inner.moves.is_none() => Err(error),
-            _ => {
+            (refusal, _) => {
                 self.collector.update(Ledger::restart);
-                self.attempt_move(&ask).await
+                self.attempt_move(&ask).await?;
+                // Believed where C-MOVE did better. An archive that dies at a C-GET looks like one that refuses.
+                if refusal.is_some() && self.collector.ledger().count() > 0 {
+                    *self.inner.get_refused.lock().expect("held for an assignment only") =
+                        Some(Instant::now());
+                }
+                Ok(())
             }
         }
     }
@@ -135,7 +138,7 @@ impl Driver {
             };
             if let Err(error) = result {
                 drop(storing);
-                let (stale, silent) = (operation.may_retry(), !operation.has_responded());
+                let (stale, silent) = (operation.may_retry(&error), !operation.has_responded());
                 operation.abort().await;
                 return match error {
                     _ if stale => Ok(Attempt::Stale),
@@ -214,7 +217,7 @@ impl Driver {
     /// Listens to the responses of a C-MOVE, while the objects come over other associations.
     async fn follow_move(&mut self, mut operation: Operation) -> Result<Attempt, Error> {
         let gone = self.collector.gone().clone();
-        let silence = self.inner.config.timeouts.silence;
+        let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
         loop {
             let reply = tokio::select! {
                 biased;
@@ -240,7 +243,8 @@ impl Driver {
                 Ok(_) => OperationError::Protocol("not a response to C-MOVE".into()),
                 Err(error) => error,
             };
-            let stale = operation.may_retry();
+            // An object is an answer too.
+            let stale = operation.may_retry(&error) && self.collector.last_activity() <= begin;
             operation.abort().await;
             return if stale { Ok(Attempt::Stale) } else { Err(self.inner.operation_error(error)) };
         }

@@ -17,7 +17,7 @@ use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::{Layout, layout};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::Lease;
-use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
+use crate::dimse::scu::{Limits, Operation, Reply};
 use crate::dimse::status::{self, Class};
 
 /// Longest match, in bytes. Real ones have some hundred, with many sequences some thousand.
@@ -165,7 +165,7 @@ impl Client {
                     return Err(self.inner.error(Kind::Protocol("a match without a data set".into())).into());
                 }
                 Err(error) => {
-                    let again = operation.may_retry() && !find.retried && is_loss(&error);
+                    let again = operation.may_retry(&error) && !find.retried;
                     find.abort().await;
                     if !again {
                         return Err(self.inner.operation_error(error).into());
@@ -188,11 +188,12 @@ impl Client {
         let mut find = self.find(identifier, client_keys).await?;
         let mut matches = Vec::new();
         while let Some(data_set) = self.next(&mut find).await? {
-            matches.push(data_set);
+            // Not at the last one that is wanted: its search has most likely ended by itself.
             if matches.len() == limit {
                 find.cancel().await;
                 break;
             }
+            matches.push(data_set);
         }
         Ok(matches)
     }
@@ -292,10 +293,4 @@ impl Find {
             operation.abort().await;
         }
     }
-}
-
-/// Whether the association was lost, as one that died while idle is.
-fn is_loss(error: &OperationError) -> bool {
-    use crate::dimse::association::AssociationError::{Aborted, Lost};
-    matches!(error, OperationError::Released | OperationError::Association(Aborted { .. } | Lost(_)))
 }

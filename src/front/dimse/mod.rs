@@ -21,6 +21,9 @@ use crate::dimse::status;
 
 /// How long a requestor may say nothing on an open association.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Most bytes of answers that the peer leaves unread. Nobody has more than one request open, as asynchronous
+/// operations are not negotiated; so many are some hundred.
+const MAX_UNREAD: usize = 64 << 10;
 /// How long the end of an association may take.
 const RELEASE: Duration = Duration::from_secs(2);
 
@@ -48,6 +51,9 @@ impl StorageScp {
     async fn run(&self, peer: &Peer, association: &mut Association, shutdown: &CancellationToken) -> End {
         let mut storing: Option<Storing> = None;
         loop {
+            if association.unsent() > MAX_UNREAD {
+                return End::Abort("it does not read the answers".into());
+            }
             let event = tokio::select! {
                 event = timeout(SILENCE, association.event()) => event,
                 () = shutdown.cancelled(), if storing.is_none() => return End::Abort("shutting down".into()),
@@ -148,5 +154,44 @@ impl Service for StorageScp {
                 End::Lost(reason) => tracing::info!(%address, %calling, reason, "association lost"),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dimse::association::{Request, Requested};
+    use crate::dimse::negotiation::Proposal;
+
+    #[tokio::test]
+    async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
+        let title = |text: &str| text.parse::<AeTitle>().unwrap();
+        let destination = MoveDestination::new(title("GANTRY"), "127.0.0.1:104", std::iter::empty());
+        let service = Arc::new(StorageScp::new([title("GANTRY")], destination));
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        tokio::spawn(async move {
+            let requested = Requested::read(ours, deadline).await.unwrap();
+            let accepted = requested.accept(|_, s| Ok(s[0].clone()), |_| false, deadline).await.unwrap();
+            let peer =
+                Peer { address: [127, 0, 0, 1].into(), calling: title("FLOOD"), called: title("GANTRY") };
+            service.serve(peer, accepted, CancellationToken::new()).await;
+        });
+        let verification = Proposal {
+            abstract_syntax: Uid::from_static(sop_class::VERIFICATION),
+            transfer_syntaxes: vec![Uid::from_static(crate::dicom::transfer_syntax::IMPLICIT_VR_LE)],
+            as_scp: false,
+        };
+        let request = Request {
+            called: title("GANTRY"),
+            calling: title("FLOOD"),
+            proposals: vec![verification],
+            extended: Vec::new(),
+        };
+        let mut flood = Association::request(theirs, &request, deadline).await.unwrap();
+        for id in 1..10_000 {
+            flood.send(1, &Command::request(field::C_ECHO_RQ, sop_class::VERIFICATION, id), None);
+        }
+        assert!(flood.flush().await.is_err(), "all requests were taken, and their answers kept");
     }
 }

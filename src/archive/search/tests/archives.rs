@@ -146,6 +146,14 @@ async fn attributes_of_the_study_come_with_its_series_on_demand() {
 }
 
 #[tokio::test]
+async fn a_search_that_brings_what_it_was_made_for_is_not_cancelled() {
+    let pacs = pacs(Ways { terse: true, ..RELATIONAL });
+    let (matches, _) = run(&pacs.archive(), query(Level::Series)).await.unwrap();
+    assert!(matches.len() == 8 && pacs.finds().contains(&"STUDY".to_owned()), "parents were asked for");
+    assert_eq!(pacs.cancels(), 0);
+}
+
+#[tokio::test]
 async fn that_an_archive_is_not_relational_is_learnt_once() {
     let pacs = pacs(HIERARCHICAL);
     let archive = pacs.archive();

@@ -1,0 +1,252 @@
+//! Retrievals by C-GET over real associations, in memory, of an archive that does as a test says.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use tokio::io::{DuplexStream, duplex};
+
+use super::*;
+use crate::archive::Archive;
+use crate::archive::dimse::DimseArchive;
+use crate::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use crate::caller::Priority;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout};
+use crate::dicom::{VR, tags};
+use crate::dimse::association::{Association, Event, Io, Requested};
+use crate::dimse::command::{Command, field};
+use crate::dimse::pool::Connect;
+
+const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+const JPEG: &str = "1.2.840.10008.1.2.4.50";
+const STUDY: &str = "1.1";
+/// The series of the study; the object of each has its UID and `.1`.
+const SERIES: [&str; 2] = ["1.1.1", "1.1.2"];
+
+/// What becomes of a C-GET.
+#[derive(Debug, Clone, Copy)]
+enum Get {
+    /// The object comes, if a context for its syntax was accepted.
+    Serve,
+    Silence,
+    Cut,
+}
+
+/// An archive with one study, whose C-FIND takes no notice of a Series Instance UID at series level.
+struct Pacs {
+    syntax: &'static str,
+    /// What becomes of the next C-GETs; when there are no more, they are served.
+    script: Mutex<VecDeque<Get>>,
+    gets: Mutex<usize>,
+}
+
+impl Pacs {
+    fn new(syntax: &'static str, script: &[Get]) -> Arc<Self> {
+        Arc::new(Self { syntax, script: Mutex::new(script.iter().copied().collect()), gets: Mutex::new(0) })
+    }
+
+    fn gets(&self) -> usize {
+        *self.gets.lock().unwrap()
+    }
+
+    fn archive(self: &Arc<Self>) -> DimseArchive {
+        let config = Config {
+            name: "main".into(),
+            ae_title: "PACS".parse().unwrap(),
+            address: "memory".into(),
+            calling: "GANTRY".parse().unwrap(),
+            query: None,
+            retrieve_from: None,
+            model: Model::Auto,
+            retrieve: Method::Auto,
+            max_associations: 4,
+            store_from: Vec::new(),
+            foreign_uids: ForeignUids::Refuse,
+            query_charset: QueryCharset::Auto,
+            assume_charset: None,
+            timeouts: Timeouts { silence: Duration::from_secs(5), ..Timeouts::default() },
+        };
+        let pacs = Arc::clone(self);
+        DimseArchive::over(config, None, move |_| connector(Arc::clone(&pacs)))
+    }
+
+    async fn serve(self: Arc<Self>, io: DuplexStream) -> Option<()> {
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let requested = Requested::read(io, deadline).await.ok()?;
+        let mut association = requested.accept(|_, s| Ok(s[0].clone()), |_| true, deadline).await.ok()?;
+        loop {
+            let (context, command) = match association.event().await.ok()? {
+                Event::Command { context, command } => (context, command),
+                _ => return None,
+            };
+            if command.field == field::C_CANCEL_RQ {
+                continue;
+            }
+            let identifier = identifier(&mut association).await?;
+            match command.field {
+                field::C_FIND_RQ => {
+                    for found in matches(&identifier) {
+                        let bytes = found.encode(Layout::ExplicitLe, QueryCharset::Auto).into();
+                        let pending = Command { has_data_set: true, ..command.response(0xFF00) };
+                        association.send(context, &pending, Some(bytes));
+                    }
+                    association.send(context, &command.response(0), None);
+                }
+                field::C_GET_RQ => {
+                    *self.gets.lock().unwrap() += 1;
+                    let get = self.script.lock().unwrap().pop_front();
+                    match get.unwrap_or(Get::Serve) {
+                        Get::Serve => self.send(&mut association, context, &command, &identifier).await?,
+                        Get::Silence => {}
+                        Get::Cut => return None,
+                    }
+                }
+                other => panic!("{other:04X}"),
+            }
+        }
+    }
+
+    /// The objects of a C-GET and its final response: a failure, where no object could be sent.
+    async fn send(
+        &self,
+        association: &mut Association,
+        context: u8,
+        request: &Command,
+        identifier: &DataSet,
+    ) -> Option<()> {
+        let (mut completed, mut failed) = (0, 0);
+        let asked = identifier.string(tags::SERIES_INSTANCE_UID);
+        for series in SERIES.into_iter().filter(|s| asked.is_none_or(|asked| asked == *s)) {
+            let offered = association.agreement().contexts.iter().find(|c| {
+                c.requestor_is_scp
+                    && c.abstract_syntax.as_str() == CT
+                    && c.transfer_syntax.as_str() == self.syntax
+            });
+            let Some(id) = offered.map(|c| c.id) else {
+                failed += 1;
+                continue;
+            };
+            let mut store = Command::request(field::C_STORE_RQ, CT, completed + 1);
+            store.sop_instance = format!("{series}.1").parse().ok();
+            store.has_data_set = true;
+            let bytes = object(series).encode(Layout::ExplicitLe, QueryCharset::Auto).into();
+            association.send(id, &store, Some(bytes));
+            match association.event().await.ok()? {
+                Event::Command { command, .. } if command.status == Some(0) => completed += 1,
+                Event::Command { .. } => failed += 1,
+                _ => return None,
+            }
+        }
+        let status = match (completed, failed) {
+            (_, 0) => 0,
+            (0, _) => 0xA702,
+            _ => 0xB000,
+        };
+        let counted =
+            Command { completed: Some(completed), failed: Some(failed), ..request.response(status) };
+        association.send(context, &counted, None);
+        association.flush().await.ok()
+    }
+}
+
+fn connector(pacs: Arc<Pacs>) -> Connect {
+    Arc::new(move |_| {
+        let pacs = Arc::clone(&pacs);
+        Box::pin(async move {
+            let (ours, theirs) = duplex(1 << 16);
+            tokio::spawn(pacs.serve(theirs));
+            Ok(Box::new(ours) as Box<dyn Io>)
+        })
+    })
+}
+
+async fn identifier(association: &mut Association) -> Option<DataSet> {
+    let mut bytes = Vec::new();
+    loop {
+        let Event::Data { bytes: piece, last } = association.event().await.ok()? else { return None };
+        bytes.extend_from_slice(&piece);
+        if last {
+            return Some(DataSet::parse(&bytes, Layout::ExplicitLe, None).unwrap().data_set);
+        }
+    }
+}
+
+fn object(series: &str) -> DataSet {
+    let mut object = DataSet::new();
+    object.set_str(tags::SOP_CLASS_UID, VR::UI, CT);
+    object.set_str(tags::SOP_INSTANCE_UID, VR::UI, format!("{series}.1"));
+    object.set_str(tags::MODALITY, VR::CS, "CT");
+    object.set_str(tags::STUDY_INSTANCE_UID, VR::UI, STUDY);
+    object.set_str(tags::SERIES_INSTANCE_UID, VR::UI, series);
+    object
+}
+
+fn matches(identifier: &DataSet) -> Vec<DataSet> {
+    if identifier.string(tags::QUERY_RETRIEVE_LEVEL) == Some("SERIES") {
+        return SERIES.map(object).to_vec();
+    }
+    let below = identifier.string(tags::SERIES_INSTANCE_UID);
+    SERIES.into_iter().filter(|series| below == Some(*series)).map(object).collect()
+}
+
+/// The SOP Instance UIDs that come, or the error, wherever it came.
+async fn run(archive: &DimseArchive, series: Option<&str>, form: Form) -> Result<Vec<String>, Error> {
+    let series = series.map(|uid| uid.parse().unwrap());
+    let target = Target { study: STUDY.parse().unwrap(), series, instance: None };
+    let caller = Caller { client: None, priority: Priority::Bulk };
+    let mut retrieval = archive.retrieve(&caller, Retrieve { target, form }).await?;
+    let mut came = Vec::new();
+    loop {
+        match retrieval.objects.next().await {
+            Step::Item(mut object) => {
+                while let Some(bytes) = object.body.next().await {
+                    bytes.unwrap();
+                }
+                came.push(object.head.sop_instance.to_string());
+            }
+            Step::End(end) => return end.map(|_| came),
+        }
+    }
+}
+
+#[tokio::test]
+async fn hazard_a_series_brings_its_own_objects_though_the_archive_lists_other_series_with_it() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
+    let came = run(&pacs.archive(), Some(SERIES[0]), Form::AsStored).await;
+    assert_eq!((came.unwrap(), pacs.gets()), (vec!["1.1.1.1".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn what_failed_for_want_of_contexts_comes_in_those_of_its_class_though_the_archive_calls_it_a_failure()
+{
+    let pacs = Pacs::new(JPEG, &[]);
+    let came = run(&pacs.archive(), None, Form::Native).await;
+    assert_eq!(came.unwrap(), ["1.1.1.1", "1.1.2.1"], "lossy objects come as they are stored");
+}
+
+#[tokio::test]
+async fn hazard_an_archive_that_dies_at_a_c_get_is_asked_by_c_get_again() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[Get::Cut]);
+    let archive = pacs.archive();
+    run(&archive, None, Form::AsStored).await.unwrap_err();
+    assert_eq!(run(&archive, None, Form::AsStored).await.unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_an_archive_that_is_silent_is_not_asked_the_same_again_on_another_association() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[Get::Serve, Get::Silence]);
+    let archive = pacs.archive();
+    run(&archive, None, Form::AsStored).await.unwrap();
+    let error = run(&archive, None, Form::AsStored).await.unwrap_err();
+    assert_eq!((error.kind, pacs.gets()), (Kind::Timeout("silence"), 2));
+}
+
+#[tokio::test]
+async fn an_association_that_was_lost_while_idle_is_replaced() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[Get::Serve, Get::Cut]);
+    let archive = pacs.archive();
+    run(&archive, None, Form::AsStored).await.unwrap();
+    assert_eq!(run(&archive, None, Form::AsStored).await.unwrap().len(), 2);
+    assert_eq!(pacs.gets(), 3);
+}
