@@ -123,6 +123,8 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Bin
 mod tests {
     use super::*;
 
+    mod driver_panics;
+
     const CONFIG: &str = "[http]\nlisten = \"127.0.0.1:0\"\n[dimse]\nlisten = \"127.0.0.1:0\"\n[archive.main]\nae_title = \"A\"\naddress = \"127.0.0.1:1\"\n";
 
     fn config() -> Config {

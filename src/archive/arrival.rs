@@ -86,17 +86,19 @@ impl Arrival {
     }
 
     async fn decide(&self, reader: HeadReader) -> State {
+        let transfer_syntax = reader.transfer_syntax(&self.head.transfer_syntax);
+        let head = Head { transfer_syntax, ..self.head.clone() };
         let (found, held) = reader.into_parts();
         let (collector, correlated) = match &self.route {
             Route::Fixed(collector) => (Arc::clone(collector), true),
-            Route::Claim(destination, origin) => match destination.claim(origin, &self.head, &found) {
+            Route::Claim(destination, origin) => match destination.claim(origin, &head, &found) {
                 Claim::Live { collector, correlated } => (collector, correlated),
                 // Of a retrieval that nobody waits for any more.
                 Claim::Leftover => return State::Dropping(status::SUCCESS),
                 Claim::Unknown => return State::Dropping(status::UNABLE_TO_PROCESS),
             },
         };
-        match collector.admit(self.head.clone(), &found, correlated).await {
+        match collector.admit(head, &found, correlated).await {
             Ok(Admission::Wanted(mut inbound)) => {
                 for bytes in held {
                     if inbound.push(&bytes).await.is_err() {

@@ -161,6 +161,11 @@ impl Ledger {
         self.received.len()
     }
 
+    /// Whether an object has arrived whole.
+    pub(super) fn has(&self, instance: &Uid) -> bool {
+        self.received.contains_key(instance)
+    }
+
     /// The UIDs that are known to be missing, announced ones left out.
     pub(super) fn missing(&self) -> Vec<Uid> {
         let expected = self.expected.iter().flat_map(BTreeMap::keys);

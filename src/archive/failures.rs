@@ -54,7 +54,7 @@ impl Failures {
         now: Instant,
     ) {
         for instance in missing {
-            self.forget(instance, retrieve.form);
+            self.have_come(retrieve.form, |uid| uid == instance);
             let series = series.and_then(|all| all.get(instance)).or(retrieve.target.series.as_ref());
             self.objects.push_back(Failure {
                 study: retrieve.target.study.clone(),
@@ -69,14 +69,9 @@ impl Failures {
         }
     }
 
-    /// The object has come after all.
-    pub(super) fn forget(&mut self, instance: &Uid, form: Form) {
-        self.objects.retain(|f| f.form != form || f.instance != *instance);
-    }
-
-    /// Whether nothing is remembered.
-    pub(super) fn is_empty(&self) -> bool {
-        self.objects.is_empty()
+    /// Objects for which `has` is true have come after all.
+    pub(super) fn have_come(&mut self, form: Form, has: impl Fn(&Uid) -> bool) {
+        self.objects.retain(|f| f.form != form || !has(&f.instance));
     }
 }
 
@@ -105,7 +100,12 @@ mod tests {
         assert!(failures.of(&other, now).is_empty());
         assert!(failures.of(&one, now).is_empty());
         assert!(failures.of(&Retrieve { form: Form::Native, ..study.clone() }, now).is_empty());
+        failures.have_come(Form::Native, |_| true);
+        failures.have_come(Form::AsStored, |found| *found != uid("1.2.3"));
+        assert_eq!(failures.of(&study, now).len(), 1, "it has not come");
         assert!(failures.of(&study, now + MEMORY).is_empty());
-        assert!(failures.is_empty());
+        failures.remember(&study, &[uid("1.2.3")], None, now);
+        failures.have_come(Form::AsStored, |found| *found == uid("1.2.3"));
+        assert!(failures.of(&study, now).is_empty(), "it has come after all");
     }
 }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
 
 use crate::dicom::scan::{Event, Scanner};
-use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, layout};
+use crate::dicom::transfer_syntax::{
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout, layout,
+};
 use crate::dicom::{Tag, Uid, tags};
 
 /// Most bytes that are held back. The UIDs stand in group 0020, behind what is mostly text; private elements
@@ -35,6 +37,8 @@ pub(super) struct HeadReader {
     /// The identifier whose value is open.
     open: Option<(Tag, Vec<u8>)>,
     found: Identifiers,
+    /// How the Study Instance UID is encoded.
+    encoded: Option<Layout>,
 }
 
 impl HeadReader {
@@ -49,6 +53,7 @@ impl HeadReader {
             depth: 0,
             open: None,
             found: Identifiers::default(),
+            encoded: None,
         }
     }
 
@@ -63,6 +68,16 @@ impl HeadReader {
         let Ok(scanned) = scanned else { return true };
         self.scanner.push(scanned);
         self.scan() || last || self.length > MAX_HELD
+    }
+
+    /// The transfer syntax that the object has, where it was `declared` in this one: some archives send data
+    /// sets without VRs as Explicit VR Little Endian, which nobody further on could read.
+    pub(super) fn transfer_syntax(&self, declared: &Uid) -> Uid {
+        let without_vr = self.encoded == Some(Layout::ImplicitLe);
+        if without_vr && declared.as_str() == EXPLICIT_VR_LE {
+            return Uid::from_static(IMPLICIT_VR_LE);
+        }
+        declared.clone()
     }
 
     /// What was found, and the bytes that were held back.
@@ -83,6 +98,9 @@ impl HeadReader {
                     if self.depth == 0 {
                         if header.tag > tags::SERIES_INSTANCE_UID {
                             return true;
+                        }
+                        if header.tag == tags::STUDY_INSTANCE_UID {
+                            self.encoded = Some(header.layout);
                         }
                         self.open = is_identifier(header.tag).then_some((header.tag, Vec::new()));
                     }
@@ -148,7 +166,7 @@ mod tests {
     use super::*;
     use crate::dicom::charset::QueryCharset;
     use crate::dicom::dataset::DataSet;
-    use crate::dicom::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+    use crate::dicom::transfer_syntax::EXPLICIT_VR_BE;
     use crate::dicom::{VR, tags};
 
     fn data_set() -> DataSet {
@@ -178,6 +196,18 @@ mod tests {
             assert_eq!(found.series.unwrap().as_str(), "1.2.4");
             assert_eq!(found.instance.unwrap().as_str(), "1.2.3");
             assert_eq!(held.concat(), bytes[..=pushed]);
+        }
+    }
+
+    #[test]
+    fn hazard_a_data_set_without_vrs_that_is_called_explicit_is_known_for_what_it_is() {
+        let [explicit, implicit] = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].map(Uid::from_static);
+        for (encoded, declared) in [(&implicit, &explicit), (&explicit, &explicit), (&implicit, &implicit)] {
+            let bytes = data_set().encode(layout(encoded), QueryCharset::default());
+            let mut reader = HeadReader::new(declared);
+            assert!(reader.push(bytes.into(), true));
+            assert_eq!(reader.transfer_syntax(declared), *encoded);
+            assert_eq!(reader.into_parts().0.study.unwrap().as_str(), "1.2");
         }
     }
 

@@ -228,7 +228,8 @@ impl MoveDestination {
             return Claim::Live { collector: Arc::clone(&entry.collector), correlated: true };
         }
         let ended = state.ended.iter().find(|e| named(&e.calling, e.id) && from(&e.sender, &e.addresses));
-        if ended.is_some_and(|e| covers(&e.target)) {
+        let ended = ended.filter(|e| covers(&e.target));
+        if ended.is_some_and(|e| e.open) {
             return Claim::Leftover;
         }
         // No originator, or one that means nothing here: some archives leave it out or count by themselves.
@@ -241,8 +242,13 @@ impl MoveDestination {
         match (live, left) {
             // It may be a leftover of another archive's move, which nothing tells apart from this one.
             (Some(live), Some(left)) if live.sender.archive != left.sender.archive => Claim::Unknown,
+            // A copy that came late, by what the originator says; another archive's move must not get it.
+            (Some(live), _) if ended.is_some_and(|e| e.sender.archive != live.sender.archive) => {
+                Claim::Leftover
+            }
             (Some(live), _) => Claim::Live { collector: Arc::clone(&live.collector), correlated: false },
             (None, Some(_)) => Claim::Leftover,
+            (None, None) if ended.is_some() => Claim::Leftover,
             (None, None) => Claim::Unknown,
         }
     }

@@ -285,6 +285,26 @@ async fn a_move_that_settled_leaves_nothing_to_wait_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hazard_an_archive_that_always_sends_the_same_message_id_is_understood() {
+    let (a, b) = (archive("A"), archive("B"));
+    let moves = destination(&[&a, &b]);
+    let (one, _steps_one) = retrieval("1");
+    let first = register(&moves, &a, &one).await.unwrap();
+    let always = first.message_id();
+    first.settled();
+    let (two, _steps_two) = retrieval("1");
+    let second = register(&moves, &a, &two).await.unwrap();
+    assert_ne!(second.message_id(), always);
+    assert_eq!(whose(&moves, &from_move("A", always), "1/1.1/1.1.1", &[&two]), "0");
+    second.settled();
+    // From a title that may be anybody's, it may as well be a late copy of the first: not for another archive.
+    let (three, _steps_three) = retrieval("1");
+    let _third = register(&moves, &b, &three).await.unwrap();
+    assert_eq!(whose(&moves, &from_move("ANY", always), "1/1.1/1.1.1", &[&three]), "leftover");
+    assert_eq!(whose(&moves, &from_move("B", always), "1/1.1/1.1.1", &[&three]), "0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn hazard_message_ids_are_unique_over_all_archives_and_when_they_wrap() {
     let (a, b) = (archive("A"), archive("B"));
     let moves = destination(&[&a, &b]);

@@ -2,6 +2,8 @@
 //! what is missing, and says how it ended. Readers hold cursors; when the reader leaves, it cancels.
 
 mod operation;
+#[cfg(test)]
+pub(crate) mod planted_panic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,7 +55,10 @@ pub(super) fn start(
         let mut objects = Feed::new(&inner.config.name, receiver, gone.drop_guard());
         let driver =
             Driver { inner: Arc::clone(&inner), caller, retrieve, collector, survey: None, failure: None };
-        inner.tasks.spawn(driver.run(steps));
+        let running = driver.run(steps);
+        #[cfg(test)]
+        let running = planted_panic::planted(running);
+        inner.tasks.spawn(running);
         match objects.next().await {
             Step::End(Err(error)) => Err(error),
             Step::End(Ok(_)) => Err(inner.error(Kind::NotFound)),
@@ -103,6 +108,7 @@ impl Driver {
     async fn run(mut self, steps: mpsc::Sender<Step<Object>>) {
         let begin = Instant::now();
         let result = self.bring_all().await;
+        self.inner.failures().have_come(self.retrieve.form, |uid| self.collector.ledger().has(uid));
         let (count, archive) = (self.collector.ledger().count(), &self.inner.config.name);
         let ms = begin.elapsed().as_millis() as u64;
         match &result {
@@ -284,7 +290,8 @@ impl Driver {
             Verdict::Missing { named, unnamed } => (named, unnamed),
             Verdict::Running | Verdict::Outstanding => (Vec::new(), 1),
         };
-        {
+        // Where nothing comes there is nothing to answer 206 with.
+        if count > 0 {
             let ledger = self.collector.ledger();
             let (mut failures, now) = (self.inner.failures(), Instant::now());
             failures.remember(&self.retrieve, &named, ledger.expected(), now);
@@ -298,11 +305,14 @@ impl Driver {
 
     /// Whether one of the missing objects can be had as it is stored: then nothing failed but the form.
     async fn exists_compressed(&self, missing: &[Uid]) -> bool {
-        let Some(instance) = missing.first() else { return false };
-        let target = self.collector.target();
-        let series = self.collector.ledger().expected().and_then(|all| all.get(instance).cloned());
-        let series = series.or_else(|| target.series.clone());
-        let target = Target { study: target.study.clone(), series, instance: Some(instance.clone()) };
+        let target = {
+            let (target, ledger) = (self.collector.target(), self.collector.ledger());
+            let any = || ledger.expected().and_then(|all| all.keys().next());
+            let Some(instance) = missing.first().or_else(any) else { return false };
+            let series = ledger.expected().and_then(|all| all.get(instance).cloned());
+            let series = series.or_else(|| target.series.clone());
+            Target { study: target.study.clone(), series, instance: Some(instance.clone()) }
+        };
         let retrieve = Retrieve { target, form: Form::AsStored };
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
         // Its first bytes are enough; dropping it cancels the rest.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use super::retrieval::planted_panic;
 use super::{Archive, Complete, Feed, Fut, Result, Retrieval, Retrieve, Search, Step};
 use crate::caller::Caller;
 use crate::dicom::query::Query;

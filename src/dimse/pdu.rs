@@ -265,7 +265,8 @@ pub fn decode_associate_ac(body: &[u8]) -> Result<AssociateAc, Malformed> {
             _ => {}
         }
     }
-    Ok(ac)
+    // Every context is answered, if only to be rejected (PS3.8 9.3.3).
+    if ac.contexts.is_empty() { Err(WHAT) } else { Ok(ac) }
 }
 
 /// Reads the body of an A-ASSOCIATE-RJ; what is missing is taken as "no reason given".
@@ -495,6 +496,7 @@ mod tests {
     #[test]
     fn hazard_garbage_in_a_associate_is_an_error_and_no_panic() {
         assert!(decode_associate_rq(&[0xFF; 40]).is_err());
+        assert!(decode_associate_ac(&[0xFF; 68]).is_err(), "an acceptance that answers no context");
         let good = encode_associate_rq(&request(2));
         for cut in 0..good.len() - 6 {
             let _ = decode_associate_rq(&good[6..6 + cut]);

@@ -11,4 +11,5 @@ mod interop;
 mod layers;
 mod openapi;
 mod pacs;
+mod retrieval;
 mod search;

@@ -174,10 +174,6 @@ impl Driver {
         operation.respond(context, &request, status);
         if status == status::SUCCESS {
             self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);
-            let mut failures = self.inner.failures();
-            if !failures.is_empty() {
-                failures.forget(&head.sop_instance, self.retrieve.form);
-            }
         }
     }
 

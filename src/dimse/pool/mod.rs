@@ -370,7 +370,9 @@ impl Lease {
         let shared = Arc::clone(&live.slot.shared);
         let config = &shared.config;
         let worn = live.uses >= config.max_uses || live.born.elapsed() >= config.max_age;
-        if worn || live.association.has_unread() || shared.closing.is_cancelled() {
+        // One on which nothing was accepted serves nobody; a new one may.
+        let useless = live.association.agreement().contexts.is_empty();
+        if worn || useless || live.association.has_unread() || shared.closing.is_cancelled() {
             shared.tasks.spawn(live.close());
         } else {
             shared.park(live);

@@ -20,6 +20,8 @@ enum Mood {
     CloseAtOnce,
     Garbage,
     Silence,
+    /// Accepts the association and none of its contexts.
+    AcceptNothing,
     /// Serves one request, then closes while idle.
     CloseAfterOne,
     /// Serves one request, then says something unasked.
@@ -102,7 +104,8 @@ async fn serve(mut io: tokio::io::DuplexStream, mood: Mood, archive: Arc<Archive
     if mood == Mood::Reject {
         return requested.reject(AssociateRj::LOCAL_LIMIT, deadline).await;
     }
-    let Ok(mut association) = requested.accept(|_, s| Ok(s[0].clone()), |_| true, deadline).await else {
+    let decide = |_: &Uid, s: &[Uid]| if mood == Mood::AcceptNothing { Err(3) } else { Ok(s[0].clone()) };
+    let Ok(mut association) = requested.accept(decide, |_| true, deadline).await else {
         return;
     };
     archive.associations.fetch_add(1, Ordering::SeqCst);
@@ -217,6 +220,15 @@ async fn hazard_a_permit_is_not_leaked_when_an_association_is_refused() {
     }
     *archive.mood.lock().unwrap() = None;
     assert!(use_once(&pool, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_association_on_which_nothing_was_accepted_is_not_kept() {
+    let archive = Arc::new(Archive { mood: Mutex::new(Some(Mood::AcceptNothing)), ..Archive::default() });
+    let pool = pool(&archive, config(1));
+    pool.lease(&caller(1), &kind(0), 1, later(60)).await.unwrap().give_back();
+    *archive.mood.lock().unwrap() = None;
+    assert!(use_once(&pool, 1).await, "the archive has come to its senses");
 }
 
 #[tokio::test(start_paused = true)]

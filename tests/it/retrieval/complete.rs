@@ -1,0 +1,69 @@
+//! Every object, every time, whatever the archive's responses say and when they come.
+
+use std::time::Duration;
+
+use gantry::demo::Fault;
+use tokio::time::Instant;
+
+use super::{METHODS, Method, Outcome, Scene};
+use crate::support::objects::{Kind, study};
+
+/// How late the last object is: long past everything else. `GANTRY_LAST_LATE_MS` sets it for a longer run.
+fn lateness() -> u32 {
+    std::env::var("GANTRY_LAST_LATE_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(1200)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_hundred_retrievals_by_c_move_bring_200_of_200_every_time() {
+    let scene = Scene::new(Method::Move, study(1, 2, 100, &Kind::default()), &[], "").await;
+    for round in 0..100 {
+        scene.assert_complete(&format!("round {round}")).await;
+    }
+    scene.app.settle("after a hundred").await;
+    let seen = scene.archive.observations();
+    assert_eq!((seen.moves, seen.objects_sent), (100, 20_000), "nothing was fetched twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_the_final_response_first_without_counters_and_originator_and_the_last_object_late() {
+    let late = Fault::LastLate(lateness());
+    for faults in [
+        vec![Fault::FinalFirst],
+        vec![Fault::FinalFirst, Fault::NoCounters],
+        vec![Fault::NoCounters, Fault::NoOriginator, Fault::NoPending],
+        vec![Fault::FinalFirst, Fault::NoCounters, Fault::NoOriginator, late],
+        vec![Fault::FinalFirst, late],
+    ] {
+        let scene = Scene::new(Method::Move, study(1, 2, 100, &Kind::default()), &faults, "").await;
+        let begin = Instant::now();
+        scene.assert_complete(&format!("{faults:?}")).await;
+        let is_late = begin.elapsed() >= Duration::from_millis(lateness().into());
+        assert_eq!(is_late, faults.contains(&late), "{faults:?}: {:?}", begin.elapsed());
+        scene.app.settle(&format!("{faults:?}")).await;
+        assert_eq!(scene.archive.observations().moves, 1, "{faults:?}: nothing was asked for twice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_late_objects_does_not_slow_what_is_complete() {
+    let scene = Scene::new(Method::Move, study(1, 1, 1, &Kind::default()), &[], "").await;
+    let mut fastest = Duration::MAX;
+    for _ in 0..30 {
+        let begin = Instant::now();
+        scene.assert_complete("one object").await;
+        fastest = fastest.min(begin.elapsed());
+    }
+    // The searches, the C-MOVE and the archive's association are in this; a pause of any use is longer.
+    assert!(fastest < Duration::from_millis(10), "{fastest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_study_that_the_archive_caps_without_a_word_is_not_taken_for_whole() {
+    for method in METHODS {
+        let scene = Scene::new(method, study(1, 1, 5, &Kind::default()), &[Fault::LeaveOut(1)], "").await;
+        let what = format!("{method:?}");
+        assert_eq!(scene.study(&what).await, Outcome::Broken, "{what}");
+        scene.app.settle(&what).await;
+        assert_eq!(scene.study(&what).await, Outcome::Partial, "{what}: told up front");
+    }
+}

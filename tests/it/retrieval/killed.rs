@@ -1,0 +1,126 @@
+//! The archive dies in the middle of an operation, at places that a seed chooses: the client sees an error, the
+//! next request succeeds, nothing is left over.
+
+use std::time::{Duration, Instant};
+
+use gantry::demo::Fault;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::sleep;
+
+use super::{METHODS, Method, Outcome, Scene, judge, study_path};
+use crate::support::curl::{Answer, curl, header_accepting_as_stored};
+use crate::support::http::Reply;
+use crate::support::objects::{Kind, study};
+
+const PROTOCOLS: [&str; 3] = ["--http1.0", "--http1.1", "--http2-prior-knowledge"];
+
+/// How many places there are for each operation. `GANTRY_KILLS` sets it for a longer run.
+fn places() -> usize {
+    std::env::var("GANTRY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
+/// curl's answer as the judge wants it: it is whole where curl says so.
+fn reply(answer: Answer) -> Reply {
+    Reply {
+        status: answer.status,
+        headers: vec![("content-type".into(), answer.content_type)],
+        body: answer.body,
+        whole: answer.exit == 0,
+    }
+}
+
+async fn ask(url: String, protocol: &'static str, accept: &'static str) -> Reply {
+    let asked = tokio::task::spawn_blocking(move || curl(&url, &[protocol, "-H", accept])).await;
+    reply(asked.unwrap())
+}
+
+/// Kills the archive at seeded times of a request, and has each answer judged. Returns how many were hit.
+async fn kill_in_the_middle(
+    scene: &Scene,
+    slow: Fault,
+    path: &str,
+    accept: &'static str,
+    check: impl Fn(&Reply, &str) -> Outcome,
+) -> usize {
+    let url = format!("http://{}{path}", scene.app.http);
+    assert_eq!(check(&ask(url.clone(), PROTOCOLS[1], accept).await, "before"), Outcome::Complete);
+    scene.archive.set_fault(slow);
+    let begin = Instant::now();
+    let answer = ask(url.clone(), PROTOCOLS[1], accept).await;
+    assert_eq!(check(&answer, "slowly"), Outcome::Complete);
+    let whole = begin.elapsed();
+    let mut random = StdRng::seed_from_u64(0x6761_6E74_7279);
+    let mut hit = 0;
+    for place in 0..places() {
+        let protocol = PROTOCOLS[place % PROTOCOLS.len()];
+        let delay = whole.mul_f64(random.random_range(0.0..1.0));
+        let what = format!("{path} {protocol}, place {place}, after {delay:?}");
+        scene.archive.set_fault(slow);
+        let asked = tokio::spawn(ask(url.clone(), protocol, accept));
+        sleep(delay).await;
+        scene.archive.kill().await;
+        let outcome = check(&asked.await.unwrap(), &what);
+        match outcome {
+            Outcome::Failed(status) => assert!((502..=504).contains(&status), "{what}: {status}"),
+            Outcome::Partial => panic!("{what}: nobody told of failures"),
+            Outcome::Broken | Outcome::Complete => {}
+        }
+        hit += usize::from(outcome != Outcome::Complete);
+        scene.app.settle(&what).await;
+        scene.archive.clear_faults();
+        scene.archive.restart().await.unwrap();
+        let next = check(&ask(url.clone(), protocol, accept).await, &what);
+        assert_eq!(next, Outcome::Complete, "{what}: the next request");
+        scene.app.settle(&what).await;
+    }
+    hit
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_an_archive_killed_in_a_retrieval_is_an_error_for_the_client_and_no_more() {
+    let kind = Kind { pixels: 40_000, ..Kind::default() };
+    for method in METHODS {
+        let scene = Scene::new(method, study(1, 2, 15, &kind), &[], "").await;
+        let expected = scene.expected(1);
+        let check = |reply: &Reply, what: &str| judge(reply, &expected, &format!("{method:?} {what}"));
+        let accept = header_accepting_as_stored();
+        let hit = kill_in_the_middle(&scene, Fault::ObjectsSlow(1), &study_path(1), accept, check).await;
+        assert!(hit * 2 > places(), "{method:?}: only {hit} of {} hit anything", places());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_an_archive_killed_in_a_search_never_makes_a_short_list() {
+    const INSTANCES: usize = 60;
+    let instances = study(1, 1, INSTANCES, &Kind { pixels: 10, ..Kind::default() });
+    let scene = Scene::new(Method::Get, instances, &[], "").await;
+    let check = |reply: &Reply, what: &str| match (reply.status, reply.whole) {
+        (200, true) => {
+            let list: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(list.as_array().unwrap().len(), INSTANCES, "{what}");
+            Outcome::Complete
+        }
+        (200, false) => Outcome::Broken,
+        (status @ 400.., true) => Outcome::Failed(status),
+        _ => panic!("{what}: {reply:?}"),
+    };
+    // No answer is taken from what an earlier search found.
+    let path = format!("{}/instances", study_path(1));
+    let accept = "Accept: application/dicom+json";
+    let hit = kill_in_the_middle(&scene, Fault::FindSlow(1), &path, accept, check).await;
+    assert!(hit * 2 > places(), "only {hit} of {} hit anything", places());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_that_is_down_answers_at_once_with_a_503() {
+    for method in METHODS {
+        let scene = Scene::new(method, study(1, 1, 1, &Kind::default()), &[], "").await;
+        scene.assert_complete("while it is up").await;
+        scene.archive.kill().await;
+        let begin = Instant::now();
+        assert_eq!(scene.study("while it is down").await, Outcome::Failed(503), "{method:?}");
+        assert!(begin.elapsed() < Duration::from_secs(2), "{method:?}: {:?}", begin.elapsed());
+        scene.app.settle("while it is down").await;
+    }
+}
