@@ -14,21 +14,13 @@ use crate::dimse::pdu::MAX_CONTEXTS;
 
 /// Most pairs of class and syntax that are remembered of one archive.
 const MOST_LEARNT: usize = 512;
-/// Syntaxes besides the native ones that are proposed for a study's own classes without further knowledge, by
-/// how common they are in archives. An archive that is not offered the syntax in which an object lies may
-/// decompress it (Orthanc does) or give nothing at all.
-const COMMON_COMPRESSED: [&str; 11] = [
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.90",
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.5",
-    "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.4.80",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.57",
-    "1.2.840.10008.1.2.4.81",
-    DEFLATED_EXPLICIT_VR_LE,
-    EXPLICIT_VR_BE,
+/// Image classes that a first attempt offers, each in every syntax: more do not fit into one association
+/// beside the classes without pixels.
+const IMAGE_CLASSES: usize = 3;
+/// Modalities whose objects have no pixels: nothing compresses them.
+const WITHOUT_PIXELS: [&str; 16] = [
+    "SR", "KO", "PR", "DOC", "REG", "RWV", "ECG", "HD", "EPS", "AU", "RTSTRUCT", "RTPLAN", "RTRECORD", "RAW",
+    "FID", "M3D",
 ];
 
 /// Pairs of storage class and transfer syntax that an archive has sent, with how often.
@@ -65,59 +57,73 @@ impl Learnt {
     }
 }
 
-/// The contexts for a first attempt: the classes of the study's modalities with their likely syntaxes, then
-/// what studies of any modality hold, then everything else, until there are 128.
+/// The contexts for a first attempt: the classes of the study's modalities, then what studies of any modality
+/// hold, then others, until there are 128.
+///
+/// For objects as they are stored, an image class is offered in every syntax or not at all: an archive that is
+/// not offered the syntax in which an object lies may convert it unasked (Orthanc does), and nothing would
+/// tell. What comes in no context is asked for again with those of its class.
 pub(super) fn likely(form: Form, modalities: &[String], learnt: &Learnt, model: Model) -> Vec<Proposal> {
-    let of_study = |hints: &[&str]| hints.iter().any(|hint| modalities.iter().any(|m| m == hint));
-    let anywhere =
-        |hints: &[&str]| hints.is_empty() || hints.iter().any(|h| matches!(*h, "SR" | "KO" | "PR" | "DOC"));
-    let mut list = Contexts::new(model);
-    let classes = |wanted: &dyn Fn(&[&str]) -> bool| {
-        sop_class::STORAGE
-            .iter()
-            .filter(|(_, hints)| wanted(hints))
-            .map(|(class, _)| *class)
-            .collect::<Vec<_>>()
+    // Where the archive does not tell the modality, the most common ones.
+    let untold = modalities.iter().all(String::is_empty);
+    let is_of_study =
+        |hint: &str| modalities.iter().any(|m| m == hint) || untold && ["CT", "MR"].contains(&hint);
+    let of_study = |hints: &[&str]| hints.iter().any(|hint| is_of_study(hint));
+    let table = |wanted: &dyn Fn(&str, &[&str]) -> bool| {
+        let rows = sop_class::STORAGE.iter().filter(|(class, hints)| wanted(class, hints));
+        rows.map(|(class, _)| *class).collect::<Vec<&str>>()
     };
-    let own = classes(&of_study);
-    let compressed = if form == Form::AsStored { &COMMON_COMPRESSED[..] } else { &[] };
-    for class in own.iter().take(12) {
-        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
-        if form == Form::AsStored {
-            list.add(class, &learnt.syntaxes(class));
-        }
-        list.add(class, compressed);
+    let mut list = Contexts::new(model);
+    let native = [EXPLICIT_VR_LE, IMPLICIT_VR_LE];
+    if form == Form::Native {
+        table(&|_, hints| of_study(hints)).iter().for_each(|class| list.add(class, &native));
+        table(&|_, hints| is_anywhere(hints)).iter().for_each(|class| list.add(class, &native));
+        learnt.other_classes().iter().for_each(|class| list.add(class, &native));
+        table(&|_, _| true).iter().for_each(|class| list.add(class, &native));
+        return list.proposals;
     }
-    for class in classes(&|hints| anywhere(hints) && !of_study(hints)) {
-        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
-        if form == Form::AsStored {
-            list.add(class, &learnt.syntaxes(class));
-        }
-    }
-    // Secondary captures come with any modality, and mostly compressed.
-    for class in classes(&|hints| hints.is_empty()) {
-        list.add(class, compressed);
-    }
+    // Those that this archive has sent before come first; the sort is stable.
+    let mut images = table(&|class, hints| of_study(hints) && has_pixels(class, hints));
+    images.sort_by_key(|class| learnt.syntaxes(class).is_empty());
+    images.retain(|class| *class != sop_class::SECONDARY_CAPTURE);
+    images.truncate(IMAGE_CLASSES - 1);
+    images.push(sop_class::SECONDARY_CAPTURE);
+    images.iter().for_each(|class| list.add(class, &every_syntax()));
+    table(&|class, hints| of_study(hints) && !has_pixels(class, hints))
+        .iter()
+        .for_each(|c| list.add(c, &native));
+    table(&|class, hints| is_anywhere(hints) && !has_pixels(class, hints))
+        .iter()
+        .for_each(|c| list.add(c, &native));
     for class in learnt.other_classes() {
-        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
-        if form == Form::AsStored {
-            list.add(class, &learnt.syntaxes(class));
-        }
+        list.add(class, &learnt.syntaxes(class));
     }
-    for class in classes(&|hints| !anywhere(hints) && !of_study(hints)) {
-        list.add(class, &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
-    }
+    table(&|class, hints| !has_pixels(class, hints)).iter().for_each(|class| list.add(class, &native));
     list.proposals
+}
+
+/// Classes that studies of every modality hold.
+fn is_anywhere(hints: &[&str]) -> bool {
+    hints.is_empty() || hints.iter().any(|hint| matches!(*hint, "SR" | "KO" | "PR" | "DOC"))
+}
+
+fn has_pixels(class: &str, hints: &[&str]) -> bool {
+    class != sop_class::RAW_DATA && !hints.iter().any(|hint| WITHOUT_PIXELS.contains(hint))
+}
+
+/// Every syntax that is known here, native ones first.
+fn every_syntax() -> Vec<&'static str> {
+    let native = [EXPLICIT_VR_LE, IMPLICIT_VR_LE];
+    let rare = [EXPLICIT_VR_BE, DEFLATED_EXPLICIT_VR_LE];
+    native.into_iter().chain(LOSSLESS).chain(rare).chain(LOSSY).collect()
 }
 
 /// The contexts for a first attempt at one object whose class is known.
 pub(super) fn of_class(form: Form, class: &Uid, model: Model) -> Vec<Proposal> {
     let mut list = Contexts::new(model);
-    list.add(class.as_str(), &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]);
-    if form == Form::AsStored {
-        list.add(class.as_str(), &LOSSLESS);
-        list.add(class.as_str(), &[EXPLICIT_VR_BE, DEFLATED_EXPLICIT_VR_LE]);
-        list.add(class.as_str(), &LOSSY);
+    match form {
+        Form::AsStored => list.add(class.as_str(), &every_syntax()),
+        Form::Native => list.add(class.as_str(), &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
     }
     list.proposals
 }
@@ -125,12 +131,10 @@ pub(super) fn of_class(form: Form, class: &Uid, model: Model) -> Vec<Proposal> {
 /// The contexts for objects whose classes are known: every syntax, in as many associations as that takes. For
 /// native objects the lossy syntaxes come too: what exists in no other form is taken as it is stored.
 pub(super) fn exhaustive(form: Form, classes: &[Uid], model: Model) -> Vec<Vec<Proposal>> {
-    let mut syntaxes = vec![EXPLICIT_VR_LE, IMPLICIT_VR_LE];
-    if form == Form::AsStored {
-        syntaxes.extend(LOSSLESS);
-        syntaxes.extend([EXPLICIT_VR_BE, DEFLATED_EXPLICIT_VR_LE]);
-    }
-    syntaxes.extend(LOSSY);
+    let syntaxes = match form {
+        Form::AsStored => every_syntax(),
+        Form::Native => [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().chain(LOSSY).collect(),
+    };
     let per_association = (MAX_CONTEXTS - roots(model).len()) / syntaxes.len();
     (classes.chunks(per_association))
         .map(|classes| {
@@ -205,12 +209,19 @@ mod tests {
     }
 
     #[test]
-    fn a_secondary_capture_is_offered_in_the_common_syntaxes_whatever_the_modality() {
-        for modality in ["CT", "US", "OT", ""] {
+    fn hazard_an_image_class_is_offered_in_every_syntax_or_not_at_all() {
+        for modality in ["CT", "MR", "US", "MG", "OT", "PT", "XA", "", "??"] {
             let proposals = likely(Form::AsStored, &[modality.into()], &Learnt::default(), Model::Auto);
-            for syntax in COMMON_COMPRESSED {
-                assert!(has(&proposals, "1.2.840.10008.5.1.4.1.1.7", syntax), "{modality}: {syntax}");
+            assert!(proposals.len() <= MAX_CONTEXTS);
+            let mut whole = Vec::new();
+            for (class, hints) in sop_class::STORAGE.iter().filter(|(class, hints)| has_pixels(class, hints))
+            {
+                let offered = every_syntax().iter().filter(|syntax| has(&proposals, class, syntax)).count();
+                assert!([0, every_syntax().len()].contains(&offered), "{modality}: {class} {hints:?}");
+                whole.extend((offered > 0).then_some(*class));
             }
+            assert!(whole.len() == IMAGE_CLASSES || modality == "??", "{modality}: {whole:?}");
+            assert!(whole.contains(&sop_class::SECONDARY_CAPTURE), "{modality}");
         }
     }
 

@@ -17,6 +17,11 @@ pub const STUDY_ROOT_MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 /// Study Root Query/Retrieve, GET.
 pub const STUDY_ROOT_GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 
+/// Secondary Capture Image Storage.
+pub const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
+/// Raw Data Storage.
+pub const RAW_DATA: &str = "1.2.840.10008.5.1.4.1.1.66";
+
 /// Storage SOP classes (PS3.4 B.5), each with the values of Modality (0008,0060) that its objects carry.
 /// An empty list: objects that are found in studies of any modality. In each group the common ones first.
 pub const STORAGE: [(&str, &[&str]); 86] = [
