@@ -5,8 +5,11 @@ use std::time::Duration;
 use gantry::demo::Fault;
 use tokio::time::Instant;
 
-use super::{METHODS, Method, Outcome, Scene};
-use crate::support::objects::{Kind, study};
+use super::{METHODS, Method, Outcome, Scene, configuration, judge, pacs, study_path};
+use crate::support::app::TestApp;
+use crate::support::http::get;
+use crate::support::objects::{Kind, expected, study};
+use crate::support::process::free_port;
 
 /// How late the last object is: long past everything else. `GANTRY_LAST_LATE_MS` sets it for a longer run.
 fn lateness() -> u32 {
@@ -65,5 +68,33 @@ async fn hazard_a_study_that_the_archive_caps_without_a_word_is_not_taken_for_wh
         assert_eq!(scene.study(&what).await, Outcome::Broken, "{what}");
         scene.app.settle(&what).await;
         assert_eq!(scene.study(&what).await, Outcome::Partial, "{what}: told up front");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_where_neither_counters_nor_a_search_tell_what_is_missing_silence_does() {
+    let (port, instances) = (free_port(), study(1, 1, 20, &Kind::default()));
+    let faults = [Fault::FinalFirst, Fault::NoCounters, Fault::ObjectsSlow(5), Fault::LastLate(600)];
+    let archive = pacs("PACS", &instances, port, &faults).no_image_level_find().start().await.unwrap();
+    let silence = "timeouts = { silence = \"1s\" }";
+    let app = TestApp::start(&configuration(archive.addr(), port, Method::Move, silence)).await;
+    let reply = get(app.http, &study_path(1)).await;
+    assert_eq!(judge(&reply, &expected(&instances), "no witness"), Outcome::Complete);
+    app.settle("no witness").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_study_of_which_nothing_comes_is_an_error_and_never_a_404() {
+    for method in METHODS {
+        let scene = Scene::new(method, study(1, 1, 1, &Kind::default()), &[Fault::FailObject(1)], "").await;
+        for round in 0..3 {
+            let what = format!("{method:?}, round {round}");
+            assert_eq!(scene.study(&what).await, Outcome::Failed(502), "{what}");
+        }
+        scene.archive.clear_faults();
+        scene.assert_complete(&format!("{method:?}")).await;
+        scene.app.settle(&format!("{method:?}")).await;
+        let unknown = get(scene.app.http, &study_path(77)).await;
+        assert_eq!((unknown.status, unknown.whole), (404, true), "{method:?}");
     }
 }

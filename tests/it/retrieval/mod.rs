@@ -72,11 +72,13 @@ impl Scene {
     }
 }
 
-/// An archive that moves to our Storage SCP on `port`, to be started.
+/// An archive that moves to our Storage SCP on `port`, to be started. Its own port is one that nobody else takes
+/// while it is killed.
 fn pacs(title: &str, instances: &[Instance], port: u16, faults: &[Fault]) -> Archive {
     let destination = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let builder = Archive::builder().ae_title(title.parse().unwrap()).studies(instances.to_vec());
-    let builder = builder.destination("GANTRY".parse().unwrap(), destination);
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let builder = builder.listen(listen).destination("GANTRY".parse().unwrap(), destination);
     faults.iter().fold(builder, |builder, fault| builder.fault(*fault))
 }
 

@@ -7,6 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{METHODS, Method, Outcome, Scene, judge, study_path};
+use crate::support::curl::header_accepting_as_stored;
 use crate::support::http::{get, open};
 use crate::support::objects::{Kind, instance_uid, series_uid, study};
 
@@ -109,6 +110,27 @@ async fn hazard_a_client_that_leaves_is_a_c_cancel_at_the_archive_within_a_secon
         assert_eq!(scene.archive.observations().associations.aborted, 0, "{what}: cancelled, not aborted");
         let next = get(scene.app.http, &study_path(2)).await;
         assert_eq!(judge(&next, &scene.expected(2), &what), Outcome::Complete);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_stream_of_http2_that_is_given_up_is_a_c_cancel_within_a_second() {
+    for method in METHODS {
+        let (scene, all) = scene(method, 4).await;
+        let mut client = tokio::process::Command::new("/usr/bin/curl")
+            .args(["--silent", "--http2-prior-knowledge", "--limit-rate", "1K", "--output", "/dev/null"])
+            .args(["-H", header_accepting_as_stored()])
+            .arg(format!("http://{}{}", scene.app.http, study_path(1)))
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        stalled(&scene, all).await;
+        client.kill().await.unwrap();
+        let begin = Instant::now();
+        let seen = scene.archive.wait_for(|seen| !seen.cancels.is_empty()).await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(1), "{method:?}: {:?}", begin.elapsed());
+        assert!(seen.objects_sent < all, "{method:?}");
+        scene.app.settle(&format!("{method:?}")).await;
     }
 }
 

@@ -30,6 +30,11 @@ struct Wired {
     objects: Chaos,
 }
 
+/// Of the places, the suite takes every N-th. `GANTRY_EVERY_STEP=1` is for a longer run with all of them.
+fn every(nth: usize) -> usize {
+    std::env::var("GANTRY_EVERY_STEP").ok().and_then(|text| text.parse().ok()).unwrap_or(nth)
+}
+
 fn instances() -> Vec<Instance> {
     study(1, 1, 3, &Kind::default())
 }
@@ -100,10 +105,10 @@ async fn one(method: Method, of_objects: bool, plan: Plan) -> Outcome {
     outcome
 }
 
-async fn sweep(method: Method, harm: Harm, every: usize) {
+async fn sweep(method: Method, harm: Harm, nth: usize) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut runs = JoinSet::new();
-    for (of_objects, connection, way, after) in places(method).await.into_iter().step_by(every) {
+    for (of_objects, connection, way, after) in places(method).await.into_iter().step_by(nth) {
         let turns = Arc::clone(&turns);
         runs.spawn(async move {
             let _turn = turns.acquire().await.unwrap();
@@ -121,20 +126,20 @@ async fn sweep(method: Method, harm: Harm, every: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_reset_at_any_step_is_an_error_and_leaves_nothing_behind() {
     for method in METHODS {
-        sweep(method, Harm::Reset, 2).await;
+        sweep(method, Harm::Reset, every(2)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_closed_at_any_step_is_an_error_and_leaves_nothing_behind() {
     for method in METHODS {
-        sweep(method, Harm::Close, 2).await;
+        sweep(method, Harm::Close, every(2)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_stalls_at_any_step_is_an_error_in_time_and_leaves_nothing_behind() {
     for method in METHODS {
-        sweep(method, Harm::Stall, 4).await;
+        sweep(method, Harm::Stall, every(4)).await;
     }
 }
