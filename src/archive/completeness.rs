@@ -197,19 +197,17 @@ impl Ledger {
         if self.under_way > 0 || surveying {
             return Verdict::Outstanding;
         }
-        let failed = ended.counters.failed;
-        let named = self.missing();
-        let announced = self.announced.len();
-        let unnamed = usize::from(failed.unwrap_or(0)).saturating_sub(named.len() + announced + self.refused);
-        let unnamed = unnamed + self.owed;
         // What the archive says that it sent, or a success without counters and a search that knows better.
         let outstanding = match promised(ended.counters) {
             Some(promised) => self.brought < promised,
-            _ => ended.class == Class::Success && named.iter().any(|uid| !self.failed.contains(uid)),
+            None => ended.class == Class::Success && self.lacks_what_did_not_fail(),
         };
         if outstanding {
             return Verdict::Outstanding;
         }
+        let failed = usize::from(ended.counters.failed.unwrap_or(0));
+        let named = self.missing();
+        let unnamed = failed.saturating_sub(named.len() + self.announced.len() + self.refused) + self.owed;
         let clean = matches!(ended.class, Class::Success | Class::Warning);
         if named.is_empty() && unnamed == 0 && clean {
             return Verdict::Complete;
@@ -219,6 +217,17 @@ impl Ledger {
             return Verdict::Complete;
         }
         Verdict::Missing { named, unnamed }
+    }
+
+    /// Whether the search named objects that have not come, of which nobody has said that they will not. Asked
+    /// at every object that a final response has overtaken: mostly, counting is enough.
+    fn lacks_what_did_not_fail(&self) -> bool {
+        let Some(expected) = &self.expected else { return false };
+        let settled = |uid| {
+            self.received.contains_key(uid) || self.announced.contains(uid) || self.failed.contains(uid)
+        };
+        expected.len() > self.received.len() + self.announced.len() + self.failed.len()
+            || !expected.keys().all(settled)
     }
 
     /// How many objects the operation that ended leaves missing that nobody can name; at least one where it

@@ -236,10 +236,20 @@ impl Driver {
                 for (instances, proposals) in self.batches(instances, &classes) {
                     let series = Some(series.clone());
                     self.operate(Ask { level: Level::Instance, series, instances, proposals }).await?;
+                    if self.collector.ledger().count() == 0 && self.moves_in_vain() {
+                        return Ok(());
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether the archive's last word to a C-MOVE was a failure. With nothing here at all it does not reach us,
+    /// and would not with any further part.
+    fn moves_in_vain(&self) -> bool {
+        let failed = self.failure.as_ref().map(|error| &error.kind);
+        matches!(failed, Some(Kind::Status { operation: "C-MOVE", .. }))
     }
 
     /// Instances by the contexts that they need. Those of unknown class try the likely ones.

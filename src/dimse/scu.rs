@@ -178,6 +178,10 @@ impl Operation {
                 }
             };
             self.heard = Instant::now();
+            // A peer that always has something to say must not outlast the deadline.
+            if self.heard >= self.limits.deadline {
+                return Err(OperationError::Deadline);
+            }
             if let Some(reply) = self.step(event)? {
                 self.responded = true;
                 return Ok(reply);

@@ -3,20 +3,22 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
-use crate::archive::Archive;
 use crate::archive::dimse::DimseArchive;
 use crate::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use crate::archive::{Archive, MoveDestination};
 use crate::caller::Priority;
 use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout};
-use crate::dicom::{VR, tags};
+use crate::dicom::{VR, sop_class, tags};
 use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::Connect;
+use crate::dimse::scu::{OperationError, Reply};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
@@ -39,11 +41,13 @@ struct Pacs {
     /// What becomes of the next C-GETs; when there are no more, they are served.
     script: Mutex<VecDeque<Get>>,
     gets: Mutex<usize>,
+    moves: Mutex<usize>,
 }
 
 impl Pacs {
     fn new(syntax: &'static str, script: &[Get]) -> Arc<Self> {
-        Arc::new(Self { syntax, script: Mutex::new(script.iter().copied().collect()), gets: Mutex::new(0) })
+        let script = Mutex::new(script.iter().copied().collect());
+        Arc::new(Self { syntax, script, gets: Mutex::default(), moves: Mutex::default() })
     }
 
     fn gets(&self) -> usize {
@@ -51,7 +55,12 @@ impl Pacs {
     }
 
     fn archive(self: &Arc<Self>) -> DimseArchive {
-        let config = Config {
+        let pacs = Arc::clone(self);
+        DimseArchive::over(Self::config(Method::Auto), None, move |_| connector(Arc::clone(&pacs)))
+    }
+
+    fn config(retrieve: Method) -> Config {
+        Config {
             name: "main".into(),
             ae_title: "PACS".parse().unwrap(),
             address: "memory".into(),
@@ -59,16 +68,14 @@ impl Pacs {
             query: None,
             retrieve_from: None,
             model: Model::Auto,
-            retrieve: Method::Auto,
+            retrieve,
             max_associations: 4,
             store_from: Vec::new(),
             foreign_uids: ForeignUids::Refuse,
             query_charset: QueryCharset::Auto,
             assume_charset: None,
             timeouts: Timeouts { silence: Duration::from_secs(5), ..Timeouts::default() },
-        };
-        let pacs = Arc::clone(self);
-        DimseArchive::over(config, None, move |_| connector(Arc::clone(&pacs)))
+        }
     }
 
     async fn serve(self: Arc<Self>, io: DuplexStream) -> Option<()> {
@@ -101,6 +108,14 @@ impl Pacs {
                         Get::Silence => {}
                         Get::Cut => return None,
                     }
+                }
+                // The destination is out of its reach.
+                field::C_MOVE_RQ => {
+                    *self.moves.lock().unwrap() += 1;
+                    let failed = identifier.strings(tags::SOP_INSTANCE_UID).len().max(1);
+                    let (completed, failed) = (Some(0), u16::try_from(failed).ok());
+                    let failure = Command { completed, failed, ..command.response(0xA702) };
+                    association.send(context, &failure, None);
                 }
                 other => panic!("{other:04X}"),
             }
@@ -240,6 +255,35 @@ async fn hazard_an_archive_that_is_silent_is_not_asked_the_same_again_on_another
     run(&archive, None, Form::AsStored).await.unwrap();
     let error = run(&archive, None, Form::AsStored).await.unwrap_err();
     assert_eq!((error.kind, pacs.gets()), (Kind::Timeout("silence"), 2));
+}
+
+#[tokio::test]
+async fn an_archive_that_cannot_reach_us_is_not_told_to_move_part_by_part() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
+    let config = Pacs::config(Method::Move);
+    let moves = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:104", [&config]);
+    let connected = Arc::clone(&pacs);
+    let archive = DimseArchive::over(config, Some(moves), move |_| connector(Arc::clone(&connected)));
+    let error = run(&archive, None, Form::AsStored).await.unwrap_err();
+    assert!(matches!(error.kind, Kind::Status { code: 0xA702, .. }), "{error:?}");
+    assert!(*pacs.moves.lock().unwrap() <= 2, "once for the study, once for the first of its series");
+}
+
+#[tokio::test]
+async fn hazard_a_peer_that_never_stops_does_not_outlast_the_deadline() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
+    let inner = Arc::clone(&pacs.archive().inner);
+    let caller = Caller { client: None, priority: Priority::Bulk };
+    let proposals = contexts::of_class(Form::AsStored, &CT.parse().unwrap(), Model::Study);
+    let limits = inner.limits();
+    let lease = inner.retrieve.lease(&caller, &proposals, 1, limits.deadline).await.unwrap();
+    let get = Command::request(field::C_GET_RQ, sop_class::STUDY_ROOT_GET, 0);
+    let all = Bytes::from(DataSet::new().encode(Layout::ExplicitLe, QueryCharset::Auto));
+    let mut operation = inner.start(lease, get, |_| Some(all), limits).unwrap();
+    assert!(matches!(operation.next().await, Ok(Reply::Store { .. })));
+    // Its data set is here already.
+    operation.hurry(Instant::now());
+    assert!(matches!(operation.next().await, Err(OperationError::Deadline)));
 }
 
 #[tokio::test]
