@@ -7,30 +7,27 @@
 
 mod breaker;
 mod queue;
+mod slots;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::association::{Association, AssociationError, EstablishError, Event, Io, Request};
+use super::association::{Association, EstablishError, Io};
 use super::negotiation::Proposal;
 use crate::caller::Caller;
-use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
+use crate::dicom::AeTitle;
 use breaker::Breaker;
-use queue::{Action, Id, Queue, Second, Share};
-
-/// How long a release may take before it becomes an abort.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time between two probes of an archive whose breaker is open.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+use queue::{Id, Queue, Second, Share};
+use slots::{Grant, Holder, Live, Order, Shared, Slot, Source, State};
 
 /// The limits of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,91 +82,6 @@ pub enum LeaseError {
 #[derive(Clone)]
 pub struct Pool {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    called: AeTitle,
-    calling: AeTitle,
-    connect: Connect,
-    config: Config,
-    state: Mutex<State>,
-    tasks: TaskTracker,
-    closing: CancellationToken,
-}
-
-struct State {
-    queue: Queue,
-    grants: HashMap<Id, oneshot::Sender<Grant>>,
-    parked: HashMap<Id, Parked>,
-    breaker: Breaker,
-}
-
-/// What a waiter is given: its slots, and perhaps an idle association to be taken over.
-struct Grant {
-    extra: Vec<Slot>,
-    source: Source,
-    holder: Holder,
-}
-
-enum Source {
-    Open(Slot),
-    Idle(Parked),
-}
-
-/// The way to an idle association: its watcher hands it over, or tells that it has ended.
-struct Parked {
-    order: oneshot::Sender<Order>,
-    live: oneshot::Receiver<Live>,
-}
-
-/// What is to become of an idle association.
-#[derive(Debug, PartialEq, Eq)]
-enum Order {
-    /// A waiter takes it over.
-    HandOver,
-    /// It is released because its slot is wanted for another kind.
-    MakeRoom,
-    /// It is released because nobody wants it.
-    Release,
-    /// It stays idle: the waiter that was to have it has left.
-    Keep,
-}
-
-/// The right to one association. Free again when dropped.
-struct Slot {
-    shared: Arc<Shared>,
-    /// It belonged to an idle association that was told to make room.
-    was_closing: bool,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.shared.lock().queue.free(self.was_closing);
-        self.shared.dispatch();
-    }
-}
-
-/// Counts for a client's share while it holds a lease.
-struct Holder {
-    shared: Arc<Shared>,
-    share: Share,
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        self.shared.lock().queue.let_go(self.share);
-        self.shared.dispatch();
-    }
-}
-
-/// An open association with its slot. The association is declared, and so dropped, before the slot.
-struct Live {
-    association: Association,
-    slot: Slot,
-    proposals: Vec<Proposal>,
-    born: Instant,
-    uses: u32,
-    message_id: u16,
 }
 
 /// An association for the time of some operations. Dropped, the association is cut; after a clean final
@@ -384,214 +296,6 @@ impl Lease {
         let Self { live, extra, holder, .. } = self;
         live.association.abort().await;
         drop((live.slot, extra, holder));
-    }
-}
-
-impl Live {
-    /// Releases it.
-    async fn close(self) {
-        self.association.release(Instant::now() + RELEASE_TIMEOUT).await;
-        drop(self.slot);
-    }
-
-    /// Ends it after what the peer did while it was idle.
-    async fn end(self, event: Result<Event, AssociationError>) {
-        match event {
-            Ok(Event::ReleaseRequested) => {
-                self.association.confirm_release(Instant::now() + RELEASE_TIMEOUT).await
-            }
-            // Whatever it said, nobody asked for it (a late N-EVENT-REPORT, say).
-            Ok(_) => self.association.abort().await,
-            Err(_) => drop(self.association),
-        }
-        drop(self.slot);
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code panics while it holds the pool's lock")
-    }
-
-    /// Does what the queue decides. Everything that is sent or dropped, and so may take the lock again,
-    /// happens outside the lock.
-    fn dispatch(self: &Arc<Self>) {
-        let mut grants = Vec::new();
-        let mut closings = Vec::new();
-        let mut state = self.lock();
-        for action in state.queue.dispatch(Instant::now()) {
-            match action {
-                Action::Grant { waiter, share, idle, slots } => {
-                    let parked = idle.and_then(|id| state.parked.remove(&id));
-                    grants.push((state.grants.remove(&waiter), parked, slots, share));
-                }
-                Action::Close(idle) => closings.extend(state.parked.remove(&idle)),
-            }
-        }
-        drop(state);
-        for parked in closings {
-            let _ = parked.order.send(Order::MakeRoom);
-        }
-        for (waiter, parked, slots, share) in grants {
-            let mut extra: Vec<Slot> = (0..slots).map(|_| self.slot()).collect();
-            let source = match parked {
-                Some(parked) => Source::Idle(parked),
-                None => Source::Open(extra.pop().expect("a grant without an idle association has a slot")),
-            };
-            let grant = Grant { extra, source, holder: Holder { shared: Arc::clone(self), share } };
-            // Where the waiter has left in this moment, the dropped grant gives everything back.
-            let _ = waiter.map(|waiter| waiter.send(grant));
-        }
-    }
-
-    /// The RAII form of a slot that the queue has counted.
-    fn slot(self: &Arc<Self>) -> Slot {
-        Slot { shared: Arc::clone(self), was_closing: false }
-    }
-
-    async fn open(
-        self: &Arc<Self>,
-        slot: Slot,
-        want: &[Proposal],
-        deadline: Instant,
-    ) -> Result<Live, LeaseError> {
-        let result = self.establish(want, deadline).await;
-        match &result {
-            Err(LeaseError::ConnectTimeout | LeaseError::Establish(EstablishError::Timeout)) => {
-                let opened = self.lock().breaker.timed_out();
-                if opened {
-                    tracing::warn!(peer = %self.called, "no answer to repeated attempts: not asking before a probe succeeds");
-                    self.tasks.spawn(Arc::clone(self).probe());
-                }
-            }
-            Err(LeaseError::Connect(_)) => {}
-            _ => self.lock().breaker.succeeded(),
-        }
-        let (association, proposals) = (result?, want.to_vec());
-        Ok(Live { association, slot, proposals, born: Instant::now(), uses: 0, message_id: 0 })
-    }
-
-    async fn establish(&self, want: &[Proposal], deadline: Instant) -> Result<Association, LeaseError> {
-        let connect_deadline = deadline.min(Instant::now() + self.config.connect);
-        let connecting = timeout_at(connect_deadline, (self.connect)(connect_deadline));
-        let io = match connecting.await {
-            Ok(Ok(io)) => io,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(LeaseError::ConnectTimeout);
-            }
-            Ok(Err(error)) => return Err(LeaseError::Connect(error)),
-            Err(_) => return Err(LeaseError::ConnectTimeout),
-        };
-        let request = Request {
-            called: self.called.clone(),
-            calling: self.calling.clone(),
-            proposals: want.to_vec(),
-            extended: Vec::new(),
-        };
-        let deadline = deadline.min(Instant::now() + self.config.association);
-        Association::request(io, &request, deadline).await.map_err(LeaseError::Establish)
-    }
-
-    /// Asks for an association now and then, until one comes about: then the breaker closes.
-    async fn probe(self: Arc<Self>) {
-        let want = [Proposal {
-            abstract_syntax: Uid::from_static(sop_class::VERIFICATION),
-            transfer_syntaxes: vec![Uid::from_static(transfer_syntax::IMPLICIT_VR_LE)],
-            as_scp: false,
-        }];
-        loop {
-            tokio::select! {
-                () = self.closing.cancelled() => return,
-                () = sleep(PROBE_INTERVAL) => {}
-            }
-            let slot = {
-                let mut state = self.lock();
-                if !state.breaker.is_open() {
-                    return;
-                }
-                state.queue.try_second(&want)
-            };
-            // Idle associations to an archive that does not answer are rare; they need no probe.
-            let Some(Second::Slot) = slot else { continue };
-            let slot = self.slot();
-            match self.establish(&want, Instant::now() + self.config.connect + self.config.association).await
-            {
-                Ok(association) => association.release(Instant::now() + RELEASE_TIMEOUT).await,
-                Err(LeaseError::Establish(EstablishError::Rejected(_))) => {}
-                Err(_) => continue,
-            }
-            drop(slot);
-            tracing::info!(peer = %self.called, "answers again");
-            self.lock().breaker.succeeded();
-            return;
-        }
-    }
-
-    /// Makes an association idle, watched by a task of its own.
-    fn park(self: &Arc<Self>, live: Live) {
-        let (order, orders) = oneshot::channel();
-        let (hand_over, receiver) = oneshot::channel();
-        let id = {
-            let mut state = self.lock();
-            let id = state.queue.park(&live.proposals);
-            state.parked.insert(id, Parked { order, live: receiver });
-            id
-        };
-        self.tasks.spawn(Arc::clone(self).watch(id, live, orders, hand_over));
-        self.dispatch();
-    }
-
-    /// Watches an idle association: it ends when the peer ends it or says anything, when nobody has wanted
-    /// it for a while, or when its place is wanted; or it is handed over.
-    async fn watch(
-        self: Arc<Self>,
-        id: Id,
-        mut live: Live,
-        mut orders: oneshot::Receiver<Order>,
-        hand_over: oneshot::Sender<Live>,
-    ) {
-        let deadline = (Instant::now() + self.config.idle).min(live.born + self.config.max_age);
-        let order = tokio::select! {
-            // In this order: who has spoken is never handed over.
-            biased;
-            event = live.association.event() => {
-                let order = self.withdraw(id, orders).await;
-                live.slot.was_closing = order == Order::MakeRoom;
-                // Who was promised it learns now that it has ended, and opens a new one.
-                drop(hand_over);
-                live.end(event).await;
-                return;
-            }
-            order = &mut orders => order.unwrap_or(Order::Keep),
-            () = sleep_until(deadline) => self.withdraw(id, orders).await,
-            () = self.closing.cancelled() => self.withdraw(id, orders).await,
-        };
-        match order {
-            Order::HandOver => {
-                if let Err(live) = hand_over.send(live) {
-                    self.park(live);
-                }
-            }
-            Order::Keep => self.park(live),
-            Order::MakeRoom | Order::Release => {
-                live.slot.was_closing = order == Order::MakeRoom;
-                live.close().await;
-            }
-        }
-    }
-
-    /// Takes an association out of the idle ones: to be released, unless somebody was faster, whose order
-    /// is then on its way.
-    async fn withdraw(&self, id: Id, orders: oneshot::Receiver<Order>) -> Order {
-        let ours = {
-            let mut state = self.lock();
-            let ours = state.queue.unpark(id);
-            ours.then(|| state.parked.remove(&id))
-        };
-        match ours {
-            Some(_) => Order::Release,
-            None => orders.await.unwrap_or(Order::Keep),
-        }
     }
 }
 
