@@ -163,7 +163,11 @@ impl Inner {
             }
             Access::Second => {
                 let second = self.query.try_second(caller, &query_profile(), limits.deadline).await;
-                second.map_err(|error| self.lease_error(error))
+                // An archive may allow fewer than we would take: there is one when the first is free again.
+                Ok(second.unwrap_or_else(|error| {
+                    tracing::debug!(archive = self.config.name, %error, "no second association");
+                    None
+                }))
             }
         }
     }
