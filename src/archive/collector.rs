@@ -13,7 +13,7 @@ use twox_hash::xxhash3_64::Hasher;
 
 use super::Step;
 use super::completeness::{Fingerprint, Ledger};
-use super::dimse::ForeignUids;
+use super::dimse::config::ForeignUids;
 use super::head::Identifiers;
 use crate::dicom::object::{Budget, Head, Object, ObjectLog};
 use crate::dicom::query::Target;

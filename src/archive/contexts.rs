@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::Form;
-use super::dimse::Model;
+use super::dimse::config::Model;
 use crate::dicom::transfer_syntax::{
     DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, LOSSLESS, LOSSY,
 };

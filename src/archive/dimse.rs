@@ -1,31 +1,26 @@
 //! An archive that speaks DIMSE, over a pool of associations.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::contexts::Learnt;
-use super::error::{Error, Kind};
-use super::failures::Failures;
-use super::search::{self, Knowledge};
-use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, retrieval};
+use super::error::Kind;
+use super::knowledge::Knowledge;
+use super::remote::{Inner, query_profile};
+use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, retrieval, search};
 use crate::caller::Caller;
-use crate::dicom::charset::Charset;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use crate::dicom::{Uid, sop_class};
-use crate::dimse::association::{AssociationError, EstablishError};
+use crate::dicom::sop_class;
 use crate::dimse::command::{Command, field};
-use crate::dimse::negotiation::Proposal;
-use crate::dimse::pool::{self, Connect, Lease, LeaseError, Pool};
-use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
+use crate::dimse::pool::{self, Connect, Pool};
+use crate::dimse::scu::Reply;
 use crate::dimse::status;
 use crate::net::DimseSocket;
 
 pub mod config;
 
-pub use config::{Config, Endpoint, ForeignUids, Method, Model, StoreFrom};
+pub use config::{Config, Endpoint};
 
 /// Most requests that wait for an association of one archive.
 const MAX_WAITING: usize = 256;
@@ -38,26 +33,6 @@ const MAX_USES: u32 = 10_000;
 #[derive(Debug, Clone)]
 pub struct DimseArchive {
     pub(super) inner: Arc<Inner>,
-}
-
-/// What the operations of an archive share.
-#[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) config: Config,
-    pub(super) query: Pool,
-    pub(super) retrieve: Pool,
-    /// Where the archive is told to move objects to.
-    pub(super) moves: Option<MoveDestination>,
-    /// What the archive has sent before.
-    pub(super) learnt: Mutex<Learnt>,
-    /// What searches have taught about the archive.
-    pub(super) knowledge: Knowledge,
-    /// Objects that failed lately.
-    pub(super) failures: Mutex<Failures>,
-    /// The archive refused C-GET at this time.
-    pub(super) get_refused: Mutex<Option<Instant>>,
-    /// The drivers.
-    pub(super) tasks: TaskTracker,
 }
 
 impl DimseArchive {
@@ -160,146 +135,6 @@ impl Archive for DimseArchive {
             }
         })
     }
-}
-
-impl Inner {
-    /// The time-outs of an operation that begins now.
-    pub(super) fn limits(&self) -> Limits {
-        let timeouts = &self.config.timeouts;
-        Limits { silence: timeouts.silence, deadline: Instant::now() + timeouts.operation }
-    }
-
-    /// An association with these contexts.
-    pub(super) async fn lease(
-        &self,
-        pool: &Pool,
-        caller: &Caller,
-        want: &[Proposal],
-        slots: usize,
-        deadline: Instant,
-    ) -> Result<Lease, Error> {
-        pool.lease(caller, want, slots, deadline).await.map_err(|error| self.lease_error(error))
-    }
-
-    /// Starts an operation; a class that was not accepted gives the lease back.
-    pub(super) fn start(
-        &self,
-        lease: Lease,
-        command: Command,
-        identifier: impl FnOnce(&crate::dimse::negotiation::AcceptedContext) -> Option<bytes::Bytes>,
-        limits: Limits,
-    ) -> Result<Operation, Error> {
-        let class = command.sop_class.clone();
-        Operation::start(lease, command, identifier, limits).map_err(|refused| {
-            refused.0.give_back();
-            let class = class.map_or(String::new(), |c| c.to_string());
-            self.error(Kind::Unsupported(format!(
-                "it accepted no presentation context for SOP class {class}"
-            )))
-        })
-    }
-
-    /// What the archive has sent before.
-    pub(super) fn learnt(&self) -> MutexGuard<'_, Learnt> {
-        self.learnt.lock().expect("no code panics while it holds what was learnt")
-    }
-
-    /// Objects that failed lately.
-    pub(super) fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().expect("no code panics while it holds the failures")
-    }
-
-    /// What answers without Specific Character Set are encoded in.
-    pub(super) fn assumed_charset(&self) -> Option<Charset> {
-        self.config.assume_charset.clone()
-    }
-
-    /// An error of this archive.
-    pub(super) fn error(&self, kind: Kind) -> Error {
-        Error::new(&self.config.name, kind)
-    }
-
-    /// Why there is no association, with what to do about it.
-    pub(super) fn lease_error(&self, error: LeaseError) -> Error {
-        let Config { ae_title, address, calling, .. } = &self.config;
-        let check = format!("check that {address} is the archive's address and that it runs");
-        match error {
-            LeaseError::QueueFull => self.error(Kind::QueueFull),
-            LeaseError::QueueTimeout => self.error(Kind::QueueTimeout),
-            LeaseError::BreakerOpen => self.error(Kind::BreakerOpen(Duration::from_secs(1))).advise(check),
-            LeaseError::Closed => self.error(Kind::ShuttingDown),
-            LeaseError::Connect(error) => self.error(Kind::Unreachable(error.to_string())).advise(check),
-            LeaseError::ConnectTimeout => self.error(Kind::Timeout("connect")).advise(check),
-            LeaseError::Establish(EstablishError::Timeout) => self.error(Kind::Timeout("association")),
-            LeaseError::Establish(EstablishError::Association(error)) => self.association_error(error),
-            LeaseError::Establish(EstablishError::Rejected(rj)) => {
-                let reason = rj.reason_text().to_owned();
-                let error = self.error(Kind::Rejected { transient: rj.is_transient(), reason });
-                match (rj.source, rj.reason) {
-                    (1, 3) => {
-                        error.advise(format!("add AE title {calling} to the AE titles that {ae_title} knows"))
-                    }
-                    (1, 7) => error.advise(format!("check that {ae_title} is the archive's own AE title")),
-                    (3, _) => error.advise("lower max_associations, or raise the archive's own limit"),
-                    _ => error,
-                }
-            }
-        }
-    }
-
-    /// Why an operation could not be finished.
-    pub(super) fn operation_error(&self, error: OperationError) -> Error {
-        match error {
-            OperationError::NotAccepted => {
-                self.error(Kind::Unsupported("the SOP class was not accepted".into()))
-            }
-            OperationError::Silence => self.error(Kind::Timeout("silence")),
-            OperationError::Deadline => self.error(Kind::Timeout("operation")),
-            OperationError::Released => self.error(Kind::Aborted(error.to_string())),
-            OperationError::Protocol(what) => self.error(Kind::Protocol(what)),
-            OperationError::Association(error) => self.association_error(error),
-        }
-    }
-
-    fn association_error(&self, error: AssociationError) -> Error {
-        match error {
-            AssociationError::Protocol(what) => self.error(Kind::Protocol(what)),
-            other => self.error(Kind::Aborted(other.to_string())),
-        }
-    }
-
-    /// A failure status of a final response.
-    pub(super) fn status_error(
-        &self,
-        operation: &'static str,
-        response: &Command,
-        client_keys: bool,
-    ) -> Error {
-        let code = response.status.unwrap_or_default();
-        let error =
-            self.error(Kind::Status { operation, code, comment: response.comment.clone(), client_keys });
-        match code {
-            0x0124 => error.advise(format!("authorise AE title {} at the archive", self.config.calling)),
-            _ => error,
-        }
-    }
-}
-
-/// The contexts of searches, C-MOVE and C-ECHO: few, so that one idle association serves them all.
-pub(super) fn query_profile() -> Vec<Proposal> {
-    let classes = [
-        sop_class::VERIFICATION,
-        sop_class::STUDY_ROOT_FIND,
-        sop_class::PATIENT_ROOT_FIND,
-        sop_class::STUDY_ROOT_MOVE,
-        sop_class::PATIENT_ROOT_MOVE,
-    ];
-    let proposal = |class| Proposal {
-        abstract_syntax: Uid::from_static(class),
-        transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
-        as_scp: false,
-    };
-    classes.into_iter().map(proposal).collect()
 }
 
 fn pool_config(config: &Config) -> pool::Config {

@@ -11,7 +11,6 @@
 mod completion;
 mod find;
 mod identifier;
-mod knowledge;
 mod levels;
 mod output;
 mod request;
@@ -25,12 +24,10 @@ use self::find::{Client, Stop};
 use self::levels::Searcher;
 use self::output::Output;
 use self::request::Request;
-use super::dimse::Inner;
+use super::remote::Inner;
 use super::{Result, Search};
 use crate::caller::Caller;
 use crate::dicom::query::Query;
-
-pub(super) use self::knowledge::Knowledge;
 
 /// What the answer to `fuzzymatching=true` warns of (PS3.18 8.3.4.2).
 const NO_FUZZY_MATCHING: &str =

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::dimse::{Inner, query_profile};
 use super::error::Error;
+use super::remote::{Inner, query_profile};
 use crate::caller::Caller;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::query::{Level, Target};

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::arrival::Arrival;
 use super::super::completeness::{Ledger, Verdict};
-use super::super::dimse::{Inner, Method, Model, query_profile};
+use super::super::dimse::config::{Method, Model};
 use super::super::error::{Error, Kind};
+use super::super::remote::{Inner, query_profile};
 use super::{Ask, Driver};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Head;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::Root;
-use crate::archive::dimse::{Inner, query_profile};
+use crate::archive::remote::{Inner, query_profile};
 use crate::archive::{Error, Kind};
 use crate::caller::Caller;
 use crate::dicom::charset::{Charset, QueryCharset};

@@ -10,10 +10,10 @@ use std::collections::HashSet;
 
 use super::find::Stop;
 use super::identifier::{Ask, Identifiers};
-use super::knowledge::Treatment;
 use super::levels::{Room, Searcher, Sink};
 use super::request::Root;
 use crate::archive::Kind;
+use crate::archive::knowledge::Treatment;
 use crate::dicom::dataset::{DataSet, vr_of};
 use crate::dicom::matching::{Criterion, Verdict, criteria};
 use crate::dicom::query::{AttributePath, MatchingKey};

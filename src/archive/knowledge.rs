@@ -18,10 +18,10 @@ const MAX_PATIENTS: usize = 20_000;
 
 /// What is known of an archive.
 #[derive(Debug, Default)]
-pub(in crate::archive) struct Knowledge {
+pub(super) struct Knowledge {
     learnt: Mutex<Learnt>,
     /// The patients of studies that were seen.
-    pub(in crate::archive) patients: PatientIndex,
+    pub(super) patients: PatientIndex,
 }
 
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Knowledge {
 /// The Patient IDs of studies that searches have seen: archives that know Patient Root only want both. Bounded;
 /// the studies that were not needed for longest go first, many at a time.
 #[derive(Debug, Default)]
-pub(in crate::archive) struct PatientIndex {
+pub(super) struct PatientIndex {
     generations: Mutex<Generations>,
 }
 
@@ -86,7 +86,7 @@ struct Generations {
 
 impl PatientIndex {
     /// The Patient ID of a study.
-    pub(in crate::archive) fn patient_of(&self, study: &Uid) -> Option<String> {
+    pub(super) fn patient_of(&self, study: &Uid) -> Option<String> {
         let mut generations = self.generations.lock().expect("no code panics while it holds this lock");
         if let Some(patient) = generations.young.get(study) {
             return Some(patient.clone());
@@ -97,7 +97,7 @@ impl PatientIndex {
     }
 
     /// A study's patient is known now.
-    pub(in crate::archive) fn learn(&self, study: Uid, patient: String) {
+    pub(super) fn learn(&self, study: Uid, patient: String) {
         let mut generations = self.generations.lock().expect("no code panics while it holds this lock");
         generations.insert(study, patient);
     }
