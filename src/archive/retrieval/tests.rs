@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
+use crate::archive::dimse::DimseArchive;
 use crate::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
-use crate::archive::dimse::{DimseArchive, query_profile};
+use crate::archive::remote::query_profile;
 use crate::archive::{Archive, MoveDestination};
 use crate::caller::Priority;
 use crate::dicom::charset::QueryCharset;
