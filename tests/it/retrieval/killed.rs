@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use gantry::demo::Fault;
+use gantry::demo::{Fault, Observations};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
@@ -35,29 +35,40 @@ async fn ask(url: String, protocol: &'static str, accept: &'static str) -> Reply
     reply(asked.unwrap())
 }
 
-/// Kills the archive at seeded times of a request, and has each answer judged. Returns how many were hit.
+/// When the archive is killed: how far a request has come, and then some time more.
+struct Progress {
+    /// Slows the request down, so that there is time to kill it.
+    slow: Fault,
+    /// Counts what the archive has done.
+    count: fn(&Observations) -> usize,
+    /// How far a request comes.
+    steps: usize,
+    /// How long each of these steps takes at least.
+    step: Duration,
+}
+
+/// Kills the archive at seeded places of a request, and has each answer judged. Returns how many were hit.
 async fn kill_in_the_middle(
     scene: &Scene,
-    slow: Fault,
+    progress: Progress,
     path: &str,
     accept: &'static str,
     check: impl Fn(&Reply, &str) -> Outcome,
 ) -> usize {
     let url = format!("http://{}{path}", scene.app.http);
     assert_eq!(check(&ask(url.clone(), PROTOCOLS[1], accept).await, "before"), Outcome::Complete);
-    scene.archive.set_fault(slow);
-    let begin = Instant::now();
-    let answer = ask(url.clone(), PROTOCOLS[1], accept).await;
-    assert_eq!(check(&answer, "slowly"), Outcome::Complete);
-    let whole = begin.elapsed();
     let mut random = StdRng::seed_from_u64(0x6761_6E74_7279);
     let mut hit = 0;
     for place in 0..places() {
         let protocol = PROTOCOLS[place % PROTOCOLS.len()];
-        let delay = whole.mul_f64(random.random_range(0.0..1.0));
-        let what = format!("{path} {protocol}, place {place}, after {delay:?}");
-        scene.archive.set_fault(slow);
+        let (steps, delay) =
+            (random.random_range(0..progress.steps), progress.step.mul_f64(random.random_range(0.0..1.0)));
+        let what = format!("{path} {protocol}, place {place}, after {steps} and {delay:?}");
+        scene.archive.set_fault(progress.slow);
+        let before = (progress.count)(&scene.archive.observations());
         let asked = tokio::spawn(ask(url.clone(), protocol, accept));
+        let far_enough = |seen: &Observations| (progress.count)(seen) >= before + steps;
+        assert!(scene.archive.wait_for(far_enough).await.is_ok(), "{what}: it does not come so far");
         sleep(delay).await;
         scene.archive.kill().await;
         let outcome = check(&asked.await.unwrap(), &what);
@@ -85,7 +96,13 @@ async fn hazard_an_archive_killed_in_a_retrieval_is_an_error_for_the_client_and_
         let expected = scene.expected(1);
         let check = |reply: &Reply, what: &str| judge(reply, &expected, &format!("{method:?} {what}"));
         let accept = header_accepting_as_stored();
-        let hit = kill_in_the_middle(&scene, Fault::ObjectsSlow(1), &study_path(1), accept, check).await;
+        let progress = Progress {
+            slow: Fault::ObjectsSlow(1),
+            count: |seen| seen.objects_sent,
+            steps: 29,
+            step: Duration::from_millis(1),
+        };
+        let hit = kill_in_the_middle(&scene, progress, &study_path(1), accept, check).await;
         assert!(hit * 2 > places(), "{method:?}: only {hit} of {} hit anything", places());
     }
 }
@@ -108,7 +125,13 @@ async fn hazard_an_archive_killed_in_a_search_never_makes_a_short_list() {
     // No answer is taken from what an earlier search found.
     let path = format!("{}/instances", study_path(1));
     let accept = "Accept: application/dicom+json";
-    let hit = kill_in_the_middle(&scene, Fault::FindSlow(1), &path, accept, check).await;
+    let progress = Progress {
+        slow: Fault::FindSlow(1),
+        count: |seen| seen.finds,
+        steps: 2,
+        step: Duration::from_millis(INSTANCES as u64),
+    };
+    let hit = kill_in_the_middle(&scene, progress, &path, accept, check).await;
     assert!(hit * 2 > places(), "only {hit} of {} hit anything", places());
 }
 

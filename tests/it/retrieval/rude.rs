@@ -12,11 +12,11 @@ use super::{METHODS, Method, Outcome, Scene};
 use crate::support::objects::{Kind, study};
 
 /// How many archives are rude at once. Most of the time goes by in time-outs.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 30;
 const TIMEOUTS: &str =
-    "timeouts = { connect = \"500ms\", association = \"500ms\", silence = \"500ms\", operation = \"8s\" }";
+    "timeouts = { connect = \"2s\", association = \"2s\", silence = \"2s\", operation = \"20s\" }";
 /// An archive that did not answer is asked again after a probe.
-const PROBED: Duration = Duration::from_secs(4);
+const PROBED: Duration = Duration::from_secs(10);
 
 /// The fault of this kind, with waits that a test can bear.
 fn fault(name: &str) -> Fault {

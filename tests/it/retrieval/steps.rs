@@ -15,10 +15,10 @@ use crate::support::objects::{Kind, expected, study};
 use crate::support::process::free_port;
 
 /// How many faults are under way at once. Most of the time goes by in time-outs.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 30;
 /// Short enough for a test, long enough for a machine that has much to do.
 const TIMEOUTS: &str =
-    "timeouts = { connect = \"400ms\", association = \"400ms\", silence = \"400ms\", operation = \"5s\" }";
+    "timeouts = { connect = \"2s\", association = \"2s\", silence = \"2s\", operation = \"20s\" }";
 
 /// An archive whose every connection, to the bridge and from it, goes through a proxy.
 struct Wired {
