@@ -48,6 +48,25 @@ struct State {
     live: Vec<Entry>,
     ended: VecDeque<Ended>,
     last_id: u16,
+    /// Who waits to register, in order.
+    waiting: Vec<Ticket>,
+    last_ticket: u64,
+}
+
+/// A place among those that wait to register.
+#[derive(Debug, Clone)]
+struct Ticket {
+    number: u64,
+    archive: String,
+    addresses: Vec<IpAddr>,
+    form: Form,
+}
+
+/// Gives its ticket back.
+#[derive(Debug)]
+struct Place {
+    shared: Arc<Shared>,
+    number: u64,
 }
 
 /// Where an archive's objects may come from.
@@ -168,7 +187,10 @@ impl MoveDestination {
         lossless.or_else(|| if !native_only || only_lossy { lossy() } else { None }).cloned()
     }
 
-    /// Waits until no move with an overlapping target is under way, then registers one.
+    /// Waits until no move with an overlapping target is under way, nor one of another form from where this
+    /// one's objects come, then registers one. An archive sends objects of several moves over one association,
+    /// whose syntaxes are agreed on before anybody knows whose they are: so moves for native objects and for
+    /// stored ones take turns.
     ///
     /// # Errors
     /// `None`: it took until `deadline`.
@@ -183,6 +205,12 @@ impl MoveDestination {
         let address = config.retrieve_from.as_ref().map_or(&config.address, |e| &e.address);
         let addresses = timeout_at(deadline, tokio::net::lookup_host(address)).await.ok()?;
         let addresses: Vec<IpAddr> = addresses.into_iter().flatten().map(|a| a.ip().to_canonical()).collect();
+        let place = self.shared.queue_up(Ticket {
+            number: 0,
+            archive: sender.archive.clone(),
+            addresses: addresses.clone(),
+            form,
+        });
         loop {
             let ended = self.shared.ended.notified();
             tokio::pin!(ended);
@@ -190,7 +218,8 @@ impl MoveDestination {
             let (blocked_until, _waiting) = {
                 let mut state = self.shared.lock();
                 state.forget(Instant::now());
-                match state.blocked(&sender, collector.target()) {
+                let ticket = state.waiting.iter().find(|t| t.number == place.number)?.clone();
+                match state.blocked(&ticket, collector.target()) {
                     None => {
                         let id = state.fresh_id()?;
                         let (collector, calling) = (Arc::clone(collector), config.calling.clone());
@@ -200,7 +229,7 @@ impl MoveDestination {
                     }
                     // Who holds this one up has less patience with a reader that stalls.
                     Some(until) => {
-                        (until.unwrap_or(deadline).min(deadline), state.wait_for(collector.target()))
+                        (until.unwrap_or(deadline).min(deadline), state.wait_for(&ticket, collector.target()))
                     }
                 }
             };
@@ -287,6 +316,15 @@ impl Shared {
         self.state.lock().expect("no code panics while it holds the moves")
     }
 
+    /// Takes a place among those that wait.
+    fn queue_up(self: &Arc<Self>, ticket: Ticket) -> Place {
+        let mut state = self.lock();
+        state.last_ticket += 1;
+        let number = state.last_ticket;
+        state.waiting.push(Ticket { number, ..ticket });
+        Place { shared: Arc::clone(self), number }
+    }
+
     /// Whether an association from `address` under the title `calling` may bring objects of this archive:
     /// from the archive's own address under any title that is not another archive's, or as `store_from` says.
     fn may_send(&self, sender: &Sender, addresses: &[IpAddr], address: IpAddr, calling: &AeTitle) -> bool {
@@ -317,18 +355,21 @@ impl Sender {
 impl State {
     /// Whether a move of this target has to wait: `Some(None)` for the end of another, `Some(Some(time))` for
     /// the leftovers of another archive's move, which could not be told apart.
-    fn blocked(&self, sender: &Sender, target: &Target) -> Option<Option<Instant>> {
-        if self.live.iter().any(|e| overlap(e.collector.target(), target)) {
+    fn blocked(&self, ticket: &Ticket, target: &Target) -> Option<Option<Instant>> {
+        let before = |t: &Ticket| {
+            t.number < ticket.number && ticket.takes_turns_with(&t.archive, &t.addresses, t.form)
+        };
+        if self.live.iter().any(|e| ticket.is_held_up_by(e, target)) || self.waiting.iter().any(before) {
             return Some(None);
         }
-        let left = |e: &&Ended| e.open && e.sender.archive != sender.archive && overlap(&e.target, target);
+        let left = |e: &&Ended| e.open && e.sender.archive != ticket.archive && overlap(&e.target, target);
         self.ended.iter().filter(left).map(|e| e.until).min().map(Some)
     }
 
     /// Tells the moves that one of this target waits for.
-    fn wait_for(&self, target: &Target) -> Vec<Waiting> {
-        let blocking = self.live.iter().map(|e| &e.collector).filter(|c| overlap(c.target(), target));
-        blocking.map(Collector::wait_for).collect()
+    fn wait_for(&self, ticket: &Ticket, target: &Target) -> Vec<Waiting> {
+        let blocking = self.live.iter().filter(|e| ticket.is_held_up_by(e, target));
+        blocking.map(|e| Collector::wait_for(&e.collector)).collect()
     }
 
     fn fresh_id(&mut self) -> Option<u16> {
@@ -346,6 +387,26 @@ impl State {
 
     fn forget(&mut self, now: Instant) {
         self.ended.retain(|e| e.until > now);
+    }
+}
+
+impl Ticket {
+    /// Whether objects of the other's moves may come over the same association, in another form.
+    fn takes_turns_with(&self, archive: &str, addresses: &[IpAddr], form: Form) -> bool {
+        let same = self.archive == archive || addresses.iter().any(|a| self.addresses.contains(a));
+        form != self.form && same
+    }
+
+    fn is_held_up_by(&self, live: &Entry, target: &Target) -> bool {
+        overlap(live.collector.target(), target)
+            || self.takes_turns_with(&live.sender.archive, &live.addresses, live.form)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.lock().waiting.retain(|t| t.number != self.number);
+        self.shared.ended.notify_waiters();
     }
 }
 

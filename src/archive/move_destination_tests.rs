@@ -360,9 +360,9 @@ async fn of_several_syntaxes_the_proposers_order_counts_but_lossy_comes_last() {
     assert_eq!(choose(&[JPEG_LOSSLESS]), None);
     assert_eq!(choose(&[JPEG_LOSSLESS, JPEG_BASELINE]), None);
     assert_eq!(choose(&[JPEG_BASELINE]), some(JPEG_BASELINE));
+    native.settled();
     let _stored = register(&moves, &a, &two).await.unwrap();
     assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(JPEG_LOSSLESS), "somebody wants it as stored");
-    drop(native);
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,4 +374,42 @@ async fn of_two_series_of_one_study_each_gets_its_own_objects_without_an_origina
     let both = [&one, &two];
     assert_eq!(whose(&moves, &from("A"), "1/1.1/1.1.1", &both), "0");
     assert_eq!(whose(&moves, &from("A"), "1/1.2/1.2.1", &both), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moves_for_native_and_for_stored_objects_of_one_archive_take_turns_in_order() {
+    let pacs = archive("A");
+    let moves = destination(&[&pacs]);
+    let feeds = [retrieval("1"), retrieval("2"), retrieval("3"), retrieval("4")];
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let register = |n: usize, form| moves.register(&pacs, form, &feeds[n].0, deadline);
+    let first = register(0, Form::AsStored).await.unwrap();
+    let second = register(1, Form::AsStored).await.unwrap();
+    let soon = Duration::from_millis(10);
+    let native = register(2, Form::Native);
+    tokio::pin!(native);
+    assert!(tokio::time::timeout(soon, &mut native).await.is_err(), "stored ones are under way");
+    let late = register(3, Form::AsStored);
+    tokio::pin!(late);
+    assert!(tokio::time::timeout(soon, &mut late).await.is_err(), "it came after the native one");
+    first.settled();
+    second.settled();
+    let native = tokio::time::timeout(soon, native).await.unwrap().unwrap();
+    assert!(tokio::time::timeout(soon, &mut late).await.is_err(), "the native one is under way");
+    native.settled();
+    assert!(tokio::time::timeout(soon, late).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_holds_up_nobody() {
+    let pacs = archive("A");
+    let moves = destination(&[&pacs]);
+    let feeds = [retrieval("1"), retrieval("2"), retrieval("3")];
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let _first = moves.register(&pacs, Form::AsStored, &feeds[0].0, deadline).await.unwrap();
+    let soon = Duration::from_millis(10);
+    let native = moves.register(&pacs, Form::Native, &feeds[1].0, deadline);
+    assert!(tokio::time::timeout(soon, native).await.is_err());
+    let stored = moves.register(&pacs, Form::AsStored, &feeds[2].0, deadline);
+    assert!(tokio::time::timeout(soon, stored).await.unwrap().is_some());
 }

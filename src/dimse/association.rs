@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::command::{Command, MAX_COMMAND_LENGTH};
+use super::command::{Command, MAX_REQUEST_LENGTH, MAX_RESPONSE_LENGTH};
 use super::negotiation::{self, Agreement, Decision, OUR_MAX_PDU, Proposal};
 use super::pdu::{self, AssociateAc, AssociateRj, AssociateRq, UserInformation, kind};
 use super::wire::{Frame, FrameReader, Outbound, WireError};
@@ -33,6 +33,8 @@ pub struct Association {
     link: Link,
     agreement: Agreement,
     receiving: Receiving,
+    /// Largest command set that the peer may send, in bytes.
+    max_command: usize,
 }
 
 /// What the peer did.
@@ -154,7 +156,8 @@ impl Requested {
         self.link.out = Outbound::new(agreement.peer_max_pdu);
         self.link.out.push(pdu::encode_associate_ac(&ac, &self.request));
         timeout_at(deadline, self.link.flush()).await.map_err(|_| EstablishError::Timeout)??;
-        Ok(Association { link: self.link, agreement, receiving: Receiving::default() })
+        let (receiving, max_command) = (Receiving::default(), MAX_REQUEST_LENGTH);
+        Ok(Association { link: self.link, agreement, receiving, max_command })
     }
 
     /// Rejects, and gives the peer until `deadline` to close the connection (PS3.8 9.2.3, AE-8).
@@ -209,7 +212,8 @@ impl Association {
                 };
                 let agreement = negotiation::agreed_by_requestor(&rq, ac);
                 link.out = Outbound::new(agreement.peer_max_pdu);
-                Ok(Self { link, agreement, receiving: Receiving::default() })
+                let (receiving, max_command) = (Receiving::default(), MAX_RESPONSE_LENGTH);
+                Ok(Self { link, agreement, receiving, max_command })
             }
             Frame::Control(kind::ASSOCIATE_RJ, body) => {
                 Err(EstablishError::Rejected(pdu::decode_associate_rj(&body)))
@@ -261,7 +265,7 @@ impl Association {
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, AssociationError>> {
         loop {
             let frame = ready!(self.link.poll_frame(cx))?;
-            if let Some(event) = self.receiving.step(frame, &self.agreement)? {
+            if let Some(event) = self.receiving.step(frame, &self.agreement, self.max_command)? {
                 return Poll::Ready(Ok(event));
             }
         }
@@ -400,7 +404,12 @@ impl Receiving {
         matches!(self, Self::Idle)
     }
 
-    fn step(&mut self, frame: Frame, agreement: &Agreement) -> Result<Option<Event>, AssociationError> {
+    fn step(
+        &mut self,
+        frame: Frame,
+        agreement: &Agreement,
+        max_command: usize,
+    ) -> Result<Option<Event>, AssociationError> {
         let protocol = |what: &str| Err(AssociationError::Protocol(what.to_owned()));
         let (context, command, last, bytes) = match frame {
             Frame::Control(kind::ABORT, body) => return Err(aborted(&body)),
@@ -428,7 +437,7 @@ impl Receiving {
                     Self::Command(_, set) => set,
                     _ => BytesMut::new(),
                 };
-                if set.len() + bytes.len() > MAX_COMMAND_LENGTH {
+                if set.len() + bytes.len() > max_command {
                     return protocol("a command set of impossible length");
                 }
                 set.extend_from_slice(&bytes);

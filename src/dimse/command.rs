@@ -5,8 +5,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::dicom::{AeTitle, Uid};
 
-/// Largest command set that is read, in bytes. Real ones have some hundred.
-pub const MAX_COMMAND_LENGTH: usize = 64 << 10;
+/// Largest command set of a requestor that is read, in bytes. Real ones have some hundred.
+pub const MAX_REQUEST_LENGTH: usize = 64 << 10;
+/// Largest command set of an acceptor that is read, in bytes. DCMTK, and with it Orthanc, puts the list of
+/// failed UIDs into its responses: 60,000 of them fit.
+pub const MAX_RESPONSE_LENGTH: usize = 4 << 20;
 /// Longest error comment that is kept, in characters (VR LO, PS3.7 Annex C).
 const MAX_COMMENT: usize = 64;
 

@@ -21,7 +21,7 @@ use crate::dicomweb::request::{self, SearchResource};
 
 /// How many matches are put in order at a time. C-FIND has no order; a page is cut out of so many arrivals,
 /// sorted, so that a small page does not need all matches of a large archive, and pages stay stable.
-const CHUNK: usize = 5_000;
+const CHUNK: usize = 1_000;
 /// Most matches of one answer.
 const MAX_MATCHES: usize = 100_000;
 /// Most bytes of one answer: some 50,000 matches. Less in tests, which fill it.
