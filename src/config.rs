@@ -174,7 +174,11 @@ fn log(mut section: Section<'_>) -> LogConfig {
 fn http(mut section: Section<'_>) -> Http {
     let defaults = HttpConfig::default();
     let listen = section.listen("listen").unwrap_or((Ipv4Addr::LOCALHOST, 8080).into());
-    let base_path = section.checked("base_path", "a path such as \"/dicom-web\", not \"/\"", base_path);
+    let base_path = section.checked(
+        "base_path",
+        "a path such as \"/dicom-web\", not \"/\" nor one of this server's own",
+        base_path,
+    );
     let public_url = section.checked("public_url", "a URL such as \"https://pacs.example\"", public_url);
     let trusted_proxies = section.list("trusted_proxies", "networks such as [\"10.0.0.0/8\"]");
     let max_connections = section.number("max_connections", 1..=65_536);

@@ -42,9 +42,14 @@ impl Arrival {
         Self::new(head, Route::Fixed(collector))
     }
 
-    /// An object that an archive sends to our Storage SCP.
+    /// An object that somebody sends to our Storage SCP. Where no move lets it come, nothing of it is kept.
     pub fn of_move(head: Head, destination: MoveDestination, origin: Origin) -> Self {
-        Self::new(head, Route::Claim(destination, origin))
+        let expected = destination.expects(&origin);
+        let mut arrival = Self::new(head, Route::Claim(destination, origin));
+        if !expected {
+            arrival.state = State::Dropping(status::UNABLE_TO_PROCESS);
+        }
+        arrival
     }
 
     fn new(head: Head, route: Route) -> Self {

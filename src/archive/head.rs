@@ -12,6 +12,9 @@ use crate::dicom::{Tag, Uid, tags};
 /// Most bytes that are held back. The UIDs stand in group 0020, behind what is mostly text; private elements
 /// and icons before them stay far below this. Past it, an object counts as one that does not say.
 const MAX_HELD: usize = 4 << 20;
+/// What a piece counts besides its bytes: its handle, and the headers around it in the block that it keeps. A
+/// peer may send its bytes one by one.
+const PIECE_COST: usize = 64;
 /// Most bytes that a deflated beginning is inflated to.
 const MAX_INFLATED: usize = 8 << 20;
 
@@ -32,6 +35,7 @@ pub(super) struct HeadReader {
     scanner: Scanner,
     inflate: Option<(Decompress, usize)>,
     held: Vec<Bytes>,
+    /// What is held, in bytes, with [`PIECE_COST`] for each piece.
     length: usize,
     depth: usize,
     /// The identifier whose value is open.
@@ -59,7 +63,7 @@ impl HeadReader {
 
     /// Takes the next bytes. `true`: all that can be known is known.
     pub(super) fn push(&mut self, bytes: Bytes, last: bool) -> bool {
-        self.length += bytes.len();
+        self.length += bytes.len() + PIECE_COST;
         let scanned = match &mut self.inflate {
             None => Ok(bytes.clone()),
             Some((inflate, total)) => inflated(inflate, total, &bytes),
@@ -216,6 +220,16 @@ mod tests {
         let mut reader = HeadReader::new(&Uid::from_static(EXPLICIT_VR_LE));
         assert!(reader.push(Bytes::from_static(b"rubbish, not a data set"), true));
         assert_eq!(reader.into_parts().0, Identifiers::default());
+    }
+
+    #[test]
+    fn hazard_bytes_that_come_one_by_one_are_not_held_in_millions_of_pieces() {
+        let mut reader = HeadReader::new(&Uid::from_static(EXPLICIT_VR_LE));
+        let endless = [0x09, 0, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0x7F];
+        assert!(!reader.push(Bytes::copy_from_slice(&endless), false));
+        while !reader.push(Bytes::from_static(b"0"), false) {}
+        let pieces = reader.into_parts().1.len();
+        assert!(pieces * PIECE_COST <= MAX_HELD + PIECE_COST, "{pieces} pieces");
     }
 
     #[test]

@@ -240,6 +240,17 @@ impl MoveDestination {
         }
     }
 
+    /// Whether a move is under way, or may have left something behind, whose objects may come from there. A
+    /// move is registered before its request is sent, so what is not expected now never will be.
+    pub(super) fn expects(&self, origin: &Origin) -> bool {
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        state.forget(Instant::now());
+        let from = |sender, addresses| shared.may_send(sender, addresses, origin.address, &origin.calling);
+        state.live.iter().any(|e| from(&e.sender, &e.addresses))
+            || state.ended.iter().any(|e| from(&e.sender, &e.addresses))
+    }
+
     /// Finds the move that an object belongs to.
     pub(super) fn claim(&self, origin: &Origin, head: &Head, found: &Identifiers) -> Claim {
         let shared = &self.shared;

@@ -413,3 +413,16 @@ async fn who_gives_up_waiting_holds_up_nobody() {
     let stored = moves.register(&pacs, Form::AsStored, &feeds[2].0, deadline);
     assert!(tokio::time::timeout(soon, stored).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn hazard_what_no_move_lets_come_is_not_even_held() {
+    let a = archive("A");
+    let moves = destination(&[&a]);
+    assert!(!moves.expects(&from("A")), "nothing has been asked for");
+    let (collector, _feed) = retrieval("1.2");
+    let registration = register(&moves, &a, &collector).await.unwrap();
+    assert!(moves.expects(&from("A")));
+    assert!(!moves.expects(&Origin { address: ELSEWHERE, ..from("A") }));
+    drop(registration);
+    assert!(moves.expects(&from("A")), "its leftovers may still come");
+}

@@ -219,12 +219,16 @@ impl Archive {
             store.insert(instance);
         }
         for folder in self.folders {
+            let name = folder.display().to_string();
             let found = tokio::task::spawn_blocking(move || files::read_folder(&folder));
-            for instance in found.await.map_err(io::Error::other)?? {
+            let found = found.await.map_err(io::Error::other)?;
+            for instance in found.map_err(|error| named(&error, &format!("cannot read {name}")))? {
                 store.insert(instance);
             }
         }
-        let listener = TcpListener::bind(self.listen).await?;
+        let listener = TcpListener::bind(self.listen).await;
+        let listener =
+            listener.map_err(|error| named(&error, &format!("cannot listen on {}", self.listen)))?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             settings: self.settings,
@@ -237,6 +241,11 @@ impl Archive {
         let life = Life::begin(listener, &shared);
         Ok(Running { shared, address, life: Mutex::new(Some(life)) })
     }
+}
+
+/// The same error, which says what could not be done.
+fn named(error: &io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 /// An archive that serves. It ends with the last of this.

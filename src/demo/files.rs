@@ -1,5 +1,6 @@
 //! Part 10 files in a folder (PS3.10 chapter 7): found, indexed, and read when somebody wants them.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,8 +12,6 @@ use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Uid, tags};
 
-/// Most folders within each other; symbolic links may make a circle.
-const MAX_DEPTH: usize = 32;
 /// How much of a file is read to find its attributes, in bytes; and how much when that was not enough.
 const HEADERS: [u64; 2] = [256 << 10, 16 << 20];
 /// Objects up to this length are held in memory, in bytes, until all of them have [`MAX_HELD`].
@@ -45,21 +44,24 @@ pub(super) fn read_folder(folder: &Path) -> io::Result<Vec<Instance>> {
     Ok(instances)
 }
 
-/// The files below a folder, in the order of their names.
+/// The regular files below a folder, in the order of their names. Symbolic links are followed, each folder once.
 fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let mut open = vec![(folder.to_owned(), 0)];
-    while let Some((folder, depth)) = open.pop() {
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if depth == 0 => return Err(error),
-            Err(_) => continue,
-        };
+    let root = folder.canonicalize()?;
+    fs::read_dir(&root)?;
+    // Links may make circles, and each further circle doubles the ways around.
+    let mut seen = HashSet::from([root.clone()]);
+    let mut open = vec![root];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
         for path in entries.flatten().map(|entry| entry.path()) {
-            if !path.is_dir() {
+            if path.is_file() {
                 files.push(path);
-            } else if depth < MAX_DEPTH {
-                open.push((path, depth + 1));
+            } else if path.is_dir()
+                && let Ok(path) = path.canonicalize()
+                && seen.insert(path.clone())
+            {
+                open.push(path);
             }
         }
     }
@@ -129,6 +131,13 @@ mod tests {
         fs::write(folder.join("a/readme.txt"), "no object").unwrap();
         fs::write(folder.join("a/cut.dcm"), [&part10_header(&made[0].head)[..], &[8, 0, 5]].concat())
             .unwrap();
+        #[cfg(unix)]
+        for circle in ["a/up", "a/b/up", "a/b/up2"] {
+            std::os::unix::fs::symlink(&folder, folder.join(circle)).unwrap();
+        }
+        // Opening it, as one does a file or a pipe, would wait for ever, or fail.
+        #[cfg(unix)]
+        let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket")).unwrap();
         let mut read = read_folder(&folder).unwrap();
         read.sort_by_key(|i| i.head != made[0].head);
         assert_eq!(read.len(), 2);
