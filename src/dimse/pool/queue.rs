@@ -222,7 +222,8 @@ impl Queue {
         while let Some(index) = self.first_in_line(now) {
             let waiter = &self.waiters[index];
             let fitting = self.fitting(&waiter.want);
-            let needed = waiter.slots - usize::from(fitting.is_some());
+            let slots = self.affordable(waiter);
+            let needed = slots - usize::from(fitting.is_some());
             if self.used + needed > self.cap {
                 // The oldest idle association of another kind makes room.
                 let spare = (0..self.idle.len()).find(|i| Some(*i) != fitting);
@@ -236,7 +237,7 @@ impl Queue {
             self.used += needed;
             let waiter = self.waiters.remove(index);
             let idle = fitting.map(|index| self.idle.remove(index).id);
-            let bulk = if waiter.priority == Priority::Bulk { waiter.slots } else { 0 };
+            let bulk = if waiter.priority == Priority::Bulk { slots } else { 0 };
             let share = Share { client: waiter.client, bulk };
             actions.push(Action::Grant { waiter: waiter.id, share, idle, slots: needed });
             self.hold(share);
@@ -252,8 +253,20 @@ impl Queue {
             (bulk, self.held.get(&w.client).copied().unwrap_or(0), w.since, w.id)
         };
         // Bulk work that has its whole share waits for bulk work, and holds up nobody else.
-        let may = |w: &Waiter| w.priority != Priority::Bulk || self.bulk + w.slots <= self.share(w.priority);
+        let may = |w: &Waiter| w.priority != Priority::Bulk || self.bulk < self.share(w.priority);
         (0..self.waiters.len()).filter(|i| may(&self.waiters[*i])).min_by_key(|i| rank(&self.waiters[*i]))
+    }
+
+    /// The slots that a request gets now: those that it asks for, as far as there are so many, and one at
+    /// least. The second one of a C-MOVE stands for what the archive opens back to us; a search, or the next
+    /// C-MOVE, is not made to wait for a whole study for its sake.
+    fn affordable(&self, waiter: &Waiter) -> usize {
+        let free = self.cap - self.used + self.idle.len();
+        let share = match waiter.priority {
+            Priority::Bulk => self.share(waiter.priority) - self.bulk,
+            Priority::Interactive => self.cap,
+        };
+        waiter.slots.min(free).min(share).max(1)
     }
 
     fn fresh_id(&mut self) -> Id {
@@ -358,6 +371,23 @@ mod tests {
         assert_eq!(granted(&queue.dispatch(now)), [(next_study, None)]);
     }
 
+    #[test]
+    fn a_second_c_move_and_an_urgent_one_go_ahead_with_one_slot_where_two_are_not_free() {
+        let now = Instant::now();
+        let mut queue = Queue::new(4, 10);
+        let one = queue.wait(&caller(1, Priority::Bulk), &want(1), 2, now).unwrap();
+        let two = queue.wait(&caller(2, Priority::Bulk), &want(1), 2, now).unwrap();
+        let three = queue.wait(&caller(3, Priority::Bulk), &want(1), 2, now).unwrap();
+        assert_eq!(granted(&queue.dispatch(now)), [(one, None), (two, None)]);
+        assert_eq!(queue.used(), 3, "the last slot is not for bulk work");
+        let urgent = queue.wait(&caller(4, Priority::Interactive), &want(1), 2, now).unwrap();
+        assert_eq!(granted(&queue.dispatch(now)), [(urgent, None)]);
+        assert_eq!(queue.used(), 4);
+        queue.free(false);
+        queue.let_go(Share { client: Some([10, 0, 0, 2].into()), bulk: 1 });
+        assert_eq!(granted(&queue.dispatch(now)), [(three, None)]);
+    }
+
     #[derive(Debug, Clone)]
     enum Op {
         Wait(u8, bool, u8, usize),
@@ -395,9 +425,9 @@ mod tests {
                 }
                 for action in actions {
                     match action {
-                        Action::Grant { waiter, idle, share, .. } => {
+                        Action::Grant { waiter, idle, share, slots } => {
                             self.idle.retain(|i| Some(i.0) != idle);
-                            self.serve(waiter, cap, share);
+                            self.serve(waiter, cap, share, slots + usize::from(idle.is_some()));
                         }
                         Action::Close(id) => {
                             self.idle.retain(|i| i.0 != id);
@@ -414,11 +444,12 @@ mod tests {
             assert!(self.waiting.is_empty() || slots + room > cap, "nobody waits while there is room");
         }
 
-        fn serve(&mut self, id: Id, cap: usize, share: Share) {
+        fn serve(&mut self, id: Id, cap: usize, share: Share, granted: usize) {
             let index = self.waiting.iter().position(|w| w.0 == id).expect("it waits");
             let (_, kind, slots, bulk) = self.waiting.remove(index);
             let most = if bulk && cap > 1 { cap - 1 } else { cap };
-            self.open.push((kind, slots.min(most), share));
+            assert!((1..=slots).contains(&granted), "never more than asked for, and never nothing");
+            self.open.push((kind, granted, share));
             let held: usize = self.open.iter().map(|o| o.2.bulk).sum();
             assert!(held <= most.max(1), "bulk work leaves a slot to others");
         }

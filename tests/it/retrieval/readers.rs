@@ -52,7 +52,7 @@ async fn scene(method: Method, associations: usize) -> (Scene, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_a_client_that_reads_nothing_delays_no_other() {
     for method in METHODS {
-        let (scene, all) = scene(method, 8).await;
+        let (scene, all) = scene(method, 4).await;
         let client = open(scene.app.http, &study_path(1)).await;
         stalled(&scene, all).await;
         let begin_of_stall = Instant::now();
