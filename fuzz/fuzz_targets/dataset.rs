@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(first) = DataSet::parse(bytes, layout, None) else { return };
     write_array(std::slice::from_ref(&first.data_set));
     let encoded = first.data_set.encode(Layout::ExplicitLe, QueryCharset::Auto);
-    let mut second = DataSet::parse(&encoded, Layout::ExplicitLe, None).expect("what was written can be read");
+    let mut second =
+        DataSet::parse(&encoded, Layout::ExplicitLe, None).expect("what was written can be read");
     let encoded = second.data_set.encode(Layout::ExplicitLe, QueryCharset::Auto);
     let mut third = DataSet::parse(&encoded, Layout::ExplicitLe, None).expect("what was written can be read");
     // Which character set text is sent in is for encode to say.
