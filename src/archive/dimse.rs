@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 use super::error::Kind;
 use super::knowledge::Knowledge;
 use super::remote::{Inner, query_profile};
-use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, retrieval, search};
+use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search};
 use crate::caller::Caller;
+use crate::dicom::object::Object;
 use crate::dicom::sop_class;
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::{self, Connect, Pool};
@@ -105,6 +106,10 @@ impl Archive for DimseArchive {
 
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, super::Result<Retrieval>> {
         Box::pin(retrieval::start(Arc::clone(&self.inner), caller.clone(), retrieve))
+    }
+
+    fn store(&self, _caller: &Caller, _object: Object) -> Fut<'_, super::Result<Stored>> {
+        Box::pin(async { Err(self.inner.error(Kind::Unsupported("storing is not built yet".into()))) })
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {

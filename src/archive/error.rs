@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::dicom::Uid;
+
 /// An archive's operation failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -73,6 +75,14 @@ pub enum Kind {
         /// How many objects are missing, as far as is known.
         missing: usize,
     },
+    /// The archive takes no objects of this SOP class.
+    ClassRefused(Uid),
+    /// The archive takes the object neither in its transfer syntax, which is this one, nor in one that it can
+    /// be re-encoded to without loss.
+    SyntaxRefused(Uid),
+    /// The object that was to be stored is not what it should be: its bytes broke off, or its data set cannot
+    /// be followed. The archive has been told to drop what it had of it.
+    SourceBroke,
     /// The reader took nothing for too long.
     ReaderStalled,
     /// Nobody waits for the answer any more.
@@ -105,6 +115,7 @@ impl Error {
             | Kind::BadKeys(_)
             | Kind::NotAcceptable
             | Kind::TooManyMatches
+            | Kind::SourceBroke
             | Kind::ReaderStalled => Fault::Client,
             Kind::Status { client_keys: true, .. } => Fault::Client,
             Kind::QueueFull | Kind::QueueTimeout | Kind::ShuttingDown | Kind::DriverDied => Fault::Bridge,
@@ -139,6 +150,14 @@ impl fmt::Display for Error {
                 comment.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
             }
             Kind::Incomplete { missing } => write!(f, "{missing} objects did not come from archive `{name}`"),
+            Kind::ClassRefused(class) => write!(f, "archive `{name}` takes no objects of SOP class {class}"),
+            Kind::SyntaxRefused(syntax) => {
+                write!(
+                    f,
+                    "archive `{name}` takes the object in no transfer syntax that it can have ({syntax})"
+                )
+            }
+            Kind::SourceBroke => write!(f, "the object broke off or cannot be read; it was not stored"),
             Kind::Cancelled => write!(f, "nobody waits for the answer any more"),
             Kind::ReaderStalled => write!(f, "the client stopped reading"),
             Kind::TooManyMatches => write!(f, "more matches in archive `{name}` than one answer may have"),

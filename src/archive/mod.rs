@@ -53,6 +53,11 @@ pub trait Archive: Send + Sync + 'static {
     /// ended without one, so that what is known by then is this call's error. Dropping the feed cancels.
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, Result<Retrieval>>;
 
+    /// Stores one object (PS3.4 B.2). Its bytes are sent as they come; resolves when the archive has answered,
+    /// so that several objects are stored at once by several calls. An object whose log breaks off is aborted
+    /// at the archive, and is [`Kind::SourceBroke`]. Dropping the future aborts what is under way.
+    fn store(&self, caller: &Caller, object: Object) -> Fut<'_, Result<Stored>>;
+
     /// Asks the archive whether it is there (C-ECHO, PS3.7 9.1.5).
     fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>>;
 }
@@ -93,6 +98,15 @@ pub struct Retrieval {
     /// SOP Instance UIDs that are known from earlier failures not to come: the answer is partial (206) from
     /// the start.
     pub missing: Vec<Uid>,
+}
+
+/// An object that the archive has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Status (0000,0900): success, or one of the warnings of PS3.4 Table B.2-1 (B000, B006, B007).
+    pub status: u16,
+    /// Error Comment (0000,0902), without control characters.
+    pub comment: Option<String>,
 }
 
 /// What a [`Feed`] gives: items, then one end.

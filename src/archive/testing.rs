@@ -7,8 +7,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use super::retrieval::planted_panic;
-use super::{Archive, Complete, Feed, Fut, Result, Retrieval, Retrieve, Search, Step};
+use super::{Archive, Complete, Error, Feed, Fut, Kind, Result, Retrieval, Retrieve, Search, Step, Stored};
 use crate::caller::Caller;
+use crate::dicom::object::{Head, Object};
 use crate::dicom::query::Query;
 
 /// A feed whose driver is the test.
@@ -60,6 +61,8 @@ struct State {
     queries: Vec<Query>,
     retrieves: Vec<Retrieve>,
     callers: Vec<Caller>,
+    store_answers: VecDeque<Result<Stored>>,
+    stored: Vec<(Head, Vec<u8>)>,
 }
 
 impl Fake {
@@ -76,6 +79,16 @@ impl Fake {
     /// Lays an answer to a retrieval ready.
     pub(crate) fn push_retrieval(&self, answer: Result<Retrieval>) {
         self.state.lock().unwrap().retrievals.push_back(answer);
+    }
+
+    /// Lays an answer to a store ready; without one, objects are stored with success.
+    pub(crate) fn push_store(&self, answer: Result<Stored>) {
+        self.state.lock().unwrap().store_answers.push_back(answer);
+    }
+
+    /// The objects that came whole, in the order in which they ended.
+    pub(crate) fn stored(&self) -> Vec<(Head, Vec<u8>)> {
+        self.state.lock().unwrap().stored.clone()
     }
 
     /// The queries that came.
@@ -113,6 +126,23 @@ impl Archive for Fake {
         state.callers.push(caller.clone());
         let answer = state.retrievals.pop_front().expect("an unexpected retrieval");
         Box::pin(async move { answer })
+    }
+
+    fn store(&self, caller: &Caller, object: Object) -> Fut<'_, Result<Stored>> {
+        let answer = {
+            let mut state = self.state.lock().unwrap();
+            state.callers.push(caller.clone());
+            state.store_answers.pop_front().unwrap_or(Ok(Stored { status: 0, comment: None }))
+        };
+        Box::pin(async move {
+            let Object { head, mut body } = object;
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.next().await {
+                bytes.extend_from_slice(&piece.map_err(|_| Error::new(&self.name, Kind::SourceBroke))?);
+            }
+            self.state.lock().unwrap().stored.push((head, bytes));
+            answer
+        })
     }
 
     fn verify(&self, _caller: &Caller) -> Fut<'_, Result<()>> {

@@ -126,7 +126,8 @@ fn status(kind: &Kind) -> (StatusCode, Option<Duration>) {
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::BadKeys(_) => StatusCode::BAD_REQUEST,
         Kind::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        Kind::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
+        Kind::SourceBroke => StatusCode::BAD_REQUEST,
+        Kind::ClassRefused(_) | Kind::SyntaxRefused(_) | Kind::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         Kind::TooManyMatches => StatusCode::PAYLOAD_TOO_LARGE,
         Kind::ReaderStalled | Kind::Cancelled => StatusCode::REQUEST_TIMEOUT,
         Kind::QueueFull
