@@ -25,6 +25,9 @@ use section::{Report, Section};
 /// Longest configuration file that is read, in bytes: a thousand archives.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// Largest `http.inline_bulk_data`: what stands in the metadata is held in memory, and one and a third as long.
+const MAX_INLINE: usize = 1 << 20;
+
 /// What `gantry serve` runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -185,9 +188,11 @@ fn http(mut section: Section<'_>) -> Http {
     let head_timeout = section.duration("header_timeout").unwrap_or(Duration::from_secs(30));
     let write_timeout = section.duration("write_timeout").unwrap_or(defaults.write_timeout);
     let drain_timeout = section.duration("drain_timeout").unwrap_or(Duration::from_secs(30));
-    for key in ["tls", "cors"] {
-        section.later(key, "this comes");
-    }
+    let read_timeout = section.duration("read_timeout").unwrap_or(defaults.read_timeout);
+    let inline_limit = section.size("inline_bulk_data", 0..=MAX_INLINE).unwrap_or(defaults.inline_limit);
+    let cors_origins =
+        section.list("cors_origins", "origins such as [\"https://viewer.example\"], without a path");
+    section.later("tls", "this comes");
     section.finish();
     Http {
         listen,
@@ -196,6 +201,9 @@ fn http(mut section: Section<'_>) -> Http {
             public_url,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             write_timeout,
+            read_timeout,
+            inline_limit,
+            cors_origins: cors_origins.unwrap_or_default(),
         },
         settings: HttpSettings {
             max_connections: max_connections.unwrap_or(1024),

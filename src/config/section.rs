@@ -170,6 +170,14 @@ impl<'a> Section<'a> {
         )
     }
 
+    /// A number of bytes, with a unit.
+    pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
+        let (least, most) = (range.start(), range.end());
+        let expected =
+            format!("a size of {least} to {most} bytes, such as \"0\", \"800B\", \"4KiB\" or \"1MiB\"");
+        self.checked(key, &expected, |text| size(text).filter(|bytes| range.contains(bytes)))
+    }
+
     /// A list of texts that are parsed.
     pub(super) fn list<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Option<Vec<T>> {
         let value = self.take(key)?;
@@ -279,9 +287,35 @@ fn duration(text: &str) -> Option<Duration> {
     (!found.is_zero() && found <= MAX_DURATION).then_some(found)
 }
 
+fn size(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: usize = number.parse().ok()?;
+    let bytes = match unit.trim() {
+        "" if number == 0 => 1,
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (text, bytes) in [("0", 0), ("800B", 800), ("4KiB", 4096), ("512 MiB", 512 << 20)] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "5", "KiB", "-5B", "5KB", "99999999999999999999B", "1.5KiB"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn durations_have_a_unit_and_bounds() {

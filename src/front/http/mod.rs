@@ -6,6 +6,7 @@
 
 mod body;
 mod context;
+mod cors;
 mod error;
 mod origin;
 mod pages;
@@ -27,6 +28,8 @@ use crate::dicom::query::Level;
 use crate::net::Network;
 use crate::router;
 
+pub use cors::Origin;
+
 /// How the HTTP front end presents itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -39,6 +42,12 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// How long an answer may wait for its reader.
     pub write_timeout: Duration,
+    /// How long a request's body may be silent.
+    pub read_timeout: Duration,
+    /// Longest value of a binary VR, in bytes, that stands in the metadata itself; longer ones are bulk data.
+    pub inline_limit: usize,
+    /// The origins whose pages may use this server (CORS).
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Default for Config {
@@ -48,6 +57,9 @@ impl Default for Config {
             public_url: None,
             trusted_proxies: Vec::new(),
             write_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(30),
+            inline_limit: 1024,
+            cors_origins: Vec::new(),
         }
     }
 }
