@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::collector::{Admission, Collector, Inbound};
-use super::head::HeadReader;
 use super::move_destination::{Claim, MoveDestination, Origin};
+use crate::dicom::head::HeadReader;
 use crate::dicom::object::Head;
 use crate::dimse::status;
 

@@ -14,7 +14,7 @@ use twox_hash::xxhash3_64::Hasher;
 use super::Step;
 use super::completeness::{Fingerprint, Ledger};
 use super::dimse::config::ForeignUids;
-use super::head::Identifiers;
+use crate::dicom::head::Identifiers;
 use crate::dicom::object::{Budget, Head, Object, ObjectLog};
 use crate::dicom::query::Target;
 use crate::dimse::pool::Pool;
@@ -345,7 +345,7 @@ mod tests {
             sop_instance: uid(instance),
             transfer_syntax: uid("1.2.840.10008.1.2.1"),
         };
-        let found = Identifiers { study: Some(uid("1")), series: Some(uid("1.1")), instance: None };
+        let found = Identifiers { study: Some(uid("1")), series: Some(uid("1.1")), ..Identifiers::default() };
         collector.admit(head, &found, true).await
     }
 

@@ -8,7 +8,6 @@ mod contexts;
 pub mod dimse;
 pub mod error;
 mod failures;
-mod head;
 mod knowledge;
 mod move_destination;
 mod remote;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Form;
 use super::collector::{Collector, Waiting};
 use super::dimse::config::{Config, StoreFrom};
-use super::head::Identifiers;
+use crate::dicom::head::Identifiers;
 use crate::dicom::object::Head;
 use crate::dicom::query::Target;
 use crate::dicom::{AeTitle, Uid, transfer_syntax};

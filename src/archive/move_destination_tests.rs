@@ -105,6 +105,7 @@ fn whose(moves: &MoveDestination, origin: &Origin, path: &str, candidates: &[&Ar
         transfer_syntax: uid(EXPLICIT_VR_LE),
     };
     let found = Identifiers {
+        class: None,
         study: Some(uids[0].clone()),
         series: Some(uids[1].clone()),
         instance: Some(uids[2].clone()),
@@ -212,6 +213,7 @@ async fn hazard_a_stalled_reader_does_not_hold_up_a_move_of_the_same_objects() {
         for n in 0.. {
             let instance = uid(&format!("1.1.{n}"));
             let found = Identifiers {
+                class: None,
                 study: Some(uid("1")),
                 series: Some(uid("1.1")),
                 instance: Some(instance.clone()),

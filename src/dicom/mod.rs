@@ -6,6 +6,7 @@ pub mod charset;
 pub mod dataset;
 pub mod dictionary;
 pub mod encode;
+pub mod head;
 pub mod matching;
 pub mod object;
 pub mod query;

@@ -1,13 +1,11 @@
-//! The beginning of an object: held back until it has said which study and series it belongs to.
+//! The beginning of an object on its way: held back until it has said what it is and which study and series it belongs to.
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
 
-use crate::dicom::scan::{Event, Scanner};
-use crate::dicom::transfer_syntax::{
-    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout, layout,
-};
-use crate::dicom::{Tag, Uid, tags};
+use super::scan::{Event, Scanner};
+use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout, layout};
+use super::{Tag, Uid, tags};
 
 /// Most bytes that are held back. The UIDs stand in group 0020, behind what is mostly text; private elements
 /// and icons before them stay far below this. Past it, an object counts as one that does not say.
@@ -20,18 +18,20 @@ const MAX_INFLATED: usize = 8 << 20;
 
 /// The UIDs in an object's data set, as far as they are there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Identifiers {
+pub struct Identifiers {
+    /// SOP Class UID (0008,0016).
+    pub class: Option<Uid>,
     /// Study Instance UID (0020,000D).
-    pub(super) study: Option<Uid>,
+    pub study: Option<Uid>,
     /// Series Instance UID (0020,000E).
-    pub(super) series: Option<Uid>,
+    pub series: Option<Uid>,
     /// SOP Instance UID (0008,0018).
-    pub(super) instance: Option<Uid>,
+    pub instance: Option<Uid>,
 }
 
 /// Reads the beginning of a data set.
 #[derive(Debug)]
-pub(super) struct HeadReader {
+pub struct HeadReader {
     scanner: Scanner,
     inflate: Option<(Decompress, usize)>,
     held: Vec<Bytes>,
@@ -47,7 +47,7 @@ pub(super) struct HeadReader {
 
 impl HeadReader {
     /// A reader for a data set in this transfer syntax.
-    pub(super) fn new(transfer_syntax: &Uid) -> Self {
+    pub fn new(transfer_syntax: &Uid) -> Self {
         let deflated = transfer_syntax.as_str() == DEFLATED_EXPLICIT_VR_LE;
         Self {
             scanner: Scanner::new(layout(transfer_syntax)),
@@ -62,7 +62,7 @@ impl HeadReader {
     }
 
     /// Takes the next bytes. `true`: all that can be known is known.
-    pub(super) fn push(&mut self, bytes: Bytes, last: bool) -> bool {
+    pub fn push(&mut self, bytes: Bytes, last: bool) -> bool {
         self.length += bytes.len() + PIECE_COST;
         let scanned = match &mut self.inflate {
             None => Ok(bytes.clone()),
@@ -76,7 +76,7 @@ impl HeadReader {
 
     /// The transfer syntax that the object has, where it was `declared` in this one: some archives send data
     /// sets without VRs as Explicit VR Little Endian, which nobody further on could read.
-    pub(super) fn transfer_syntax(&self, declared: &Uid) -> Uid {
+    pub fn transfer_syntax(&self, declared: &Uid) -> Uid {
         let without_vr = self.encoded == Some(Layout::ImplicitLe);
         if without_vr && declared.as_str() == EXPLICIT_VR_LE {
             return Uid::from_static(IMPLICIT_VR_LE);
@@ -85,7 +85,7 @@ impl HeadReader {
     }
 
     /// What was found, and the bytes that were held back.
-    pub(super) fn into_parts(self) -> (Identifiers, Vec<Bytes>) {
+    pub fn into_parts(self) -> (Identifiers, Vec<Bytes>) {
         (self.found, self.held)
     }
 
@@ -138,13 +138,17 @@ impl Identifiers {
         match tag {
             tags::STUDY_INSTANCE_UID => self.study = uid,
             tags::SERIES_INSTANCE_UID => self.series = uid,
+            tags::SOP_CLASS_UID => self.class = uid,
             _ => self.instance = uid,
         }
     }
 }
 
 fn is_identifier(tag: Tag) -> bool {
-    matches!(tag, tags::SOP_INSTANCE_UID | tags::STUDY_INSTANCE_UID | tags::SERIES_INSTANCE_UID)
+    matches!(
+        tag,
+        tags::SOP_CLASS_UID | tags::SOP_INSTANCE_UID | tags::STUDY_INSTANCE_UID | tags::SERIES_INSTANCE_UID
+    )
 }
 
 fn inflated(inflate: &mut Decompress, total: &mut usize, bytes: &[u8]) -> Result<Bytes, ()> {
@@ -177,6 +181,7 @@ mod tests {
         let mut inner = DataSet::new();
         inner.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "9.9.9");
         let mut data_set = DataSet::new();
+        data_set.set_str(tags::SOP_CLASS_UID, VR::UI, "1.2.5");
         data_set.set_str(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3");
         data_set.set_items(tags::REFERENCED_STUDY_SEQUENCE, vec![inner.clone(), inner]);
         data_set.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "1.2");
@@ -199,6 +204,7 @@ mod tests {
             assert_eq!(found.study.unwrap().as_str(), "1.2");
             assert_eq!(found.series.unwrap().as_str(), "1.2.4");
             assert_eq!(found.instance.unwrap().as_str(), "1.2.3");
+            assert_eq!(found.class.unwrap().as_str(), "1.2.5");
             assert_eq!(held.concat(), bytes[..=pushed]);
         }
     }
