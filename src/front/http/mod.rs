@@ -5,6 +5,7 @@
 //! way is a `Problem`, and `error` alone knows its status.
 
 mod body;
+mod capabilities;
 mod context;
 mod cors;
 mod error;
@@ -12,6 +13,7 @@ mod origin;
 mod pages;
 mod qido;
 mod snapshot;
+mod validate;
 mod wado;
 
 use std::sync::Arc;
@@ -19,16 +21,21 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, options};
+use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::dicom::query::Level;
 use crate::net::Network;
 use crate::router;
 
 pub use cors::Origin;
+
+/// Shortest text that is compressed, in bytes: what fits into a packet gains nothing.
+const MIN_COMPRESSED: u64 = 1024;
 
 /// How the HTTP front end presents itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +80,8 @@ pub enum Resource {
     Retrieve,
 }
 
-/// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`; all of them by
-/// GET and HEAD.
+/// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`, by GET and HEAD;
+/// on the root of each service, and of the server, OPTIONS tells what there is.
 pub const RESOURCES: [(&str, Resource); 9] = [
     ("/studies", Resource::Search(Level::Study)),
     ("/series", Resource::Search(Level::Series)),
@@ -117,23 +124,32 @@ struct Shared {
     config: Config,
     archives: router::Router,
     snapshots: snapshot::Snapshots,
+    room: validate::Room,
     shutdown: CancellationToken,
 }
 
 /// The routes of the server, ready to be served. From `shutdown` on it is not ready any more.
 pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken) -> Router {
     let base_path = config.base_path.clone();
-    let snapshots = snapshot::Snapshots::default();
-    let server = Server(Arc::new(Shared { config, archives, snapshots, shutdown }));
-    let resources = RESOURCES
-        .iter()
-        .fold(Router::new(), |routes, (path, resource)| routes.route(path, method(*resource)));
+    let (snapshots, room) = <(snapshot::Snapshots, validate::Room)>::default();
+    let server = Server(Arc::new(Shared { config, archives, snapshots, room, shutdown }));
+    let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
+        let held = from_fn_with_state(server.clone(), validate::validate);
+        // Many objects stream; what a client asks for again and again is small.
+        let streams = *resource == Resource::Retrieve && !path.ends_with("{instance}");
+        let handler = method(*resource);
+        routes.route(path, if streams { handler } else { handler.layer(held) })
+    });
     let pages = PAGES.iter().fold(Router::new(), |routes, (path, page)| routes.route(path, show(*page)));
+    let roots = ["/", &base_path, &format!("{base_path}/"), "/archives/{archive}", "/archives/{archive}/"];
+    let pages = roots.iter().fold(pages, |routes, root| routes.route(root, options(capabilities::describe)));
     pages
         .nest(&base_path, resources.clone())
         .nest("/archives/{archive}", resources)
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
+        .layer(CompressionLayer::new().gzip(true).compress_when(Text))
+        .layer(from_fn_with_state(server.clone(), cors::allow))
         .layer(from_fn(log))
         .with_state(server)
 }
@@ -151,6 +167,19 @@ fn show(page: Page) -> MethodRouter<Server> {
         Page::Live => get(pages::live),
         Page::Ready => get(pages::ready),
         Page::OpenApi => get(pages::openapi),
+    }
+}
+
+/// What is worth compressing: JSON and XML. Pixels that compress well are compressed already, and those that are
+/// not cost more time than they save on the way.
+#[derive(Debug, Clone, Copy)]
+struct Text;
+
+impl Predicate for Text {
+    fn should_compress<B: http_body::Body>(&self, response: &http::Response<B>) -> bool {
+        let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let text = media_type.is_some_and(|text| text.contains("json") || text.contains("xml"));
+        text && response.body().size_hint().upper().is_none_or(|length| length >= MIN_COMPRESSED)
     }
 }
 

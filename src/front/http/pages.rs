@@ -64,7 +64,11 @@ pub(super) async fn not_found(State(server): State<Server>, uri: Uri) -> Problem
         .advise(format!("The services are below `{base}` and `/archives/{{name}}`; see /openapi.yaml."))
 }
 
-/// The path is there, the method is not.
-pub(super) async fn method_not_allowed(method: Method) -> Problem {
+/// The path is there, the method is not. The methods that are stand in the Allow header.
+pub(super) async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     Problem::client(StatusCode::METHOD_NOT_ALLOWED, format!("this resource has no method {method}"))
+        .into_response()
 }

@@ -1,5 +1,6 @@
 //! The front end over an archive that the tests drive.
 
+mod envelope;
 mod qido;
 mod wado;
 
@@ -43,9 +44,14 @@ impl Bridge {
     }
 
     async fn ask(&self, method: &str, path: &str, accept: &str) -> Answer {
+        let accept = [("Accept", accept)];
+        self.ask_with(method, path, if accept[0].1.is_empty() { &[] } else { &accept }).await
+    }
+
+    async fn ask_with(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("Host", "bridge.example");
-        if !accept.is_empty() {
-            request = request.header("Accept", accept);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let response = self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -8,7 +8,7 @@ use crate::dicom::dataset::DataSet;
 use crate::dicom::query::Level;
 use crate::dicom::{VR, tags};
 
-fn study(uid: &str, date: &str) -> DataSet {
+pub(super) fn study(uid: &str, date: &str) -> DataSet {
     let mut data_set = DataSet::new();
     data_set.set_str(tags::STUDY_INSTANCE_UID, VR::UI, uid);
     data_set.set_str(tags::STUDY_DATE, VR::DA, date);
@@ -16,7 +16,7 @@ fn study(uid: &str, date: &str) -> DataSet {
 }
 
 /// Lays the answer to a search ready that ends well after `matches`.
-fn lay(bridge: &Bridge, matches: impl IntoIterator<Item = DataSet>) -> Driver<DataSet> {
+pub(super) fn lay(bridge: &Bridge, matches: impl IntoIterator<Item = DataSet>) -> Driver<DataSet> {
     let driver = lay_open(bridge, matches);
     driver.complete();
     driver

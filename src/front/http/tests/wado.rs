@@ -19,7 +19,7 @@ const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const DICOM: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 
 /// A writer into an object with this UID.
-fn object(uid: &'static str, syntax: &'static str) -> (ObjectLog, Object) {
+pub(super) fn object(uid: &'static str, syntax: &'static str) -> (ObjectLog, Object) {
     let head = Head {
         sop_class: Uid::from_static("1.2.840.10008.5.1.4.1.1.2"),
         sop_instance: Uid::from_static(uid),
@@ -29,14 +29,14 @@ fn object(uid: &'static str, syntax: &'static str) -> (ObjectLog, Object) {
 }
 
 /// A whole object of these bytes.
-async fn whole(uid: &'static str, bytes: &'static [u8]) -> Object {
+pub(super) async fn whole(uid: &'static str, bytes: &'static [u8]) -> Object {
     let (log, object) = object(uid, EXPLICIT);
     log.append(&Bytes::from_static(bytes)).await;
     log.finish();
     object
 }
 
-fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
+pub(super) fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
     let (driver, objects) = Driver::new();
     bridge.archive.push_retrieval(Ok(Retrieval { objects, missing }));
     driver

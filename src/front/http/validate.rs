@@ -1,0 +1,209 @@
+//! Validators: an answer that is held for a moment gets an `ETag` from its bytes, and is not sent again to a
+//! client that has it (RFC 9110 8.8.3, 13.1.2).
+//!
+//! Archives rewrite demographics and add instances without a word, so that nothing is ever immutable here: a
+//! client may keep an answer, and asks each time whether it still holds. What is too long or too slow to be held
+//! streams on without a validator.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+use twox_hash::XxHash3_128;
+
+use super::Server;
+
+/// Longest answer that is held, in bytes: a frame, or the metadata of some hundred instances.
+const MAX_HELD: usize = 8 << 20;
+/// Most bytes that all answers together are held with. Where they are used up, answers stream.
+const MAX_HELD_BY_ALL: usize = 16 << 20;
+/// How long an answer is held back for the sake of a validator. A client that sent one waits for the comparison.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// The memory that held answers share.
+#[derive(Debug, Clone)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_HELD_BY_ALL)))
+    }
+}
+
+/// Gives good answers to GET and HEAD a validator, and answers 304 where the client has it.
+pub(super) async fn validate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+    let known = request.headers().get_all(IF_NONE_MATCH).iter().cloned().collect::<Vec<_>>();
+    let head = *request.method() == Method::HEAD;
+    if head {
+        // As GET, so that length and validator are those of the body that is left out.
+        *request.method_mut() = Method::GET;
+    }
+    let get = *request.method() == Method::GET;
+    let mut response = next.run(request).await;
+    if get && response.status().is_success() {
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    }
+    if get && response.status() == StatusCode::OK {
+        response = hold(response, &known, &server.0.room).await;
+    }
+    if head {
+        let (mut parts, body) = response.into_parts();
+        if let Some(length) = body.size_hint().exact().filter(|_| !parts.headers.contains_key(CONTENT_LENGTH))
+        {
+            parts.headers.insert(CONTENT_LENGTH, length.into());
+        }
+        response = Response::from_parts(parts, Body::empty());
+    }
+    response
+}
+
+async fn hold(response: Response, known: &[HeaderValue], room: &Room) -> Response {
+    let (mut parts, mut body) = response.into_parts();
+    let deadline = known.is_empty().then(|| Instant::now() + PATIENCE);
+    let mut held = Held::default();
+    loop {
+        let frame = match deadline {
+            Some(deadline) => timeout_at(deadline, body.frame()).await,
+            None => Ok(body.frame().await),
+        };
+        match frame {
+            Ok(Some(Ok(frame))) => {
+                let fits = held.add(frame, room);
+                if !fits {
+                    break;
+                }
+            }
+            Ok(Some(Err(error))) => {
+                held.end = Some(error);
+                break;
+            }
+            Ok(None) => {
+                let tag = held.tag(boundary(&parts.headers));
+                parts.headers.insert(ETAG, tag.clone());
+                if known.iter().any(|known| matches(known, &tag)) {
+                    parts.headers.remove(CONTENT_TYPE);
+                    parts.headers.remove(CONTENT_LENGTH);
+                    parts.status = StatusCode::NOT_MODIFIED;
+                    return (parts.status, parts.headers).into_response();
+                }
+                return Response::from_parts(parts, Body::new(held));
+            }
+            Err(_) => break,
+        }
+    }
+    held.rest = Some(body);
+    Response::from_parts(parts, Body::new(held))
+}
+
+/// The boundary that a multipart answer has, which is another one each time.
+fn boundary(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (_, boundary) = value.split_once("boundary=")?;
+    Some(boundary.split(';').next()?.trim_matches('"').as_bytes())
+}
+
+/// Whether a value of If-None-Match names this tag, by the weak comparison.
+fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
+    let opaque = |text: &str| text.trim().trim_start_matches("W/").to_owned();
+    let Ok(known) = known.to_str() else { return false };
+    let tag = tag.to_str().map(opaque).unwrap_or_default();
+    known.split(',').any(|one| one.trim() == "*" || opaque(one) == tag)
+}
+
+/// The beginning of an answer, or all of it, and what follows.
+#[derive(Debug, Default)]
+struct Held {
+    pieces: VecDeque<(Bytes, Option<OwnedSemaphorePermit>)>,
+    length: usize,
+    /// Why there is no more.
+    end: Option<axum::Error>,
+    rest: Option<Body>,
+}
+
+impl Held {
+    /// Adds a piece; `false`: no further one fits.
+    fn add(&mut self, frame: Frame<Bytes>, room: &Room) -> bool {
+        let Ok(bytes) = frame.into_data() else { return true };
+        self.length += bytes.len();
+        let permit = u32::try_from(bytes.len())
+            .ok()
+            .filter(|_| self.length <= MAX_HELD)
+            .and_then(|count| Arc::clone(&room.0).try_acquire_many_owned(count).ok());
+        let fits = permit.is_some();
+        // Pieces that were cut off a large block would keep all of it.
+        self.pieces.push_back((bytes, permit));
+        fits
+    }
+
+    /// A weak tag over the bytes without the boundaries.
+    fn tag(&self, boundary: Option<&[u8]>) -> HeaderValue {
+        let mut hash = XxHash3_128::new();
+        let Some(boundary) = boundary else {
+            self.pieces.iter().for_each(|(bytes, _)| hash.write(bytes));
+            return to_header(hash.finish_128());
+        };
+        // Pieces break anywhere, also within a boundary.
+        let whole: Vec<u8> = self.pieces.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+        let mut from = 0;
+        for at in memchr::memmem::find_iter(&whole, boundary) {
+            hash.write(&whole[from..at]);
+            from = at + boundary.len();
+        }
+        hash.write(&whole[from..]);
+        to_header(hash.finish_128())
+    }
+}
+
+fn to_header(digest: u128) -> HeaderValue {
+    HeaderValue::try_from(format!("W/\"{digest:032x}\"")).expect("hexadecimal digits are ASCII")
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some((bytes, _permit)) = self.pieces.pop_front() {
+            self.length -= bytes.len();
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if let Some(error) = self.end.take() {
+            self.rest = None;
+            return Poll::Ready(Some(Err(error)));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.end.is_some() {
+            return SizeHint::default();
+        }
+        let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), |rest| rest.size_hint());
+        let held = self.length as u64;
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint.set_lower(rest.lower() + held);
+        hint
+    }
+}
