@@ -7,6 +7,7 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, Version};
 
+use super::body::Channel;
 use super::error::Problem;
 use super::{Server, origin};
 use crate::archive::Archive;
@@ -28,7 +29,7 @@ pub(super) struct Context {
     pub(super) series: Option<String>,
     pub(super) instance: Option<String>,
     /// The connection, where one response has it for itself: HTTP/1.
-    pub(super) connection: Option<Connection>,
+    connection: Option<Connection>,
     client: Option<IpAddr>,
     headers: HeaderMap,
 }
@@ -37,6 +38,14 @@ impl Context {
     /// The client, for an operation of this priority.
     pub(super) fn caller(&self, priority: Priority) -> Caller {
         Caller { client: self.client, priority }
+    }
+
+    /// How an answer that streams is ended where it breaks off or nobody reads it.
+    pub(super) fn channel(&self) -> Channel {
+        match &self.connection {
+            Some(connection) => Channel::Connection(connection.clone()),
+            None => Channel::Stream(self.server.0.config.write_timeout),
+        }
     }
 
     /// What the client accepts: the values of the query parameter, then the headers.

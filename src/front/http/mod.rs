@@ -9,6 +9,7 @@ mod capabilities;
 mod context;
 mod cors;
 mod error;
+mod objects;
 mod origin;
 mod pages;
 mod qido;

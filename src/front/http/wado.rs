@@ -5,9 +5,10 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::body::{Channel, Framing, ObjectBody, no_objects, web_syntax};
+use super::body::Streaming;
 use super::context::Context;
 use super::error::Problem;
+use super::objects::{Files, Framing, no_objects, web_syntax};
 use crate::archive::{Form, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::query::Level;
@@ -54,11 +55,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         let text = format!("299 {}: {count} instances are missing", context.service_url);
         headers.extend(HeaderValue::try_from(text).ok().map(|value| (WARNING, value)));
     }
-    let channel = match context.connection {
-        Some(connection) => Channel::Connection(connection),
-        None => Channel::Stream(context.server.0.config.write_timeout),
-    };
-    let body = ObjectBody::new(first, retrieval.objects, framing, channel);
+    let body = Streaming::new(Files::new(first, retrieval.objects, framing), context.channel());
     Ok((status, headers, Body::new(body)).into_response())
 }
 
