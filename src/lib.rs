@@ -3,7 +3,7 @@
 //! A request comes in through a front end ([`front`]), is routed to an archive ([`archive`]) and runs there
 //! over DIMSE ([`dimse`]). Imports go one way only:
 //!
-//! `main → cli → app → front → router → archive → {dimse, dicomweb} → dicom`
+//! `main → cli → app → front → router → archive → {dimse, dicomweb, image} → dicom`
 //!
 //! [`net`] and [`caller`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
 //! uses [`dimse`] and [`dicom`] only. `tests/it/layers.rs` holds the code against this rule.
@@ -18,6 +18,7 @@ pub mod dicom;
 pub mod dicomweb;
 pub mod dimse;
 pub mod front;
+pub mod image;
 pub mod net;
 pub mod router;
 pub mod telemetry;

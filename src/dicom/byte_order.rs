@@ -3,7 +3,7 @@
 use super::VR;
 
 /// The size of the words, in bytes, that the byte order of a value of this VR goes by; 1: it has none.
-pub(super) fn word_size(vr: VR) -> usize {
+pub(crate) fn word_size(vr: VR) -> usize {
     match vr {
         // An AT is two 16-bit numbers, not one of 32 bits.
         VR::US | VR::SS | VR::OW | VR::AT => 2,
@@ -15,7 +15,7 @@ pub(super) fn word_size(vr: VR) -> usize {
 
 /// Turns the words of one value around, piece by piece.
 #[derive(Debug)]
-pub(super) struct Swapper {
+pub(crate) struct Swapper {
     word: usize,
     /// The beginning of a word that a piece ended in.
     begun: Vec<u8>,
@@ -23,17 +23,17 @@ pub(super) struct Swapper {
 
 impl Swapper {
     /// For one value of this VR.
-    pub(super) fn new(vr: VR) -> Self {
+    pub(crate) fn new(vr: VR) -> Self {
         Self { word: word_size(vr), begun: Vec::new() }
     }
 
     /// Whether the bytes stay as they are.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.word == 1
     }
 
     /// Appends the words that `piece` completes to `out`.
-    pub(super) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let mut piece = piece;
         if !self.begun.is_empty() {
             let (head, tail) = piece.split_at(piece.len().min(self.word - self.begun.len()));
@@ -57,7 +57,7 @@ impl Swapper {
     }
 
     /// Appends what is left of a value that is no whole number of words, as it was.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.begun);
     }
 }
@@ -70,7 +70,7 @@ fn reverse_each<const N: usize>(words: &mut [u8]) {
 }
 
 /// The value with its words turned around.
-pub(super) fn swapped(vr: VR, value: &[u8]) -> Vec<u8> {
+pub(crate) fn swapped(vr: VR, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     let mut swapper = Swapper::new(vr);
     swapper.push(value, &mut out);

@@ -1,0 +1,123 @@
+//! The attributes that say how pixel data is divided into frames; all of them come before it.
+
+use super::offsets::{OffsetTable, TableReader};
+use crate::dicom::scan::ElementHeader;
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{Tag, tags};
+
+/// Longest value that is read, in bytes: an IS has 12 characters, a CS 16.
+const MAX_VALUE: usize = 64;
+
+/// What has been read of them.
+#[derive(Debug)]
+pub(super) struct Attributes {
+    /// Number of Frames (0028,0008).
+    frames: Option<u32>,
+    /// Rows, Columns, Samples per Pixel, Bits Allocated.
+    pub(super) rows: u16,
+    pub(super) columns: u16,
+    pub(super) samples: u16,
+    pub(super) bits: u16,
+    /// Photometric Interpretation is one that has half the chrominance samples (PS3.3 C.7.6.3.1.2).
+    pub(super) halved_chrominance: bool,
+    extended_offsets: Option<TableReader>,
+    extended_lengths: Option<TableReader>,
+    open: Option<Open>,
+    /// The last frame whose place is of interest; `None`: the last there is.
+    last: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Open {
+    Value(Tag, Layout, Vec<u8>),
+    Offsets,
+    Lengths,
+}
+
+impl Attributes {
+    /// Nothing read yet.
+    pub(super) fn new(last: Option<u32>) -> Self {
+        Self {
+            frames: None,
+            rows: 0,
+            columns: 0,
+            samples: 1,
+            bits: 0,
+            halved_chrominance: false,
+            extended_offsets: None,
+            extended_lengths: None,
+            open: None,
+            last,
+        }
+    }
+
+    /// How many frames there are: one where the object does not say.
+    pub(super) fn frames(&self) -> u32 {
+        self.frames.filter(|&frames| frames > 0).unwrap_or(1)
+    }
+
+    /// The last frame whose place is of interest.
+    pub(super) fn last(&self) -> Option<u32> {
+        self.last
+    }
+
+    /// The Extended Offset Table with its lengths, where both are there and fit (PS3.3 C.7.6.3.1.8).
+    pub(super) fn extended_table(&mut self) -> Option<(OffsetTable, Vec<u64>)> {
+        let offsets = self.extended_offsets.take()?.offsets(self.frames())?;
+        let lengths = self.extended_lengths.take()?.entries(self.frames())?;
+        Some((offsets, lengths))
+    }
+
+    /// An element of the data set itself begins.
+    pub(super) fn element(&mut self, header: &ElementHeader) {
+        self.open = match header.tag {
+            tags::EXTENDED_OFFSET_TABLE => {
+                self.extended_offsets = Some(TableReader::new(8, self.last));
+                Some(Open::Offsets)
+            }
+            tags::EXTENDED_OFFSET_TABLE_LENGTHS => {
+                self.extended_lengths = Some(TableReader::new(8, self.last));
+                Some(Open::Lengths)
+            }
+            tag @ (tags::NUMBER_OF_FRAMES
+            | tags::ROWS
+            | tags::COLUMNS
+            | tags::SAMPLES_PER_PIXEL
+            | tags::BITS_ALLOCATED
+            | tags::PHOTOMETRIC_INTERPRETATION) => Some(Open::Value(tag, header.layout, Vec::new())),
+            _ => None,
+        };
+    }
+
+    /// The next piece of a value.
+    pub(super) fn value(&mut self, piece: &[u8]) {
+        match &mut self.open {
+            Some(Open::Value(_, _, value)) => {
+                let room = MAX_VALUE - value.len();
+                value.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
+            Some(Open::Offsets) => self.extended_offsets.iter_mut().for_each(|table| table.push(piece)),
+            Some(Open::Lengths) => self.extended_lengths.iter_mut().for_each(|table| table.push(piece)),
+            None => {}
+        }
+    }
+
+    /// An element ends.
+    pub(super) fn element_end(&mut self) {
+        let Some(Open::Value(tag, layout, value)) = self.open.take() else { return };
+        let number = || match (value.first_chunk(), layout) {
+            (Some(&bytes), Layout::ExplicitBe) => u16::from_be_bytes(bytes),
+            (Some(&bytes), _) => u16::from_le_bytes(bytes),
+            (None, _) => 0,
+        };
+        let text = || std::str::from_utf8(&value).unwrap_or_default().trim_matches([' ', '\0']);
+        match tag {
+            tags::NUMBER_OF_FRAMES => self.frames = text().parse().ok(),
+            tags::ROWS => self.rows = number(),
+            tags::COLUMNS => self.columns = number(),
+            tags::SAMPLES_PER_PIXEL => self.samples = number(),
+            tags::BITS_ALLOCATED => self.bits = number(),
+            _ => self.halved_chrominance = matches!(text(), "YBR_FULL_422" | "YBR_PARTIAL_422"),
+        }
+    }
+}

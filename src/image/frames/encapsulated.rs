@@ -1,0 +1,284 @@
+//! Frames of encapsulated pixel data: each is one fragment or several, and something has to say where the next
+//! one begins (PS3.5 A.4).
+//!
+//! In this order: the Extended Offset Table; the Basic Offset Table; a single frame is all fragments; of codecs
+//! whose codestreams do not end with a marker, each fragment is a frame; else a frame ends with the fragment
+//! that ends with EOI or EOC (FFD9), and before one that begins with SOI or SOC. A table that cannot be
+//! one is passed over. A byte of padding behind the end marker is not part of the frame (PS3.18 8.7.3.3.2);
+//! where the codec has none, nobody can tell it from data, and it stays.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::attributes::Attributes;
+use super::offsets::{OffsetTable, TableReader};
+use super::{Cut, Error};
+use crate::dicom::Uid;
+use crate::dicom::scan::ItemHeader;
+use crate::dicom::transfer_syntax::{Codec, codec};
+
+/// End of Image of JPEG and JPEG-LS, End of Codestream of JPEG 2000.
+const END: [u8; 2] = [0xFF, 0xD9];
+/// How many bytes before a fragment's end the end marker is looked for: writers pad more than they need to.
+const TAIL: usize = 10;
+
+/// A cut through encapsulated pixel data in progress.
+#[derive(Debug)]
+pub(super) struct Encapsulated {
+    attributes: Attributes,
+    /// Those still to come, ascending; `None`: all.
+    wanted: Option<VecDeque<u32>>,
+    codec: Codec,
+    table: Option<TableReader>,
+    plan: Plan,
+    /// Where the first fragment's item stands.
+    first: Option<u64>,
+    /// The number of the frame that is open, or was the last.
+    frame: u32,
+    /// Whether a frame is open.
+    open: bool,
+    /// The beginning of a fragment of which is not known yet whether a frame begins with it.
+    beginning: Option<Vec<u8>>,
+    /// The last bytes of the fragment.
+    tail: Vec<u8>,
+    writer: Writer,
+}
+
+/// How the next frame is known.
+#[derive(Debug)]
+enum Plan {
+    /// The Basic Offset Table is not read yet.
+    Unknown,
+    Extended(OffsetTable, Vec<u64>),
+    Basic(OffsetTable),
+    Single,
+    OneEach,
+    Markers,
+}
+
+impl Encapsulated {
+    /// A cut of these frames, which ascend; `None`: all.
+    ///
+    /// # Errors
+    /// Single frames of a video are wanted.
+    pub(super) fn new(syntax: &Uid, attributes: Attributes, wanted: Option<Vec<u32>>) -> Result<Self, Error> {
+        let codec = codec(syntax);
+        if codec.is_video() && wanted.is_some() {
+            return Err(Error::Video);
+        }
+        Ok(Self {
+            attributes,
+            wanted: wanted.map(VecDeque::from),
+            codec,
+            table: None,
+            plan: Plan::Unknown,
+            first: None,
+            frame: 0,
+            open: false,
+            beginning: None,
+            tail: Vec::with_capacity(TAIL),
+            writer: Writer::default(),
+        })
+    }
+
+    /// Whether every wanted frame is out.
+    pub(super) fn is_done(&self) -> bool {
+        self.wanted.as_ref().is_some_and(VecDeque::is_empty)
+    }
+
+    /// A fragment begins.
+    pub(super) fn begin(&mut self, header: ItemHeader, out: &mut VecDeque<Cut>) {
+        if matches!(self.plan, Plan::Unknown) {
+            self.table = Some(TableReader::new(4, self.attributes.last()));
+            return;
+        }
+        self.first.get_or_insert(header.offset);
+        let undecided = self.open && matches!(self.plan, Plan::Markers);
+        if undecided {
+            self.beginning = Some(Vec::with_capacity(3));
+        } else if !self.open {
+            self.begin_frame(out);
+        }
+    }
+
+    /// The next bytes of the fragment.
+    pub(super) fn value(&mut self, mut piece: Bytes, out: &mut VecDeque<Cut>) {
+        if let Some(table) = &mut self.table {
+            table.push(&piece);
+            return;
+        }
+        if let Some(beginning) = &mut self.beginning {
+            let head = piece.split_to(piece.len().min(3 - beginning.len()));
+            beginning.extend_from_slice(&head);
+            if beginning.len() < 3 {
+                return;
+            }
+            self.decide(out);
+        }
+        self.pass(piece, out);
+    }
+
+    /// A fragment ends, and the next item would stand at `position`.
+    pub(super) fn end(&mut self, position: u64, out: &mut VecDeque<Cut>) {
+        if let Some(table) = self.table.take() {
+            self.plan = self.choose(table);
+            return;
+        }
+        if self.beginning.is_some() {
+            self.decide(out);
+        }
+        let offset = position - self.first.unwrap_or(position);
+        let ends = match &self.plan {
+            Plan::Unknown | Plan::Single => false,
+            Plan::OneEach => true,
+            Plan::Extended(table, _) | Plan::Basic(table) => table.is_behind(self.frame, offset),
+            Plan::Markers => self.tail.windows(2).any(|pair| pair == END),
+        };
+        self.tail.clear();
+        if ends {
+            self.end_frame(out);
+        }
+    }
+
+    /// The pixel data ends.
+    pub(super) fn finish(&mut self, out: &mut VecDeque<Cut>) -> Result<(), Error> {
+        if self.open {
+            self.end_frame(out);
+        }
+        let missing = match &self.wanted {
+            Some(wanted) => wanted.front().copied(),
+            // All there is: as many as were announced.
+            None => {
+                let announced = if self.codec.is_video() { 1 } else { self.attributes.frames() };
+                (self.frame < announced).then_some(self.frame + 1)
+            }
+        };
+        self.wanted = Some(VecDeque::new());
+        missing.map_or(Ok(()), |number| Err(Error::TooShort(number)))
+    }
+
+    fn choose(&mut self, basic: TableReader) -> Plan {
+        let frames = self.attributes.frames();
+        if frames == 1 || self.codec.is_video() {
+            return Plan::Single;
+        }
+        if let Some((offsets, lengths)) = self.attributes.extended_table() {
+            return Plan::Extended(offsets, lengths);
+        }
+        match basic.offsets(frames) {
+            Some(offsets) => Plan::Basic(offsets),
+            None if self.codec.has_end_marker() => Plan::Markers,
+            None => Plan::OneEach,
+        }
+    }
+
+    /// Whether the open frame goes on in this fragment, whose first bytes are known now.
+    fn decide(&mut self, out: &mut VecDeque<Cut>) {
+        let beginning = self.beginning.take().unwrap_or_default();
+        let starts_a_codestream = matches!(beginning[..], [0xFF, 0xD8, 0xFF] | [0xFF, 0x4F, 0xFF]);
+        if starts_a_codestream {
+            self.end_frame(out);
+            self.begin_frame(out);
+        }
+        self.pass(beginning.into(), out);
+    }
+
+    fn begin_frame(&mut self, out: &mut VecDeque<Cut>) {
+        self.frame = self.frame.saturating_add(1);
+        self.open = true;
+        let is_wanted =
+            self.wanted.as_ref().is_none_or(|wanted| wanted.front().is_some_and(|&next| next == self.frame));
+        if !is_wanted {
+            return;
+        }
+        let length = match &self.plan {
+            Plan::Extended(_, lengths) => {
+                usize::try_from(self.frame - 1).ok().and_then(|index| lengths.get(index)).copied()
+            }
+            _ => None,
+        };
+        self.writer.begin(length, self.codec.has_end_marker());
+        out.push_back(Cut::Begin { number: self.frame, length: None });
+    }
+
+    fn pass(&mut self, piece: Bytes, out: &mut VecDeque<Cut>) {
+        if matches!(self.plan, Plan::Markers) {
+            let fresh = &piece[piece.len().saturating_sub(TAIL)..];
+            let surplus = (self.tail.len() + fresh.len()).saturating_sub(TAIL);
+            self.tail.drain(..surplus.min(self.tail.len()));
+            self.tail.extend_from_slice(fresh);
+        }
+        self.writer.pass(piece, out);
+    }
+
+    fn end_frame(&mut self, out: &mut VecDeque<Cut>) {
+        self.open = false;
+        if self.writer.finish(out)
+            && let Some(wanted) = &mut self.wanted
+        {
+            wanted.pop_front();
+        }
+    }
+}
+
+/// Passes the bytes of a wanted frame on, but for its padding.
+#[derive(Debug, Default)]
+struct Writer {
+    /// Whether the frame that is open is wanted.
+    on: bool,
+    /// How many bytes of it there are to be, by its table.
+    left: Option<u64>,
+    /// Whether a zero behind the end marker is padding.
+    strips: bool,
+    /// The last two bytes that went out.
+    last: [u8; 2],
+    /// A zero at the end of what came, which may be padding.
+    held: bool,
+}
+
+impl Writer {
+    fn begin(&mut self, length: Option<u64>, strips: bool) {
+        *self = Self { on: true, left: length, strips: strips && length.is_none(), ..Self::default() };
+    }
+
+    fn pass(&mut self, mut piece: Bytes, out: &mut VecDeque<Cut>) {
+        if let Some(left) = &mut self.left {
+            piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= piece.len() as u64;
+        }
+        if !self.on || piece.is_empty() {
+            return;
+        }
+        if self.held {
+            self.write(Bytes::from_static(&[0]), out);
+        }
+        self.held = self.strips && piece.last() == Some(&0);
+        if self.held {
+            piece.truncate(piece.len() - 1);
+        }
+        self.write(piece, out);
+    }
+
+    fn write(&mut self, piece: Bytes, out: &mut VecDeque<Cut>) {
+        match piece[..] {
+            [] => return,
+            [only] => self.last = [self.last[1], only],
+            [.., a, b] => self.last = [a, b],
+        }
+        out.push_back(Cut::Bytes(piece));
+    }
+
+    /// Ends the frame; whether it was a wanted one.
+    fn finish(&mut self, out: &mut VecDeque<Cut>) -> bool {
+        if !self.on {
+            return false;
+        }
+        if self.held && self.last != END {
+            self.write(Bytes::from_static(&[0]), out);
+        }
+        out.push_back(Cut::End);
+        self.on = false;
+        true
+    }
+}
