@@ -6,17 +6,21 @@
   make_data.py names OUT                22 studies, one for each kind of name and character set
   make_data.py big OUT [--bytes N]      a study of one multi-frame object, written frame by frame
   make_data.py pydicom OUT              the files that pydicom brings for its own tests
+  make_data.py corpus OUT               these, those of pydicom-data and those of each character set; files that claim to be
+                                        the same object, or none, get UIDs of their own
 
 Each writes OUT/manifest.json: one entry an object, with its UIDs, its file and what a test expects of it.
 """
 
 import argparse
 import hashlib
+import io
 import json
 import shutil
 import warnings
 from pathlib import Path
 
+import data_store
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -182,9 +186,58 @@ def make_pydicom(manifest):
         manifest.add(ds, name)
 
 
+def with_uids(ds, source, content):
+    """The file `content`, whose data set is `ds`, with a UID of each kind that it lacks. Elements stay as they are written."""
+    lacking = [k for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not ds.get(k)]
+    if not lacking:
+        return content
+    for keyword in lacking:
+        setattr(ds, keyword, SECONDARY_CAPTURE if keyword == "SOPClassUID" else uid(source, keyword))
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    file = io.BytesIO()
+    ds.save_as(file)
+    return file.getvalue()
+
+
+def make_corpus(manifest):
+    """Every file that holds an object. The others are told in refused.json, each with the reason."""
+    package, data = Path(pydicom.__file__).parent / "data", Path(data_store.__file__).parent / "data"
+    seen, refused = {}, {}
+    for folder in (package / "test_files", package / "charset_files", data):
+        for path in sorted(folder.rglob("*")):
+            source = f"{folder.name}/{path.relative_to(folder)}"
+            if not path.is_file():
+                continue
+            content = path.read_bytes()
+            if content[128:132] != b"DICM":
+                refused[source] = "no PS3.10 file"
+                continue
+            ds = pydicom.dcmread(path)
+            if "DirectoryRecordSequence" in ds or "TransferSyntaxUID" not in ds.file_meta:
+                refused[source] = "a media directory" if "DirectoryRecordSequence" in ds else "no TransferSyntaxUID"
+                continue
+            content = with_uids(ds, source, content)
+            instance, digest = str(ds.SOPInstanceUID), hashlib.sha256(content).hexdigest()
+            if digest in seen.values():
+                refused[source] = "the same bytes as another"
+                continue
+            while instance in seen:
+                # Of the same length, so that the file keeps its form.
+                other = instance[:-4] + f"{int(instance[-4:].replace('.', '1')) % 8999 + 1001}"
+                assert instance.encode() in content, source
+                instance, content = other, content.replace(instance.encode(), other.encode())
+            seen[instance] = digest
+            ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
+            name = f"{len(seen):03}-{path.stem}.dcm"
+            manifest.path(name).write_bytes(content)
+            manifest.add(ds, name, source=source)
+    (manifest.out / "refused.json").write_text(json.dumps(refused, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["ct", "names", "big", "pydicom"])
+    parser.add_argument("kind", choices=["ct", "names", "big", "pydicom", "corpus"])
     parser.add_argument("out")
     parser.add_argument("--slices", type=int, default=500)
     parser.add_argument("--rows", type=int, default=512)
@@ -199,8 +252,10 @@ def main():
         make_names(manifest)
     elif arguments.kind == "big":
         make_big(manifest, arguments.bytes)
-    else:
+    elif arguments.kind == "pydicom":
         make_pydicom(manifest)
+    else:
+        make_corpus(manifest)
     manifest.write()
 
 
