@@ -13,3 +13,4 @@ mod openapi;
 mod pacs;
 mod retrieval;
 mod search;
+mod viewers;

@@ -3,8 +3,10 @@
 The form of a data set is {path: (VR, value)}, a path being tags and item numbers such as ("00081140", 1, "00081155")."""
 
 import base64
+import io
 import math
 import struct
+import threading
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,6 +24,9 @@ IN_CHARACTER_SET = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 CHARACTER_SET = ("00080005",)
 PIXEL_DATA = {("7FE00010",), ("7FE00008",), ("7FE00009",)}
 
+# pydicom's switches are global.
+SWITCH = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Bulk:
@@ -30,13 +35,18 @@ class Bulk:
     uri: str
 
 
-def read(path):
-    """A file, so that an element of VR UN is left one, whatever the dictionary knows."""
-    # What decides how the rest is read has to be understood all the same.
-    pydicom.config.replace_un_with_known_vr = True
-    ds = pydicom.dcmread(path)
-    pydicom.config.replace_un_with_known_vr = False
-    return ds
+def read(file):
+    """What pydicom reads, and its form, in which an element of VR UN is left one, whatever the dictionary knows."""
+    with SWITCH:
+        # What decides how the rest is read has to be understood all the same.
+        pydicom.config.replace_un_with_known_vr = True
+        ds = pydicom.dcmread(file)
+        pydicom.config.replace_un_with_known_vr = False
+        form = of_file(ds)
+    if ("7FE00010",) in form and ds.file_meta.TransferSyntaxUID.is_encapsulated:
+        # Offset tables may be written anew.
+        form["7FE00010",] = (form["7FE00010",][0], b"".join(fragments_of(ds)))
+    return ds, form
 
 
 def text_of(value, several=True):
@@ -237,6 +247,13 @@ def frames_of(ds):
     # Frames of single bits follow each other without a gap.
     every = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     return [np.packbits(every[n * bits : (n + 1) * bits], bitorder="little").tobytes() for n in range(count)]
+
+
+def fragments_of(ds):
+    """The fragments of encapsulated pixel data, without their Basic Offset Table."""
+    buffer = io.BytesIO(ds.PixelData)
+    pydicom.encaps.parse_basic_offsets(buffer)
+    return list(pydicom.encaps.generate_fragments(buffer))
 
 
 def bits_allocated(ds, keyword):

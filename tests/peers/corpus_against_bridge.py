@@ -33,10 +33,8 @@ def main():
     warnings.filterwarnings("ignore")
     url, folder, aspects = sys.argv[1].rstrip("/"), Path(sys.argv[2]), sys.argv[3:]
     entries = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    # pydicom's switches are global: all of it that needs them is done before there are threads.
     for entry in entries:
-        entry["read"] = corpus.read(folder / entry["file"])
-        entry["form"] = corpus.of_file(entry["read"])
+        entry["read"], entry["form"] = corpus.read(folder / entry["file"])
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = pool.map(lambda entry: {aspect: problems(aspect, url, entry) for aspect in aspects}, entries)
         wrong = {entry["source"]: {a: p for a, p in of.items() if p} for entry, of in zip(entries, found)}

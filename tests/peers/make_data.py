@@ -6,6 +6,7 @@
   make_data.py names OUT                22 studies, one for each kind of name and character set
   make_data.py big OUT [--bytes N]      a study of one multi-frame object, written frame by frame
   make_data.py pydicom OUT              the files that pydicom brings for its own tests
+  make_data.py viewers OUT              one object of each kind that viewers ask for in a way of its own, in two studies
   make_data.py corpus OUT               these, those of pydicom-data and those of each character set; files that claim to be
                                         the same object, or none, get UIDs of their own
 
@@ -24,7 +25,8 @@ import data_store
 import numpy as np
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -186,6 +188,65 @@ def make_pydicom(manifest):
         manifest.add(ds, name)
 
 
+# Objects of pydicom's test files that viewers ask for in a way of their own, by what they are here.
+BORROWED = {
+    "jpeg2000": "emri_small_jpeg_2k_lossless.dcm", "jpegls": "emri_small_jpeg_ls_lossless.dcm", "rle": "emri_small_RLE.dcm",
+    "segmentation": "liver.dcm", "ecg": "waveform_ecg.dcm", "report": "test-SR.dcm", "plan": "rtplan.dcm",
+}
+
+
+def make_viewers(manifest):
+    def add(role, ds, study, patient, number=1):
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = uid("viewers", study), uid("viewers", study, role)
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = uid("viewers", study, role, number)
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+        ds.PatientID, ds.PatientName = patient
+        ds.StudyDate, ds.StudyTime, ds.StudyID, ds.AccessionNumber = "20240229", "101500", "1", f"A-{study}"
+        ds.StudyDescription, ds.SeriesDescription, ds.InstanceNumber = f"{study} THORAX", role, number
+        name = f"{study}-{role}-{number}.dcm"
+        save(ds, manifest.path(name))
+        manifest.add(ds, name, role=role, patient_id=ds.PatientID, name=str(ds.PatientName))
+
+    for number in range(1, 6):
+        ds = image(CT_IMAGE, "viewers", number, rows=64, bits=16)
+        ds.Modality, ds.RescaleIntercept, ds.RescaleSlope = "CT", -1024, 1
+        ds.PixelData = np.random.default_rng(number).integers(0, 4096, (64, 64)).astype("<u2").tobytes()
+        ds["PixelData"].VR = "OW"
+        add("ct", ds, "CT", ("V1", "VIEWER^CT"), number)
+    others = ("V2", "Bildschirm^Jürgen")
+    for role, file in BORROWED.items():
+        folders = [Path(pydicom.__file__).parent / "data/test_files", Path(data_store.__file__).parent / "data"]
+        ds = pydicom.dcmread(next(f / file for f in folders if (f / file).exists()))
+        ds.SpecificCharacterSet = "ISO_IR 100"
+        add(role, ds, "OTHER", others)
+    ds = image(SECONDARY_CAPTURE, "palette", rows=16, bits=8, character_set=["ISO_IR 100"])
+    ds.PhotometricInterpretation, ds.ConversionType = "PALETTE COLOR", "SYN"
+    for color in ("Red", "Green", "Blue"):
+        setattr(ds, f"{color}PaletteColorLookupTableDescriptor", [4096, 0, 16])
+        data = np.random.default_rng(len(color)).integers(0, 65536, 4096).astype("<u2").tobytes()
+        setattr(ds, f"{color}PaletteColorLookupTableData", data)
+    ds.PixelData = bytes(range(256))
+    ds["PixelData"].VR = "OB"
+    add("palette", ds, "OTHER", others)
+    ds = image("1.2.840.10008.5.1.4.1.1.104.1", "pdf", rows=1, bits=8, character_set=["ISO_IR 100"])
+    for keyword in [e.keyword for e in ds.group_dataset(0x0028)]:
+        delattr(ds, keyword)
+    document = b"%PDF-1.4\n" + np.random.default_rng(0).bytes(20_000)
+    ds.Modality, ds.MIMETypeOfEncapsulatedDocument = "DOC", "application/pdf"
+    # Of odd length: the pad of the value is no part of the document.
+    ds.EncapsulatedDocument, ds.EncapsulatedDocumentLength = document + b"\0", len(document)
+    add("pdf", ds, "OTHER", others)
+    ds = image("1.2.840.10008.5.1.4.1.1.77.1.4.1", "video", rows=16, bits=8, character_set=["ISO_IR 100"])
+    ds.file_meta.TransferSyntaxUID = MPEG4HP41
+    ds.Modality, ds.NumberOfFrames, ds.FrameTime = "XC", 25, "40"
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_PARTIAL_420", 0
+    # One stream over several fragments, which are no frames.
+    stream = np.random.default_rng(1).bytes(60_000)
+    ds.PixelData = encapsulate([stream[:40_000], stream[40_000:]], has_bot=False)
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    add("video", ds, "OTHER", others)
+
+
 def with_uids(ds, source, content):
     """The file `content`, whose data set is `ds`, with a UID of each kind that it lacks. Elements stay as they are written."""
     lacking = [k for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not ds.get(k)]
@@ -237,7 +298,7 @@ def make_corpus(manifest):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["ct", "names", "big", "pydicom", "corpus"])
+    parser.add_argument("kind", choices=["ct", "names", "big", "pydicom", "viewers", "corpus"])
     parser.add_argument("out")
     parser.add_argument("--slices", type=int, default=500)
     parser.add_argument("--rows", type=int, default=512)
@@ -254,6 +315,8 @@ def main():
         make_big(manifest, arguments.bytes)
     elif arguments.kind == "pydicom":
         make_pydicom(manifest)
+    elif arguments.kind == "viewers":
+        make_viewers(manifest)
     else:
         make_corpus(manifest)
     manifest.write()

@@ -5,6 +5,9 @@ use std::process::Command;
 use super::peers::{Archive, Destination};
 use super::process::{Scratch, Server, free_port};
 
+/// The origin whose pages may use every bridge that is started here.
+pub(crate) const ORIGIN: &str = "https://viewer.example";
+
 /// A running bridge.
 #[derive(Debug)]
 pub(crate) struct Bridge {
@@ -34,7 +37,9 @@ impl Bridge {
     pub(crate) fn with_configuration(configuration: &str) -> Self {
         let port = free_port();
         let scratch = Scratch::new("gantry");
-        let text = format!("{configuration}\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
+        let text = format!(
+            "{configuration}\n[http]\nlisten = \"127.0.0.1:{port}\"\ncors_origins = [\"{ORIGIN}\"]\n"
+        );
         let file = scratch.write("gantry.toml", &text);
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.arg("serve").arg("--config").arg(file).env("RUST_LOG", "debug");

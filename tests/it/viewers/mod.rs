@@ -1,0 +1,51 @@
+//! What viewers ask for, request by request as they were recorded, before archives that can do more and less.
+//!
+//! The table of requests stands in `tests/peers/viewers.py`, beside what pydicom reads of the files.
+
+use crate::support::bridge::{Bridge, ORIGIN};
+use crate::support::peers::{Archive, Destination, data, python};
+
+/// The sections of the table that are replayed.
+const SECTIONS: [&str; 3] = ["searches", "objects", "rendered_later"];
+
+/// Replays every request before `archive`, which moves to `own`.
+fn replay(archive: &Archive, own: &Destination) {
+    let bridge = Bridge::start(archive, own, "auto", "");
+    let folder = data("viewers", &[]);
+    let mut arguments = vec![bridge.url.as_str(), folder.to_str().unwrap(), ORIGIN];
+    arguments.extend(SECTIONS);
+    python("viewers.py", &arguments);
+}
+
+/// Replays every request before the built-in archive with these options.
+fn replay_before_the_built_in(options: &[&str]) {
+    let own = Destination::new("GANTRY");
+    replay(&Archive::built_in(&data("viewers", &[]), std::slice::from_ref(&own), options), &own);
+}
+
+#[test]
+fn viewers_get_what_they_ask_for_of_orthanc() {
+    let own = Destination::new("GANTRY");
+    let folder = data("viewers", &[]);
+    replay(&Archive::orthanc(&folder, std::slice::from_ref(&own), serde_json::json!({})), &own);
+}
+
+#[test]
+fn viewers_get_what_they_ask_for_of_an_archive_without_c_get() {
+    replay_before_the_built_in(&["--no-get"]);
+}
+
+#[test]
+fn viewers_get_what_they_ask_for_of_an_archive_without_relational_queries() {
+    replay_before_the_built_in(&["--no-relational"]);
+}
+
+#[test]
+fn viewers_get_what_they_ask_for_of_an_archive_that_matches_unique_keys_only() {
+    replay_before_the_built_in(&["--ignore-optional-keys"]);
+}
+
+#[test]
+fn viewers_get_what_they_ask_for_of_an_archive_that_has_the_patient_root_model_only() {
+    replay_before_the_built_in(&["--patient-root-only"]);
+}
