@@ -19,11 +19,12 @@ import io
 import json
 import shutil
 import warnings
+from importlib.resources import files
 from pathlib import Path
 
-import data_store
 import numpy as np
 import pydicom
+from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian
@@ -215,8 +216,7 @@ def make_viewers(manifest):
         add("ct", ds, "CT", ("V1", "VIEWER^CT"), number)
     others = ("V2", "Bildschirm^Jürgen")
     for role, file in BORROWED.items():
-        folders = [Path(pydicom.__file__).parent / "data/test_files", Path(data_store.__file__).parent / "data"]
-        ds = pydicom.dcmread(next(f / file for f in folders if (f / file).exists()))
+        ds = pydicom.dcmread(get_testdata_file(file, download=False))
         ds.SpecificCharacterSet = "ISO_IR 100"
         add(role, ds, "OTHER", others)
     ds = image(SECONDARY_CAPTURE, "palette", rows=16, bits=8, character_set=["ISO_IR 100"])
@@ -263,7 +263,7 @@ def with_uids(ds, source, content):
 
 def make_corpus(manifest):
     """Every file that holds an object. The others are told in refused.json, each with the reason."""
-    package, data = Path(pydicom.__file__).parent / "data", Path(data_store.__file__).parent / "data"
+    package, data = files("pydicom") / "data", files("data_store") / "data"
     seen, refused = {}, {}
     for folder in (package / "test_files", package / "charset_files", data):
         for path in sorted(folder.rglob("*")):
