@@ -119,12 +119,8 @@ impl Charset {
     /// VRs that (0008,0005) does not apply to (PS3.5 6.1.2.2) should be ASCII; where they are not, the character
     /// set is applied all the same.
     pub fn decode(&self, bytes: &[u8], vr: VR) -> Decoded {
-        let plain = match &self.kind {
-            Kind::Whole(_) => true,
-            Kind::CodeExtensions(extensions) => extensions.begins_with_ascii() || !is_affected(vr),
-        };
-        if plain && bytes.iter().all(|&b| b < 0x80 && b != ESC) {
-            return Decoded { text: bytes.iter().copied().map(char::from).collect(), damaged: false };
+        if let Some(text) = self.as_ascii(bytes, vr) {
+            return Decoded { text: text.to_owned(), damaged: false };
         }
         match &self.kind {
             Kind::Whole(encoding) => {
@@ -133,6 +129,16 @@ impl Charset {
             }
             Kind::CodeExtensions(extensions) => extensions.decode(bytes, Delimiters::of(vr)),
         }
+    }
+
+    /// The bytes of a value of this VR as text, where every one of them is an ASCII character.
+    pub(crate) fn as_ascii<'a>(&self, bytes: &'a [u8], vr: VR) -> Option<&'a str> {
+        let is_plain = match &self.kind {
+            Kind::Whole(_) => true,
+            Kind::CodeExtensions(extensions) => extensions.begins_with_ascii() || !is_affected(vr),
+        };
+        let is_ascii = is_plain && bytes.is_ascii() && !bytes.contains(&ESC);
+        if is_ascii { std::str::from_utf8(bytes).ok() } else { None }
     }
 
     /// Encodes a single value of this VR; `None` when it has a character that the set has not.

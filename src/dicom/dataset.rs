@@ -14,8 +14,10 @@ use super::query::AttributePath;
 use super::{Tag, Uid, VR};
 
 mod parse;
+mod text;
 mod walk;
 
+pub(crate) use self::text::{TextValues, values_in};
 pub(crate) use self::walk::Step;
 
 /// A data set: elements by ascending tag, without group lengths.

@@ -33,6 +33,15 @@ pub fn tag_by_keyword(keyword: &str) -> Option<Tag> {
     }
 }
 
+/// The keyword of a standard attribute, as in `PatientName` (PS3.6 Table 6-1); `None` for private attributes
+/// and those unknown to the dictionary.
+pub fn keyword_of(tag: Tag) -> Option<&'static str> {
+    if tag.group() % 2 == 1 || is_group_length(tag) {
+        return None;
+    }
+    StandardDataDictionary.by_tag(tag).map(DataDictionaryEntry::alias)
+}
+
 /// Whether the element is a group length (gggg,0000), which newer editions no longer have outside of groups
 /// 0000 and 0002 (PS3.5 7.2).
 pub fn is_group_length(tag: Tag) -> bool {
@@ -74,5 +83,9 @@ mod tests {
         assert_eq!(tag_by_keyword("OverlayData"), Some(Tag(0x6000, 0x3000)));
         assert_eq!(tag_by_keyword("PrivateCreator"), None);
         assert_eq!(tag_by_keyword("patientname"), None);
+        assert_eq!(keyword_of(tags::PATIENT_NAME), Some("PatientName"));
+        assert_eq!(keyword_of(Tag(0x6002, 0x3000)), Some("OverlayData"));
+        assert_eq!(keyword_of(Tag(0x0029, 0x0010)), None);
+        assert_eq!(keyword_of(Tag(0x0010, 0x0000)), None);
     }
 }

@@ -42,7 +42,7 @@ impl DataSet {
                         put_element(&mut out, layout, tag, element, &charset);
                     }
                 }
-                Step::Item { .. } => {
+                Step::Item => {
                     depth += 1;
                     put_undefined_item(&mut out, layout);
                 }

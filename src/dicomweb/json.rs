@@ -2,9 +2,12 @@
 
 use std::io::Write as _;
 
-use crate::dicom::dataset::{DataSet, Element, Step, Value};
-use crate::dicom::dictionary::is_group_length;
-use crate::dicom::{Tag, VR, tags};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::document::{Document, Notation, Strings, is_empty, name_groups};
+use crate::dicom::dataset::DataSet;
+use crate::dicom::{Tag, VR};
 
 /// Largest whole number that every JSON reader keeps: those that read numbers as doubles lose digits beyond.
 const MAX_EXACT: u64 = 1 << 53;
@@ -27,240 +30,230 @@ pub fn write_array(data_sets: &[DataSet]) -> Vec<u8> {
 /// Specific Character Set (0008,0005) describes the text as sent: ISO_IR 192 where the data set has the
 /// attribute or text beyond ASCII (PS3.18 F.2.2). Binary data goes inline.
 pub fn write_object(data_set: &DataSet, out: &mut Vec<u8>) {
-    let announced = data_set.contains(tags::SPECIFIC_CHARACTER_SET) || !is_ascii(data_set);
-    let mut writer = Writer { out, is_first: vec![true] };
-    let mut owes_charset = announced;
-    writer.out.push(b'{');
-    for step in data_set.walk() {
-        match step {
-            Step::Element(tag, element) => {
-                if owes_charset && writer.is_at_top() && tag >= tags::SPECIFIC_CHARACTER_SET {
-                    owes_charset = false;
-                    writer.charset();
-                }
-                writer.element(tag, element);
-            }
-            Step::Item { first } => {
-                writer.out.extend(if first { &b"{"[..] } else { b",{" });
-                writer.is_first.push(true);
-            }
-            Step::ItemEnd => {
-                writer.is_first.pop();
-                writer.out.push(b'}');
-            }
-            Step::SequenceEnd => writer.out.extend(b"]}"),
-        }
-    }
-    if owes_charset {
-        writer.charset();
-    }
-    out.push(b'}');
+    *out = Document::of(&Json, data_set, std::mem::take(out));
 }
 
-fn is_ascii(data_set: &DataSet) -> bool {
-    data_set.walk().all(|step| match step {
-        Step::Element(_, element) => element.strings().iter().all(|s| s.is_ascii()),
-        _ => true,
-    })
-}
+/// The notation. Attributes and items end with a comma, which the end of what surrounds them takes back.
+#[derive(Debug)]
+pub(super) struct Json;
 
-struct Writer<'a> {
-    out: &'a mut Vec<u8>,
-    /// Whether no attribute was written yet, for the data set and each item that is open.
-    is_first: Vec<bool>,
-}
-
-impl Writer<'_> {
-    fn is_at_top(&self) -> bool {
-        self.is_first.len() == 1
+impl Notation for Json {
+    fn names_creators(&self) -> bool {
+        false
     }
 
-    fn charset(&mut self) {
-        self.key(tags::SPECIFIC_CHARACTER_SET, VR::CS);
-        self.out.extend(br#","Value":["ISO_IR 192"]}"#);
+    fn begin(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
     }
 
-    /// Writes an attribute; of a sequence with items, up to the first of them.
-    fn element(&mut self, tag: Tag, element: &Element) {
-        if is_group_length(tag) {
-            return;
-        }
-        if tag == tags::SPECIFIC_CHARACTER_SET {
-            // That of the data set itself was written before; items may repeat it.
-            if !self.is_at_top() {
-                self.charset();
-            }
-            return;
-        }
-        self.key(tag, element.vr);
-        match &element.value {
-            Value::Items(items) if !items.is_empty() => {
-                self.out.extend(br#","Value":["#);
-                return;
-            }
-            Value::Items(_) => {}
-            Value::Strings(values) => self.strings(element.vr, values),
-            Value::Bytes(bytes) => self.bytes(element.vr, bytes),
-        }
-        self.out.push(b'}');
+    fn end(&self, out: &mut Vec<u8>) {
+        close(out, b'}');
     }
 
-    fn key(&mut self, tag: Tag, vr: VR) {
-        let is_first = self.is_first.last_mut().expect("the data set itself is always open");
-        if !std::mem::replace(is_first, false) {
-            self.out.push(b',');
-        }
-        self.format(format_args!(r#""{:04X}{:04X}":{{"vr":"{vr}""#, tag.group(), tag.element()));
+    fn begin_attribute(&self, out: &mut Vec<u8>, tag: Tag, vr: VR, _creator: Option<&str>) {
+        out.push(b'"');
+        put_hex(out, tag.group());
+        put_hex(out, tag.element());
+        out.extend_from_slice(br#"":{"vr":""#);
+        out.extend_from_slice(&vr.to_bytes());
+        out.push(b'"');
     }
 
-    fn strings(&mut self, vr: VR, values: &[String]) {
-        let has_value = |value: &String| match vr {
-            VR::PN => name_groups(value).any(|(_, text)| !text.is_empty()),
-            _ => !value.is_empty(),
-        };
-        if values.len() < 2 && !values.iter().any(has_value) {
-            return;
-        }
-        self.array(values, |writer, value| match vr {
-            _ if !has_value(value) => writer.out.extend(b"null"),
-            VR::PN => writer.name(value),
-            VR::DS | VR::IS => match json_number(value) {
-                Some(number) => writer.out.extend(number.as_bytes()),
-                None => writer.string(value),
-            },
-            _ => writer.string(value),
+    fn end_attribute(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"},");
+    }
+
+    fn strings(&self, out: &mut Vec<u8>, vr: VR, values: Strings<'_>) {
+        array(out, values, |out, value| match vr {
+            _ if is_empty(vr, value) => out.extend_from_slice(b"null"),
+            VR::PN => name(out, value),
+            VR::DS | VR::IS if put_number(out, value) => {}
+            _ => string(out, value),
         });
     }
 
-    fn bytes(&mut self, vr: VR, bytes: &[u8]) {
+    fn bytes(&self, out: &mut Vec<u8>, vr: VR, bytes: &[u8]) {
         match vr {
-            _ if bytes.is_empty() => {}
-            VR::AT => self.words(bytes, |w, [a, b, c, d]: [u8; 4]| {
-                w.format(format_args!(r#""{b:02X}{a:02X}{d:02X}{c:02X}""#));
+            VR::AT => words(out, bytes, |out, [a, b, c, d]: [u8; 4]| {
+                out.push(b'"');
+                put_hex(out, u16::from_le_bytes([a, b]));
+                put_hex(out, u16::from_le_bytes([c, d]));
+                out.push(b'"');
             }),
-            VR::US => self.words(bytes, |w, word| w.format(format_args!("{}", u16::from_le_bytes(word)))),
-            VR::SS => self.words(bytes, |w, word| w.format(format_args!("{}", i16::from_le_bytes(word)))),
-            VR::UL => self.words(bytes, |w, word| w.format(format_args!("{}", u32::from_le_bytes(word)))),
-            VR::SL => self.words(bytes, |w, word| w.format(format_args!("{}", i32::from_le_bytes(word)))),
-            VR::UV => self.words(bytes, |w, word| {
+            VR::US => words(out, bytes, |out, word| put_integer(out, u16::from_le_bytes(word).into())),
+            VR::SS => words(out, bytes, |out, word| put_integer(out, i16::from_le_bytes(word).into())),
+            VR::UL => words(out, bytes, |out, word| put_integer(out, u32::from_le_bytes(word).into())),
+            VR::SL => words(out, bytes, |out, word| put_integer(out, i32::from_le_bytes(word).into())),
+            VR::UV => words(out, bytes, |out, word| {
                 let number = u64::from_le_bytes(word);
-                w.integer(number, number);
+                exact(out, number, number);
             }),
-            VR::SV => self.words(bytes, |w, word| {
+            VR::SV => words(out, bytes, |out, word| {
                 let number = i64::from_le_bytes(word);
-                w.integer(number, number.unsigned_abs());
+                exact(out, number, number.unsigned_abs());
             }),
-            VR::FL => self.words(bytes, |w, word| w.float(f32::from_le_bytes(word).into())),
-            VR::FD => self.words(bytes, |w, word| w.float(f64::from_le_bytes(word))),
+            VR::FL => words(out, bytes, |out, word| float(out, f32::from_le_bytes(word).into())),
+            VR::FD => words(out, bytes, |out, word| float(out, f64::from_le_bytes(word))),
             _ => {
-                self.out.extend(br#","InlineBinary":""#);
-                write_base64(bytes, self.out);
-                self.out.push(b'"');
+                out.extend_from_slice(br#","InlineBinary":""#);
+                put_base64(out, bytes);
+                out.push(b'"');
             }
         }
     }
 
-    /// Writes the values of a numeric VR; what is no whole word is left out.
-    fn words<const N: usize>(&mut self, bytes: &[u8], write: impl Fn(&mut Self, [u8; N])) {
-        let words = bytes.chunks_exact(N).filter_map(|word| word.first_chunk::<N>().copied());
-        self.array(words, write);
-    }
-
-    fn array<T>(&mut self, values: impl IntoIterator<Item = T>, write: impl Fn(&mut Self, T)) {
-        self.out.extend(br#","Value":["#);
-        for (index, value) in values.into_iter().enumerate() {
-            if index > 0 {
-                self.out.push(b',');
-            }
-            write(self, value);
-        }
-        self.out.push(b']');
-    }
-
-    fn name(&mut self, value: &str) {
-        let groups = name_groups(value).filter(|(_, text)| !text.is_empty());
-        for (index, (name, text)) in groups.enumerate() {
-            self.out.push(if index == 0 { b'{' } else { b',' });
-            self.format(format_args!(r#""{name}":"#));
-            self.string(text);
-        }
-        self.out.push(b'}');
-    }
-
-    fn integer(&mut self, number: impl std::fmt::Display, magnitude: u64) {
-        if magnitude > MAX_EXACT {
-            self.format(format_args!(r#""{number}""#));
-        } else {
-            self.format(format_args!("{number}"));
+    fn bulk_data(&self, out: &mut Vec<u8>, uri: std::fmt::Arguments<'_>) {
+        out.extend_from_slice(br#","BulkDataURI":"#);
+        match uri.as_str() {
+            Some(uri) => string(out, uri),
+            None => string(out, &uri.to_string()),
         }
     }
 
-    fn float(&mut self, number: f64) {
-        if number.is_finite() {
-            // Shortest digits that are read as the same number, with an exponent where that is shorter.
-            self.format(format_args!("{number:?}"));
-        } else if number.is_nan() {
-            self.out.extend(br#""NaN""#);
-        } else {
-            self.out.extend(if number > 0.0 { &br#""inf""#[..] } else { br#""-inf""# });
-        }
+    fn begin_items(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#","Value":["#);
     }
 
-    fn string(&mut self, text: &str) {
-        serde_json::to_writer(&mut *self.out, text).expect("text is always JSON, memory always takes it");
+    fn end_items(&self, out: &mut Vec<u8>) {
+        close(out, b']');
     }
 
-    fn format(&mut self, text: std::fmt::Arguments<'_>) {
-        self.out.write_fmt(text).expect("memory always takes it");
+    fn begin_item(&self, out: &mut Vec<u8>, _number: u32) {
+        out.push(b'{');
+    }
+
+    fn end_item(&self, out: &mut Vec<u8>) {
+        close(out, b'}');
+        out.push(b',');
     }
 }
 
-/// The component groups of a name that JSON has a place for (PS3.18 F.2.2, PS3.5 6.2.1.1).
-fn name_groups(value: &str) -> impl Iterator<Item = (&'static str, &str)> {
-    ["Alphabetic", "Ideographic", "Phonetic"].into_iter().zip(value.split('=').map(str::trim_end))
+/// Closes an object or array, in place of the comma behind its last entry.
+fn close(out: &mut Vec<u8>, bracket: u8) {
+    match out.last_mut() {
+        Some(last) if *last == b',' => *last = bracket,
+        _ => out.push(bracket),
+    }
 }
 
-/// The text of a DS or IS value as a JSON number of the same value: JSON has no plus sign, no leading zeros
-/// and no bare decimal point. `None` when it is no number, or one beyond what a double holds.
-fn json_number(value: &str) -> Option<String> {
+fn array<T>(out: &mut Vec<u8>, values: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    out.extend_from_slice(br#","Value":["#);
+    for value in values {
+        write(out, value);
+        out.push(b',');
+    }
+    close(out, b']');
+}
+
+/// Writes the values of a numeric VR; what is no whole word is left out.
+fn words<const N: usize>(out: &mut Vec<u8>, bytes: &[u8], write: impl Fn(&mut Vec<u8>, [u8; N])) {
+    let words = bytes.as_chunks::<N>().0;
+    if !words.is_empty() {
+        array(out, words.iter().copied(), write);
+    }
+}
+
+fn name(out: &mut Vec<u8>, value: &str) {
+    out.push(b'{');
+    for (group, text) in name_groups(value) {
+        out.push(b'"');
+        out.extend_from_slice(group.as_bytes());
+        out.extend_from_slice(b"\":");
+        string(out, text);
+        out.push(b',');
+    }
+    close(out, b'}');
+}
+
+/// A number that goes as text where a double could not hold it (PS3.18 F.2.3).
+fn exact(out: &mut Vec<u8>, number: impl std::fmt::Display, magnitude: u64) {
+    let quote = if magnitude > MAX_EXACT { "\"" } else { "" };
+    write!(out, "{quote}{number}{quote}").expect("memory always takes it");
+}
+
+/// Writes a whole number.
+pub(super) fn put_integer(out: &mut Vec<u8>, number: i64) {
+    if let Ok(digit @ 0..=9) = u8::try_from(number) {
+        out.push(b'0' + digit);
+    } else {
+        write!(out, "{number}").expect("memory always takes it");
+    }
+}
+
+fn float(out: &mut Vec<u8>, number: f64) {
+    if number.is_finite() {
+        // Shortest digits that are read as the same number, with an exponent where that is shorter.
+        write!(out, "{number:?}").expect("memory always takes it");
+    } else if number.is_nan() {
+        out.extend_from_slice(br#""NaN""#);
+    } else {
+        out.extend_from_slice(if number > 0.0 { br#""inf""# } else { br#""-inf""# });
+    }
+}
+
+fn string(out: &mut Vec<u8>, text: &str) {
+    let is_plain = text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\');
+    if is_plain {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("text is always JSON, memory always takes it");
+    }
+}
+
+/// Four hexadecimal digits in capitals.
+pub(super) fn put_hex(out: &mut Vec<u8>, half: u16) {
+    let digits = [12, 8, 4, 0].map(|shift| b"0123456789ABCDEF"[usize::from(half >> shift & 0xF)]);
+    out.extend_from_slice(&digits);
+}
+
+/// Base64 with padding (RFC 4648 section 4).
+pub(super) fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD.encode_slice(bytes, &mut out[start..]).expect("it has just the length that is needed");
+}
+
+/// Writes the text of a DS or IS value as a JSON number of the same value, digit by digit: JSON has no plus
+/// sign, no leading zeros and no bare decimal point. `false` when it is no number, or one beyond what a double
+/// holds.
+fn put_number(out: &mut Vec<u8>, value: &str) -> bool {
     let value = value.trim();
-    let (sign, unsigned) = match value.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", value.strip_prefix('+').unwrap_or(value)),
+    let (is_negative, unsigned) = match value.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, value.strip_prefix('+').unwrap_or(value)),
     };
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
-        Some(at) => (&unsigned[..at], &unsigned[at..]),
+        Some(at) => unsigned.split_at(at),
         None => (unsigned, ""),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let is_number = !(whole.is_empty() && fraction.is_empty()) && all_digits(whole) && all_digits(fraction);
     // The rest of the form, an exponent's above all, is what Rust's floats have too.
-    if !is_number || !unsigned.parse::<f64>().is_ok_and(f64::is_finite) {
-        return None;
+    let is_small = exponent.is_empty() && whole.len() < LONGEST_OF_A_DOUBLE;
+    if !is_number || !(is_small || unsigned.parse::<f64>().is_ok_and(f64::is_finite)) {
+        return false;
+    }
+    if is_negative {
+        out.push(b'-');
     }
     let whole = match whole.trim_start_matches('0') {
         "" => "0",
         digits => digits,
     };
-    let point = if fraction.is_empty() { "" } else { "." };
-    Some(format!("{sign}{whole}{point}{fraction}{exponent}"))
+    out.extend_from_slice(whole.as_bytes());
+    if !fraction.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(fraction.as_bytes());
+    }
+    out.extend_from_slice(exponent.as_bytes());
+    true
 }
 
-/// Base64 with padding (RFC 4648 section 4).
-fn write_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    out.reserve(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let mut all = [0; 3];
-        all[..group.len()].copy_from_slice(group);
-        let bits = u32::from_be_bytes([0, all[0], all[1], all[2]]);
-        let digits = [18, 12, 6, 0].map(|shift| DIGITS[(bits >> shift & 0x3F) as usize]);
-        let used = group.len() + 1;
-        out.extend_from_slice(&digits[..used]);
-        out.extend_from_slice(&b"=="[..4 - used]);
-    }
-}
+/// So many digits before the point any double has room for.
+const LONGEST_OF_A_DOUBLE: usize = 308;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
-//! PS3.18 syntax: URLs, media types, multipart bodies, DICOM JSON. No server framework.
+//! PS3.18 syntax: URLs, media types, multipart bodies, DICOM JSON, Native XML. No server framework.
 
+mod document;
 pub mod json;
 pub mod media_type;
 pub mod multipart;
 pub mod request;
+pub mod transcribe;
+pub mod xml;

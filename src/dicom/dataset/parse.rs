@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::{DataSet, Element, Value, is_single_valued, is_textual};
+use super::{DataSet, Element, Value, is_textual, values_in};
 use crate::dicom::byte_order::{swapped, word_size};
 use crate::dicom::charset::Charset;
-use crate::dicom::dictionary::{is_group_length, vr_of};
+use crate::dicom::dictionary::is_group_length;
 use crate::dicom::scan::{Content, ElementHeader, Error, ErrorKind, Event, Scanner};
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, VR, tags};
@@ -79,7 +79,7 @@ impl DataSet {
         let mut scanner = Scanner::new(layout);
         scanner.push(Bytes::copy_from_slice(bytes));
         let charset = Rc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
-        let mut builder = Builder::new(Scope { data_set: DataSet::new(), charset });
+        let mut builder = Builder::new(Scope { data_set: DataSet::new(), charset, signed: false });
         while let Some(event) = scanner.next()? {
             let (offset, tag) = (scanner.position(), builder.tag);
             builder.step(event).map_err(|kind| Error { kind, offset, tag })?;
@@ -106,6 +106,8 @@ struct Builder {
 struct Scope {
     data_set: DataSet,
     charset: Rc<Charset>,
+    /// Pixel Representation is 1.
+    signed: bool,
 }
 
 struct OpenSequence {
@@ -151,7 +153,7 @@ impl Builder {
             Event::Item(_) => {
                 if let Some(sequence) = self.sequence.take() {
                     let charset = Rc::clone(&self.current.charset);
-                    let item = Scope { data_set: DataSet::new(), charset };
+                    let item = Scope { data_set: DataSet::new(), charset, signed: self.current.signed };
                     self.around.push((std::mem::replace(&mut self.current, item), sequence));
                 }
             }
@@ -180,15 +182,13 @@ impl Builder {
         if is_group_length(tag) {
             return;
         }
-        let declared = vr_of(tag);
-        let vr = match header.vr {
-            VR::UN if declared == VR::SQ => {
-                self.warn(tag, WarningKind::NotASequence);
-                VR::UN
-            }
-            VR::UN => declared,
-            vr => vr,
-        };
+        if header.is_no_sequence() {
+            self.warn(tag, WarningKind::NotASequence);
+        }
+        let vr = header.value_vr(self.current.signed);
+        if tag == tags::PIXEL_REPRESENTATION {
+            self.current.signed = header.is_nonzero(value);
+        }
         let value = if is_textual(vr) {
             self.text(tag, vr, value)
         } else {
@@ -209,7 +209,7 @@ impl Builder {
         if decoded.damaged {
             self.warn(tag, WarningKind::UndecodableText);
         }
-        let values = split(vr, &decoded.text);
+        let values: Vec<String> = values_in(vr, &decoded.text).map(str::to_owned).collect();
         if tag == tags::SPECIFIC_CHARACTER_SET {
             let charset = Charset::from_values(&values);
             if !charset.is_known() {
@@ -233,27 +233,5 @@ impl Builder {
 
     fn warn(&mut self, tag: Tag, kind: WarningKind) {
         self.warnings.push(Warning { tag, kind });
-    }
-}
-
-/// The values of an element of a textual VR, without their padding.
-fn split(vr: VR, text: &str) -> Vec<String> {
-    let trimmed = trim(vr, text);
-    if trimmed.is_empty() {
-        Vec::new()
-    } else if is_single_valued(vr) {
-        vec![trimmed.to_owned()]
-    } else {
-        text.split('\\').map(|value| trim(vr, value).to_owned()).collect()
-    }
-}
-
-/// Without padding: behind, and in front too where leading spaces mean nothing (PS3.5 6.2). NULs are taken
-/// for padding with every VR, as some senders pad with them.
-fn trim(vr: VR, value: &str) -> &str {
-    let value = value.trim_end_matches([' ', '\0']);
-    match vr {
-        VR::LT | VR::ST | VR::UC | VR::UR | VR::UT => value,
-        _ => value.trim_start_matches(' '),
     }
 }

@@ -8,8 +8,8 @@ use crate::dicom::Tag;
 pub(crate) enum Step<'a> {
     /// An element. A sequence with items goes on with them and ends with `SequenceEnd`.
     Element(Tag, &'a Element),
-    /// An item begins; whether it is the first of its sequence.
-    Item { first: bool },
+    /// An item begins.
+    Item,
     /// The item ends.
     ItemEnd,
     /// The sequence ends; not told of one without items.
@@ -33,13 +33,7 @@ pub(crate) struct Walk<'a> {
 struct Level<'a> {
     elements: Iter<'a>,
     /// Items still to come of the sequence that is open at this level.
-    sequence: Option<Items<'a>>,
-}
-
-#[derive(Debug)]
-struct Items<'a> {
-    rest: &'a [DataSet],
-    first: bool,
+    sequence: Option<&'a [DataSet]>,
 }
 
 impl<'a> Iterator for Walk<'a> {
@@ -48,18 +42,17 @@ impl<'a> Iterator for Walk<'a> {
     fn next(&mut self) -> Option<Step<'a>> {
         let level = self.open.last_mut()?;
         if let Some(items) = &mut level.sequence {
-            let Some((item, rest)) = items.rest.split_first() else {
+            let Some((item, rest)) = items.split_first() else {
                 level.sequence = None;
                 return Some(Step::SequenceEnd);
             };
-            let first = items.first;
-            *items = Items { rest, first: false };
+            *items = rest;
             self.open.push(Level { elements: item.iter(), sequence: None });
-            return Some(Step::Item { first });
+            return Some(Step::Item);
         }
         if let Some((tag, element)) = level.elements.next() {
             let items = element.items();
-            level.sequence = (!items.is_empty()).then_some(Items { rest: items, first: true });
+            level.sequence = (!items.is_empty()).then_some(items);
             return Some(Step::Element(tag, element));
         }
         self.open.pop();

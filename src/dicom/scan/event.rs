@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::dicom::dictionary::{is_us_or_ss, vr_of};
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, VR};
 
@@ -34,6 +35,33 @@ pub struct ElementHeader {
     pub layout: Layout,
     /// What follows.
     pub content: Content,
+}
+
+impl ElementHeader {
+    /// The VR to read the value by: UN gives way to the dictionary's, where it has one for a value (PS3.5
+    /// 6.2.2), and `US or SS` without a VR is SS where Pixel Representation says so: `signed`.
+    pub fn value_vr(&self, signed: bool) -> VR {
+        let is_told = self.layout != Layout::ImplicitLe && self.vr != VR::UN;
+        if is_told {
+            return self.vr;
+        }
+        let vr = if self.vr == VR::UN { vr_of(self.tag) } else { self.vr };
+        match vr {
+            VR::SQ => VR::UN,
+            VR::US if signed && is_us_or_ss(self.tag) => VR::SS,
+            vr => vr,
+        }
+    }
+
+    /// Whether this value of a 16-bit number is not 0, as that of Pixel Representation is for signed pixels.
+    pub(crate) fn is_nonzero(&self, value: &[u8]) -> bool {
+        value.first_chunk::<2>().is_some_and(|word| *word != [0, 0])
+    }
+
+    /// Whether it should be a sequence, by its VR or by the dictionary, and is a value.
+    pub fn is_no_sequence(&self) -> bool {
+        self.content == Content::Value && self.vr == VR::UN && vr_of(self.tag) == VR::SQ
+    }
 }
 
 /// The header of an item of a sequence, or of a fragment.
@@ -101,4 +129,10 @@ pub enum ErrorKind {
     /// A VR that may not have it came with undefined length, or a fragment did.
     #[error("an undefined length is not allowed here")]
     UndefinedLength,
+    /// The transfer syntax says that the data set is deflated, and it is not, or damaged.
+    #[error("the deflated data set is damaged")]
+    NotDeflated,
+    /// More than [`super::MAX_INFLATED`] bytes when inflated, or more than whoever walks can hold.
+    #[error("the data set is too large")]
+    TooLarge,
 }

@@ -4,27 +4,81 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-/// Pieces in their order. Holds little more than a header between two pushes.
+use super::ErrorKind;
+use super::inflate::Inflater;
+
+/// Longest run of bytes, in bytes, that the walk looks at before it takes any: a header and the tag behind it.
+const LOOK_AHEAD: usize = 16;
+
+/// Pieces in their order. Holds little more than a header between two pushes, besides what is deflated.
 #[derive(Debug, Default)]
 pub(super) struct Input {
-    pieces: VecDeque<Bytes>,
+    front: Bytes,
+    rest: VecDeque<Bytes>,
     length: usize,
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Input {
+    /// For bytes that are deflated.
+    pub(super) fn deflated() -> Self {
+        Self { inflater: Some(Box::default()), ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.length += piece.len();
-            self.pieces.push_back(piece);
+        match &mut self.inflater {
+            Some(inflater) => inflater.push(piece),
+            None => self.append(piece),
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
+    /// Inflates as much as the next step needs.
+    #[inline]
+    pub(super) fn fill(&mut self) -> Result<(), ErrorKind> {
+        if self.inflater.is_some() && self.length < LOOK_AHEAD {
+            return self.inflate();
+        }
+        Ok(())
+    }
+
+    fn inflate(&mut self) -> Result<(), ErrorKind> {
+        while self.length < LOOK_AHEAD
+            && let Some(inflater) = &mut self.inflater
+            && let Some(piece) = inflater.next()?
+        {
+            self.append(piece);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, piece: Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        self.length += piece.len();
+        if self.front.is_empty() {
+            self.front = piece;
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+
+    /// Whether nothing is left over, and nothing is missing of what is deflated.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.length == 0 && self.inflater.as_ref().is_none_or(|inflater| inflater.has_ended())
+    }
+
+    /// How many bytes can be taken.
+    pub(super) fn length(&self) -> usize {
+        self.length
     }
 
     /// The next `N` bytes, which stay; `None` when there are not enough yet.
+    #[inline]
     pub(super) fn peek<const N: usize>(&self) -> Option<[u8; N]> {
+        if let Some(bytes) = self.front.first_chunk::<N>() {
+            return Some(*bytes);
+        }
         let mut bytes = [0; N];
         self.copy_front(&mut bytes).then_some(bytes)
     }
@@ -35,7 +89,7 @@ impl Input {
             return false;
         }
         let mut filled = 0;
-        for piece in &self.pieces {
+        for piece in std::iter::once(&self.front).chain(&self.rest) {
             let taken = piece.len().min(out.len() - filled);
             out[filled..filled + taken].copy_from_slice(&piece[..taken]);
             filled += taken;
@@ -47,24 +101,37 @@ impl Input {
     }
 
     /// Drops the next `count` bytes, which are there.
-    pub(super) fn advance(&mut self, mut count: usize) {
+    #[inline]
+    pub(super) fn advance(&mut self, count: usize) {
         self.length -= count;
-        while let Some(front) = self.pieces.front_mut()
-            && count > 0
-        {
-            let taken = count.min(front.len());
-            front.advance(taken);
-            count -= taken;
-            if front.is_empty() {
-                self.pieces.pop_front();
-            }
+        if count < self.front.len() {
+            self.front.advance(count);
+        } else {
+            self.advance_pieces(count - self.front.len());
         }
+    }
+
+    /// Drops the front, and `count` bytes behind it.
+    fn advance_pieces(&mut self, mut count: usize) {
+        self.front = self.rest.pop_front().unwrap_or_default();
+        while count > 0 && count >= self.front.len() {
+            count -= self.front.len();
+            self.front = self.rest.pop_front().unwrap_or_default();
+        }
+        self.front.advance(count);
     }
 
     /// Takes the next bytes as they were pushed, at most `wanted` of them, which is not zero.
     pub(super) fn take(&mut self, wanted: usize) -> Option<Bytes> {
-        let front = self.pieces.front_mut()?;
-        let piece = if front.len() <= wanted { self.pieces.pop_front()? } else { front.split_to(wanted) };
+        if self.length == 0 {
+            return None;
+        }
+        let piece = if self.front.len() <= wanted {
+            let next = self.rest.pop_front().unwrap_or_default();
+            std::mem::replace(&mut self.front, next)
+        } else {
+            self.front.split_to(wanted)
+        };
         self.length -= piece.len();
         Some(piece)
     }

@@ -3,6 +3,7 @@ use dicom_object::InMemDicomObject;
 use serde_json::json;
 
 use super::*;
+use crate::dicom::dataset::{Element, Value};
 use crate::dicom::tags;
 
 fn to_json(data_set: &DataSet) -> serde_json::Value {
@@ -23,6 +24,11 @@ fn strings(vr: VR, values: &[&str]) -> serde_json::Value {
 
 fn bytes(vr: VR, bytes: &[u8]) -> serde_json::Value {
     one(vr, Value::Bytes(Bytes::copy_from_slice(bytes)))
+}
+
+fn number_of(value: &str) -> Option<String> {
+    let mut out = Vec::new();
+    put_number(&mut out, value).then(|| String::from_utf8(out).unwrap())
 }
 
 #[test]
@@ -103,12 +109,12 @@ fn decimal_and_integer_strings_are_numbers_of_the_same_value() {
         ("000", "0"),
     ];
     for (value, number) in cases {
-        assert_eq!(json_number(value).as_deref(), Some(number), "{value}");
+        assert_eq!(number_of(value).as_deref(), Some(number), "{value}");
         assert_eq!(number.parse::<f64>(), value.parse::<f64>(), "{value}");
         assert!(serde_json::from_str::<f64>(number).is_ok(), "{number}");
     }
     for value in ["", ".", "-", "1e", "1e400", "0x10", "inf", "NaN", "1_0", "1 2", "--1", "1,5", "e5"] {
-        assert_eq!(json_number(value), None, "{value}");
+        assert_eq!(number_of(value), None, "{value}");
     }
     assert_eq!(strings(VR::DS, &["1,5"])["Value"], json!(["1,5"]));
 }
@@ -194,7 +200,8 @@ fn any_mix_of_vr_and_value_is_valid_json() {
             Value::Items(vec![DataSet::new()]),
         ];
         for value in mixes {
-            assert_eq!(one(vr, value)["vr"], json!(vr.to_string()));
+            let told = if matches!(value, Value::Items(_)) { VR::SQ } else { vr };
+            assert_eq!(one(vr, value)["vr"], json!(told.to_string()));
         }
     }
 }

@@ -1,0 +1,93 @@
+//! Deflated data sets, inflated as far as the walk has come (PS3.5 A.5).
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::{ErrorKind, MAX_INFLATED};
+
+/// Most bytes that are inflated at once. A bomb costs time then, but no memory.
+const PIECE: usize = 64 << 10;
+
+/// Fewest bytes that room is made for.
+const SMALLEST_PIECE: usize = 1 << 10;
+
+/// How many times their length deflated bytes hardly exceed in ordinary data sets: how much room a short piece
+/// gets, not a bound.
+const USUAL_RATIO: usize = 8;
+
+/// A deflated stream on its way.
+#[derive(Debug)]
+pub(super) struct Inflater {
+    decompress: Decompress,
+    deflated: VecDeque<Bytes>,
+    ended: bool,
+    /// The last piece had no room for more.
+    is_full: bool,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        // Without the header and the checksum of zlib.
+        Self { decompress: Decompress::new(false), deflated: VecDeque::new(), ended: false, is_full: false }
+    }
+}
+
+impl Inflater {
+    pub(super) fn push(&mut self, piece: Bytes) {
+        // Behind the end of the stream there may be padding to an even length.
+        if !self.ended && !piece.is_empty() {
+            self.deflated.push_back(piece);
+        }
+    }
+
+    /// The next bytes, not more than [`PIECE`]; `None`: more deflated ones are needed, or it is the end.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, ErrorKind> {
+        let mut out = Vec::new();
+        // What did not fit the last time may still be inside, though all deflated bytes were taken.
+        while !self.ended && (self.is_full || !self.deflated.is_empty()) {
+            let front = self.deflated.front().map_or(&[][..], |front| front);
+            if out.capacity() == 0 {
+                out.reserve_exact((front.len() * USUAL_RATIO).clamp(SMALLEST_PIECE, PIECE));
+            }
+            let (begun, filled) = (self.decompress.total_in(), out.len());
+            let status = self
+                .decompress
+                .decompress_vec(front, &mut out, FlushDecompress::None)
+                .map_err(|_| ErrorKind::NotDeflated)?;
+            let taken = usize::try_from(self.decompress.total_in() - begun).unwrap_or(front.len());
+            self.ended = status == Status::StreamEnd;
+            self.is_full = out.len() == out.capacity();
+            let is_stuck = !front.is_empty() && taken == 0 && out.len() == filled;
+            if is_stuck && !self.ended && !self.is_full {
+                return Err(ErrorKind::NotDeflated);
+            }
+            self.take(taken);
+            if self.is_full {
+                break;
+            }
+        }
+        if self.ended {
+            self.deflated.clear();
+        }
+        if self.decompress.total_out() > MAX_INFLATED {
+            return Err(ErrorKind::TooLarge);
+        }
+        Ok((!out.is_empty()).then(|| out.into()))
+    }
+
+    fn take(&mut self, count: usize) {
+        if let Some(front) = self.deflated.front_mut() {
+            front.advance(count);
+            if front.is_empty() {
+                self.deflated.pop_front();
+            }
+        }
+    }
+
+    /// Whether the end of the stream has come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+}

@@ -1,0 +1,372 @@
+//! A data set as text in the making: what DICOM JSON and Native XML have in common.
+//!
+//! Attributes go in as they come and stand by ascending tag in the end; group lengths and the File Meta
+//! Information are left out; Specific Character Set (0008,0005) describes the text as sent (PS3.18 F.2.2,
+//! PS3.19 A.1). How things look is for a [`Notation`] to say.
+
+use std::collections::BTreeMap;
+
+use crate::dicom::dataset::{DataSet, Step, TextValues, Value, values_in};
+use crate::dicom::dictionary::is_group_length;
+use crate::dicom::{Tag, VR, tags};
+
+/// What attributes look like as text. Whatever it writes for one attribute or item must not depend on what
+/// stands before or behind it, so that attributes can be brought in order.
+pub(super) trait Notation: std::fmt::Debug + Sync {
+    /// Whether attributes name the owner of private ones.
+    fn names_creators(&self) -> bool;
+    fn begin(&self, out: &mut Vec<u8>);
+    fn end(&self, out: &mut Vec<u8>);
+    /// What an attribute begins with; `creator`: the owner of a private one, where it is named and known.
+    fn begin_attribute(&self, out: &mut Vec<u8>, tag: Tag, vr: VR, creator: Option<&str>);
+    fn end_attribute(&self, out: &mut Vec<u8>);
+    /// The values of a textual VR, at least one.
+    fn strings(&self, out: &mut Vec<u8>, vr: VR, values: Strings<'_>);
+    /// The value of any other VR, in little endian and not empty.
+    fn bytes(&self, out: &mut Vec<u8>, vr: VR, value: &[u8]);
+    fn bulk_data(&self, out: &mut Vec<u8>, uri: std::fmt::Arguments<'_>);
+    /// What stands before the first item of a sequence.
+    fn begin_items(&self, out: &mut Vec<u8>);
+    fn end_items(&self, out: &mut Vec<u8>);
+    /// What an item begins with; its number counts from 1.
+    fn begin_item(&self, out: &mut Vec<u8>, number: u32);
+    fn end_item(&self, out: &mut Vec<u8>);
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Content<'a> {
+    /// Of a textual VR, divided into its values.
+    Strings(&'a [String]),
+    /// Of a textual VR, decoded and as it was encoded otherwise: with padding and backslashes.
+    Text(&'a str),
+    /// Of any other VR, in little endian.
+    Bytes(&'a [u8]),
+    /// To be had below this URL, by the path of the attribute.
+    BulkData(&'a str),
+}
+
+/// The values of a textual attribute.
+#[derive(Debug, Clone)]
+pub(super) enum Strings<'a> {
+    Divided(std::slice::Iter<'a, String>),
+    InText(TextValues<'a>),
+}
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        match self {
+            Self::Divided(values) => values.next().map(String::as_str),
+            Self::InText(values) => values.next(),
+        }
+    }
+}
+
+/// Text in the making.
+#[derive(Debug)]
+pub(super) struct Document {
+    notation: &'static dyn Notation,
+    out: Vec<u8>,
+    /// Where the text of this data set begins.
+    start: usize,
+    /// The data set, and each item that is open within it.
+    scopes: Vec<Scope>,
+    /// The attributes of every scope so far, those of the innermost last.
+    attributes: Vec<Attribute>,
+    /// How many sequences are open that are left out, each within the other.
+    left_out: usize,
+}
+
+/// A data set or item whose attributes are being written.
+#[derive(Debug)]
+struct Scope {
+    /// Where its attributes begin in the list of all.
+    first: usize,
+    is_ascending: bool,
+    /// The sequence that is open in it.
+    sequence: Option<Tag>,
+    /// How many items that has so far.
+    items: u32,
+    /// The owners of its blocks of private elements (PS3.5 7.8.1).
+    creators: BTreeMap<Tag, String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attribute {
+    tag: Tag,
+    /// Where its text begins.
+    start: usize,
+}
+
+impl Document {
+    /// A document whose text is appended to `out`.
+    pub(super) fn new(notation: &'static dyn Notation, mut out: Vec<u8>) -> Self {
+        notation.begin(&mut out);
+        let start = out.len();
+        let mut document =
+            Self { notation, out, start, scopes: Vec::new(), attributes: Vec::new(), left_out: 0 };
+        document.open_scope();
+        document
+    }
+
+    /// The whole of a data set.
+    pub(super) fn of(notation: &'static dyn Notation, data_set: &DataSet, out: Vec<u8>) -> Vec<u8> {
+        let mut document = Self::new(notation, out);
+        for step in data_set.walk() {
+            match step {
+                Step::Element(tag, element) => match &element.value {
+                    Value::Items(items) => {
+                        document.begin_sequence(tag);
+                        if items.is_empty() {
+                            document.end_sequence();
+                        }
+                    }
+                    Value::Strings(values) => document.attribute(tag, element.vr, Content::Strings(values)),
+                    Value::Bytes(bytes) => document.attribute(tag, element.vr, Content::Bytes(bytes)),
+                },
+                Step::Item => document.begin_item(),
+                // What is in memory has each tag once.
+                Step::ItemEnd => drop(document.end_item()),
+                Step::SequenceEnd => document.end_sequence(),
+            }
+        }
+        document.finish().0
+    }
+
+    /// How long the text is, in bytes.
+    pub(super) fn length(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    /// How deep the innermost item is in sequences; 0: none is open.
+    pub(super) fn depth(&self) -> usize {
+        self.scopes.len() - 1
+    }
+
+    /// Writes an attribute.
+    pub(super) fn attribute(&mut self, tag: Tag, vr: VR, content: Content<'_>) {
+        if self.left_out > 0 || is_left_out(tag) {
+            return;
+        }
+        if tag == tags::SPECIFIC_CHARACTER_SET {
+            self.charset();
+            return;
+        }
+        self.begin_attribute(tag, vr);
+        match content {
+            Content::Strings(values) => self.strings(tag, vr, Strings::Divided(values.iter())),
+            Content::Text(text) => {
+                self.strings(tag, vr, Strings::InText(values_in(vr, text)));
+            }
+            Content::Bytes([]) => {}
+            Content::Bytes(bytes) => self.notation.bytes(&mut self.out, vr, bytes),
+            Content::BulkData(url) => {
+                let path = Path { scopes: &self.scopes, tag };
+                self.notation.bulk_data(&mut self.out, format_args!("{url}{path}"));
+            }
+        }
+        self.notation.end_attribute(&mut self.out);
+    }
+
+    /// Begins a sequence; its items and its end follow.
+    pub(super) fn begin_sequence(&mut self, tag: Tag) {
+        if self.left_out > 0 || is_left_out(tag) {
+            self.left_out += 1;
+            return;
+        }
+        self.begin_attribute(tag, VR::SQ);
+        let scope = self.scope();
+        scope.sequence = Some(tag);
+        scope.items = 0;
+    }
+
+    /// Begins the next item of the sequence that is open.
+    pub(super) fn begin_item(&mut self) {
+        if self.left_out > 0 {
+            return;
+        }
+        let scope = self.scope();
+        scope.items += 1;
+        let number = scope.items;
+        if number == 1 {
+            self.notation.begin_items(&mut self.out);
+        }
+        self.notation.begin_item(&mut self.out, number);
+        self.open_scope();
+    }
+
+    /// Ends the item, and tells the tags that it had twice; the first of each is kept.
+    pub(super) fn end_item(&mut self) -> Vec<Tag> {
+        if self.left_out > 0 || self.scopes.len() < 2 {
+            return Vec::new();
+        }
+        let twice = self.close_scope();
+        self.notation.end_item(&mut self.out);
+        twice
+    }
+
+    /// Ends the sequence.
+    pub(super) fn end_sequence(&mut self) {
+        if self.left_out > 0 {
+            self.left_out -= 1;
+            return;
+        }
+        let scope = self.scope();
+        scope.sequence = None;
+        if scope.items > 0 {
+            self.notation.end_items(&mut self.out);
+        }
+        self.notation.end_attribute(&mut self.out);
+    }
+
+    /// Ends every item and sequence that is open.
+    pub(super) fn end_all(&mut self) {
+        self.left_out = 0;
+        loop {
+            if self.scope().sequence.is_some() {
+                self.end_sequence();
+            }
+            if self.depth() == 0 {
+                return;
+            }
+            self.end_item();
+        }
+    }
+
+    /// Ends the document and returns its text, with the tags that the data set had twice.
+    pub(super) fn finish(mut self) -> (Vec<u8>, Vec<Tag>) {
+        let has_charset = self.attributes.iter().any(|a| a.tag == tags::SPECIFIC_CHARACTER_SET);
+        if !has_charset && !self.out[self.start..].is_ascii() {
+            self.charset();
+        }
+        let twice = self.close_scope();
+        self.notation.end(&mut self.out);
+        (self.out, twice)
+    }
+
+    fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("the data set itself is always open")
+    }
+
+    fn open_scope(&mut self) {
+        self.scopes.push(Scope {
+            first: self.attributes.len(),
+            is_ascending: true,
+            sequence: None,
+            items: 0,
+            creators: BTreeMap::new(),
+        });
+    }
+
+    fn close_scope(&mut self) -> Vec<Tag> {
+        let scope = self.scopes.pop().expect("only what is open is closed");
+        let twice = if scope.is_ascending { Vec::new() } else { self.sort(scope.first) };
+        self.attributes.truncate(scope.first);
+        twice
+    }
+
+    /// Puts the attributes of the innermost scope in order, from the one at `first` in the list, and tells which tags there
+    /// were twice.
+    fn sort(&mut self, first: usize) -> Vec<Tag> {
+        let attributes = &self.attributes[first..];
+        let Some(begin) = attributes.first().map(|a| a.start) else { return Vec::new() };
+        let ends = attributes.iter().skip(1).map(|a| a.start).chain([self.out.len()]);
+        let mut parts: Vec<_> = attributes.iter().zip(ends).map(|(a, end)| (a.tag, a.start..end)).collect();
+        parts.sort_by_key(|(tag, _)| *tag);
+        let mut twice = Vec::new();
+        parts.dedup_by(|(tag, _), (kept, _)| {
+            let is_same = tag == kept;
+            if is_same {
+                twice.push(*tag);
+            }
+            is_same
+        });
+        let mut sorted = Vec::with_capacity(self.out.len() - begin);
+        for (_, range) in parts {
+            sorted.extend_from_slice(&self.out[range]);
+        }
+        self.out.truncate(begin);
+        self.out.append(&mut sorted);
+        twice
+    }
+
+    fn begin_attribute(&mut self, tag: Tag, vr: VR) {
+        let start = self.out.len();
+        let scope = self.scopes.last_mut().expect("the data set itself is always open");
+        if self.attributes[scope.first..].last().is_some_and(|last| last.tag >= tag) {
+            scope.is_ascending = false;
+        }
+        self.attributes.push(Attribute { tag, start });
+        let creator = creator_of(tag).and_then(|owner| scope.creators.get(&owner));
+        self.notation.begin_attribute(&mut self.out, tag, vr, creator.map(String::as_str));
+    }
+
+    fn strings(&mut self, tag: Tag, vr: VR, values: Strings<'_>) {
+        if self.notation.names_creators() && is_creator(tag) {
+            let owner = values.clone().next().unwrap_or_default().trim();
+            if !owner.is_empty() {
+                self.scope().creators.insert(tag, owner.to_owned());
+            }
+        }
+        let mut rest = values.clone();
+        match (rest.next(), rest.next()) {
+            (None, _) => {}
+            (Some(only), None) if is_empty(vr, only) => {}
+            _ => self.notation.strings(&mut self.out, vr, values),
+        }
+    }
+
+    fn charset(&mut self) {
+        self.begin_attribute(tags::SPECIFIC_CHARACTER_SET, VR::CS);
+        let values = values_in(VR::CS, "ISO_IR 192");
+        self.notation.strings(&mut self.out, VR::CS, Strings::InText(values));
+        self.notation.end_attribute(&mut self.out);
+    }
+}
+
+/// Whether a value among others of a textual VR has nothing in it: a name, no component group.
+pub(super) fn is_empty(vr: VR, value: &str) -> bool {
+    match vr {
+        VR::PN => name_groups(value).next().is_none(),
+        _ => value.is_empty(),
+    }
+}
+
+/// The component groups of a name that have something in them (PS3.5 6.2.1.1).
+pub(super) fn name_groups(value: &str) -> impl Iterator<Item = (&'static str, &str)> {
+    let groups = value.split('=').map(str::trim_end);
+    ["Alphabetic", "Ideographic", "Phonetic"].into_iter().zip(groups).filter(|(_, text)| !text.is_empty())
+}
+
+fn is_left_out(tag: Tag) -> bool {
+    is_group_length(tag) || matches!(tag.group(), 0x0000 | 0x0002)
+}
+
+fn is_creator(tag: Tag) -> bool {
+    tag.group() % 2 == 1 && matches!(tag.element(), 0x0010..=0x00FF)
+}
+
+/// The Private Creator of the block that a private element is in (PS3.5 7.8.1).
+fn creator_of(tag: Tag) -> Option<Tag> {
+    (tag.group() % 2 == 1 && tag.element() >= 0x1000).then(|| Tag(tag.group(), tag.element() >> 8))
+}
+
+/// Where an attribute stands: `/{tag}`, in items `/{sequence}/{number of the item}/{tag}`.
+struct Path<'a> {
+    scopes: &'a [Scope],
+    tag: Tag,
+}
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let around = &self.scopes[..self.scopes.len() - 1];
+        for Scope { sequence, items, .. } in around {
+            if let Some(sequence) = sequence {
+                write!(f, "/{:04X}{:04X}/{items}", sequence.group(), sequence.element())?;
+            }
+        }
+        write!(f, "/{:04X}{:04X}", self.tag.group(), self.tag.element())
+    }
+}

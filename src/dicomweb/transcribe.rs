@@ -1,0 +1,321 @@
+//! From the bytes of an object to its metadata, as they come off the wire: DICOM JSON (PS3.18 Annex F) or
+//! Native XML (PS3.19 A.1).
+//!
+//! A [`Transcriber`] takes the encoded data set in pieces of any size and has its text ready when the last one
+//! is in. Nothing is built in between: values go from the walk into the text. What is long or no text stays
+//! where it is, and a URL tells where that is. One bad element is one [`Warning`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::document::{Content as Written, Document, Notation};
+use super::json::Json;
+use super::xml::Xml;
+use crate::dicom::byte_order::{swapped, word_size};
+use crate::dicom::charset::Charset;
+use crate::dicom::dataset::{Warning, WarningKind, is_textual, values_in};
+use crate::dicom::dictionary::is_group_length;
+use crate::dicom::scan::{Content, ElementHeader, Error, ErrorKind, Event, Scanner};
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{Tag, Uid, VR, tags};
+
+/// Most bytes of text that one object becomes, give or take its last value; an enhanced image of 20,000 frames has about 40 MB. Past it,
+/// the transcript is cut off and says so.
+pub const MAX_TEXT: usize = 64 << 20;
+
+/// Longest value, in bytes, that stays inline whatever its VR; in text it becomes twenty times as long at the
+/// worst. The contours of structure sets and the text of reports stay far below.
+pub const MAX_INLINE: u32 = 1 << 20;
+
+/// Most warnings that are kept of one object.
+pub const MAX_WARNINGS: usize = 64;
+
+/// First of the attributes that hold an image's pixels: Float, Double Float, and Pixel Data.
+const FIRST_OF_PIXELS: Tag = tags::FLOAT_PIXEL_DATA;
+
+/// What the text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One object of the DICOM JSON model (PS3.18 F.2).
+    Json,
+    /// One document of the Native DICOM Model (PS3.19 A.1).
+    Xml,
+}
+
+/// What is not written into the text, and where it is instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkData {
+    /// Longest binary value (OB, OD, OF, OL, OV, OW, UN), in bytes, that stays in the text. Pixel data never does;
+    /// values of other VRs do, up to [`MAX_INLINE`].
+    pub inline: usize,
+    /// The URL of the instance's bulk data, without a slash at its end. An attribute's own adds its path: `/{tag}`, and in items
+    /// `/{sequence}/{number of the item, from 1}/{tag}`.
+    pub url: String,
+}
+
+/// An object's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transcript {
+    /// Well-formed JSON or XML, in UTF-8; of a data set that could not be followed to its end, what was
+    /// understood.
+    pub text: Vec<u8>,
+    /// What was wrong with single elements, [`MAX_WARNINGS`] at most.
+    pub warnings: Vec<Warning>,
+    /// Why and where the text ends before the data set does.
+    pub broken: Option<Error>,
+}
+
+/// A transcription in progress.
+#[derive(Debug)]
+pub struct Transcriber {
+    scanner: Scanner,
+    document: Document,
+    bulk: BulkData,
+    /// The data set, and each item that is open.
+    scopes: Vec<Scope>,
+    value: Option<OpenValue>,
+    warnings: Vec<Warning>,
+    broken: Option<Error>,
+    is_done: bool,
+}
+
+/// What holds for the values of a data set, or of an item.
+#[derive(Debug, Clone)]
+struct Scope {
+    charset: Arc<Charset>,
+    /// Pixel Representation is 1.
+    signed: bool,
+}
+
+/// A value on its way.
+#[derive(Debug)]
+struct OpenValue {
+    header: ElementHeader,
+    vr: VR,
+    /// The first piece, mostly the only one, as it came.
+    piece: Bytes,
+    /// All of them, when there are several.
+    joined: Vec<u8>,
+}
+
+impl Transcriber {
+    /// A transcription of a data set in this transfer syntax, from its first byte; no preamble, no group 0002.
+    /// Text is in the `assumed` character set where the data set names none.
+    pub fn new(format: Format, transfer_syntax: &Uid, assumed: Option<&Charset>, bulk: BulkData) -> Self {
+        let notation: &'static dyn Notation = match format {
+            Format::Json => &Json,
+            Format::Xml => &Xml,
+        };
+        let charset = Arc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
+        Self {
+            scanner: Scanner::for_transfer_syntax(transfer_syntax),
+            document: Document::new(notation, Vec::with_capacity(USUAL_TEXT)),
+            bulk,
+            scopes: vec![Scope { charset, signed: false }],
+            value: None,
+            warnings: Vec::new(),
+            broken: None,
+            is_done: false,
+        }
+    }
+
+    /// Takes the next bytes of the data set.
+    pub fn push(&mut self, bytes: Bytes) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.scanner.push(bytes);
+        loop {
+            match self.scanner.next() {
+                Ok(Some(event)) => self.step(event),
+                Ok(None) => return,
+                Err(error) => {
+                    self.broken = Some(error);
+                    self.is_done = true;
+                }
+            }
+            if self.broken.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Whether all that matters has come: the walk is at the pixel data, behind which only padding and
+    /// digital signatures stand, or cannot go on. Who wants no more than this calls [`Self::stop`].
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Says that the data set has ended.
+    pub fn finish(mut self) -> Transcript {
+        if self.broken.is_none() {
+            let scanner = std::mem::replace(&mut self.scanner, Scanner::new(Layout::ExplicitLe));
+            self.broken = scanner.finish().err();
+        }
+        self.stop()
+    }
+
+    /// Ends the transcription where it is, though more bytes may come.
+    pub fn stop(mut self) -> Transcript {
+        self.document.end_all();
+        let (text, twice) = self.document.finish();
+        let mut warnings = self.warnings;
+        let room = MAX_WARNINGS - warnings.len();
+        warnings
+            .extend(twice.into_iter().take(room).map(|tag| Warning { tag, kind: WarningKind::Duplicate }));
+        Transcript { text, warnings, broken: self.broken }
+    }
+
+    fn step(&mut self, event: Event) {
+        match event {
+            Event::Element(header) => self.element(header),
+            Event::Value(piece) => {
+                if let Some(value) = &mut self.value {
+                    value.push(piece);
+                }
+            }
+            Event::ElementEnd => match self.value.take() {
+                Some(value) => self.end_of_value(&value),
+                None => self.document.end_sequence(),
+            },
+            Event::Item(_) => {
+                self.document.begin_item();
+                let scope = self.scope().clone();
+                self.scopes.push(scope);
+            }
+            Event::ItemEnd => {
+                self.scopes.pop();
+                for tag in self.document.end_item() {
+                    self.warn(tag, WarningKind::Duplicate);
+                }
+            }
+            // Elements with fragments are passed over.
+            Event::Fragment(_) | Event::FragmentEnd => {}
+        }
+        if self.document.length() > MAX_TEXT {
+            let (offset, tag) = (self.scanner.position(), Tag(0, 0));
+            self.broken = Some(Error { kind: ErrorKind::TooLarge, offset, tag });
+        }
+    }
+
+    fn element(&mut self, header: ElementHeader) {
+        let tag = header.tag;
+        if header.content == Content::Items {
+            self.document.begin_sequence(tag);
+            return;
+        }
+        let is_pixels = self.scopes.len() == 1 && (FIRST_OF_PIXELS..=tags::PIXEL_DATA).contains(&tag);
+        self.is_done |= is_pixels;
+        let vr = header.value_vr(self.scope().signed);
+        let is_bulk = match (header.content, header.length) {
+            (Content::Fragments, _) | (_, None) => true,
+            (_, Some(length)) => {
+                let is_long = is_binary(vr) && length as usize > self.bulk.inline;
+                length > 0 && (is_pixels || is_long || length > MAX_INLINE)
+            }
+        };
+        if is_group_length(tag) {
+            self.scanner.skip();
+        } else if is_bulk {
+            self.document.attribute(tag, vr, Written::BulkData(&self.bulk.url));
+            self.scanner.skip();
+        } else {
+            self.value = Some(OpenValue { header, vr, piece: Bytes::new(), joined: Vec::new() });
+        }
+    }
+
+    fn end_of_value(&mut self, value: &OpenValue) {
+        let (tag, vr, bytes) = (value.header.tag, value.vr, value.bytes());
+        if value.header.is_no_sequence() {
+            self.warn(tag, WarningKind::NotASequence);
+        }
+        if tag == tags::PIXEL_REPRESENTATION {
+            self.scope().signed = value.header.is_nonzero(bytes);
+        }
+        if is_textual(vr) {
+            self.text(tag, vr, bytes);
+            return;
+        }
+        let whole = bytes.len() - bytes.len() % word_size(vr);
+        if whole < bytes.len() {
+            self.warn(tag, WarningKind::BrokenWord);
+        }
+        let bytes = &bytes[..whole];
+        // UN is in little endian wherever it stands (PS3.5 6.2.2).
+        if value.header.layout == Layout::ExplicitBe && value.header.vr != VR::UN {
+            self.document.attribute(tag, vr, Written::Bytes(&swapped(vr, bytes)));
+        } else {
+            self.document.attribute(tag, vr, Written::Bytes(bytes));
+        }
+    }
+
+    fn text(&mut self, tag: Tag, vr: VR, bytes: &[u8]) {
+        let charset = Arc::clone(&self.scope().charset);
+        let decoded;
+        let text = match charset.as_ascii(bytes, vr) {
+            Some(text) => text,
+            None => {
+                decoded = charset.decode(bytes, vr);
+                if decoded.damaged {
+                    self.warn(tag, WarningKind::UndecodableText);
+                }
+                &decoded.text
+            }
+        };
+        if tag == tags::SPECIFIC_CHARACTER_SET {
+            self.charset(&values_in(vr, text).collect::<Vec<_>>());
+        }
+        self.document.attribute(tag, vr, Written::Text(text));
+    }
+
+    fn charset(&mut self, values: &[&str]) {
+        let charset = Charset::from_values(values);
+        if !charset.is_known() {
+            self.warn(tags::SPECIFIC_CHARACTER_SET, WarningKind::UnknownCharset);
+        }
+        // An empty one says nothing more than none at all.
+        if !values.is_empty() {
+            self.scope().charset = Arc::new(charset);
+        }
+    }
+
+    fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("the data set itself is always open")
+    }
+
+    fn warn(&mut self, tag: Tag, kind: WarningKind) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(Warning { tag, kind });
+        }
+    }
+}
+
+/// Room for the metadata of an ordinary image, in bytes.
+const USUAL_TEXT: usize = 8 << 10;
+
+impl OpenValue {
+    fn push(&mut self, piece: Bytes) {
+        if self.piece.is_empty() {
+            self.piece = piece;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&self.piece);
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.joined.is_empty() { &self.piece } else { &self.joined }
+    }
+}
+
+/// Whether values of this VR go in base64.
+fn is_binary(vr: VR) -> bool {
+    use VR::{OB, OD, OF, OL, OV, OW, UN};
+    matches!(vr, OB | OD | OF | OL | OV | OW | UN)
+}
+
+#[cfg(test)]
+mod tests;
