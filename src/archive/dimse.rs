@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::error::Kind;
 use super::knowledge::Knowledge;
 use super::remote::{Inner, query_profile};
-use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search};
+use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search, store};
 use crate::caller::Caller;
 use crate::dicom::object::Object;
 use crate::dicom::sop_class;
@@ -53,17 +53,23 @@ impl DimseArchive {
             let address = endpoint.map_or(&config.address, |e| &e.address).clone();
             Pool::new(title, config.calling.clone(), connect(address), pool_config(&config))
         };
-        let query = pool(config.query.as_ref());
         // One peer, one pool: the cap counts what the archive sees.
-        let retrieve = if config.retrieve_from == config.query {
-            query.clone()
-        } else {
-            pool(config.retrieve_from.as_ref())
+        let query = pool(config.query.as_ref());
+        let retrieve = match &config.retrieve_from {
+            at if *at == config.query => query.clone(),
+            at => pool(at.as_ref()),
+        };
+        let store = match &config.store_at {
+            at if *at == config.query => query.clone(),
+            at if *at == config.retrieve_from => retrieve.clone(),
+            at => pool(at.as_ref()),
         };
         let inner = Inner {
             config,
             query,
             retrieve,
+            store,
+            recent: Mutex::default(),
             moves,
             learnt: Mutex::default(),
             knowledge: Knowledge::default(),
@@ -76,9 +82,24 @@ impl DimseArchive {
 
     /// Associations open towards the archive, and those of them that are idle.
     pub fn associations(&self) -> (usize, usize) {
-        let (query, retrieve) = (self.inner.query.in_use(), self.inner.retrieve.in_use());
-        let one_pool = self.inner.config.query == self.inner.config.retrieve_from;
-        if one_pool { query } else { (query.0 + retrieve.0, query.1 + retrieve.1) }
+        let add = |(open, idle): (usize, usize), pool: &Pool| {
+            let (more, more_idle) = pool.in_use();
+            (open + more, idle + more_idle)
+        };
+        self.pools().into_iter().fold((0, 0), add)
+    }
+
+    /// The pools, each once.
+    fn pools(&self) -> Vec<&Pool> {
+        let Inner { config, query, retrieve, store, .. } = &*self.inner;
+        let mut pools = vec![query];
+        if config.retrieve_from != config.query {
+            pools.push(retrieve);
+        }
+        if config.store_at != config.query && config.store_at != config.retrieve_from {
+            pools.push(store);
+        }
+        pools
     }
 
     /// The configuration.
@@ -91,7 +112,8 @@ impl DimseArchive {
         let inner = &self.inner;
         inner.tasks.close();
         let _ = timeout_at(deadline, inner.tasks.wait()).await;
-        tokio::join!(inner.query.shut_down(deadline), inner.retrieve.shut_down(deadline));
+        let (query, retrieve, store) = (&inner.query, &inner.retrieve, &inner.store);
+        tokio::join!(query.shut_down(deadline), retrieve.shut_down(deadline), store.shut_down(deadline));
     }
 }
 
@@ -108,8 +130,8 @@ impl Archive for DimseArchive {
         Box::pin(retrieval::start(Arc::clone(&self.inner), caller.clone(), retrieve))
     }
 
-    fn store(&self, _caller: &Caller, _object: Object) -> Fut<'_, super::Result<Stored>> {
-        Box::pin(async { Err(self.inner.error(Kind::Unsupported("storing is not built yet".into()))) })
+    fn store(&self, caller: &Caller, object: Object) -> Fut<'_, super::Result<Stored>> {
+        Box::pin(store::run(Arc::clone(&self.inner), caller.clone(), object))
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {

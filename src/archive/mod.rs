@@ -13,6 +13,7 @@ mod move_destination;
 mod remote;
 mod retrieval;
 mod search;
+mod store;
 mod survey;
 #[cfg(test)]
 pub(crate) mod testing;

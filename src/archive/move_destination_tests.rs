@@ -36,6 +36,7 @@ fn archive(name: &str) -> Config {
         calling: title("GANTRY"),
         query: None,
         retrieve_from: None,
+        store_at: None,
         model: Model::Auto,
         retrieve: Method::Move,
         max_associations: 4,

@@ -12,6 +12,7 @@ use super::dimse::config::Config;
 use super::error::{Error, Kind};
 use super::failures::Failures;
 use super::knowledge::Knowledge;
+use super::store::Recent;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
@@ -28,6 +29,9 @@ pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) query: Pool,
     pub(super) retrieve: Pool,
+    pub(super) store: Pool,
+    /// What was stored lately.
+    pub(super) recent: Mutex<Recent>,
     /// Where the archive is told to move objects to.
     pub(super) moves: Option<MoveDestination>,
     /// What the archive has sent before.

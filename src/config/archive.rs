@@ -57,7 +57,8 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
     let mut endpoints = section.section("endpoint");
     let query = endpoint(endpoints.optional_section("query"));
     let retrieve_from = endpoint(endpoints.optional_section("retrieve"));
-    for key in ["store", "worklist", "mpps", "commit"] {
+    let store_at = endpoint(endpoints.optional_section("store"));
+    for key in ["worklist", "mpps", "commit"] {
         endpoints.without_effect(key, "this service comes");
     }
     endpoints.finish();
@@ -72,6 +73,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
         calling: own_title.clone(),
         query,
         retrieve_from,
+        store_at,
         model: model.unwrap_or(Model::Auto),
         retrieve: retrieve.unwrap_or(Method::Auto),
         max_associations: max_associations.unwrap_or(4),

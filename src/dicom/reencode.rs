@@ -1,5 +1,6 @@
-//! Objects in Implicit VR or Big Endian on their way to the web, which allows neither: to Explicit VR Little
-//! Endian, piece by piece and in constant memory (PS3.5 A.1 to A.3, PS3.18 8.7.3).
+//! Objects from one native encoding to another, piece by piece and in constant memory (PS3.5 A.1 to A.3): to
+//! Explicit VR Little Endian for the web, which allows neither Implicit VR nor Big Endian (PS3.18 8.7.3), and to
+//! what an archive takes.
 
 use bytes::Bytes;
 
@@ -18,17 +19,17 @@ const COPIED: usize = 4096;
 
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
 
-const TO: Layout = Layout::ExplicitLe;
-
 /// A re-encoding in progress.
 ///
 /// Values stay what they are, byte by byte but for their order. VRs come from the dictionary where the source
 /// has none; `US or SS` goes by the Pixel Representation (0028,0103) of the same data set, or of those around
 /// it. What has no VR to be known is UN; so is a value that is too long for the length field of its VR (PS3.5
 /// 6.2.2). Sequences and items get undefined length, as their lengths change. Group lengths are dropped, for
-/// the same reason. Odd lengths are padded.
+/// the same reason. Odd lengths are padded. To Implicit VR, the VRs are lost; the dictionary's are what a reader
+/// will take them for.
 #[derive(Debug)]
 pub struct Reencoder {
+    to: Layout,
     scanner: Scanner,
     open: Vec<Open>,
     /// Pixel Representation is 1: for the data set, and for each item that is open.
@@ -55,9 +56,19 @@ struct OpenValue {
 }
 
 impl Reencoder {
-    /// A re-encoding of a data set from this layout; no preamble, no group 0002.
+    /// A re-encoding of a data set from this layout to Explicit VR Little Endian; no preamble, no group 0002.
     pub fn new(from: Layout) -> Self {
-        Self { scanner: Scanner::new(from), open: Vec::new(), signed: vec![false], out: Out::default() }
+        Self::little_endian(from, true)
+    }
+
+    /// The same to Implicit VR Little Endian.
+    pub fn to_implicit(from: Layout) -> Self {
+        Self::little_endian(from, false)
+    }
+
+    fn little_endian(from: Layout, explicit: bool) -> Self {
+        let to = if explicit { Layout::ExplicitLe } else { Layout::ImplicitLe };
+        Self { to, scanner: Scanner::new(from), open: Vec::new(), signed: vec![false], out: Out::default() }
     }
 
     /// Takes the next bytes and returns what can be told so far of the re-encoded data set.
@@ -87,16 +98,16 @@ impl Reencoder {
             Event::Value(piece) => self.value(piece),
             Event::Item(_) => {
                 self.signed.push(self.is_signed());
-                put_undefined_item(&mut self.out.small, TO);
+                put_undefined_item(&mut self.out.small, self.to);
             }
             Event::ItemEnd => {
                 self.signed.pop();
-                put_item_end(&mut self.out.small, TO);
+                put_item_end(&mut self.out.small, self.to);
             }
             Event::Fragment(header) => {
                 let length = header.length.unwrap_or_default();
-                put_item(&mut self.out.small, TO, length.next_multiple_of(2));
-                self.open_value(ITEM, VR::OB, length, TO);
+                put_item(&mut self.out.small, self.to, length.next_multiple_of(2));
+                self.open_value(ITEM, VR::OB, length, self.to);
             }
             Event::ElementEnd | Event::FragmentEnd => self.end(),
         }
@@ -113,19 +124,19 @@ impl Reencoder {
                 let length = length.unwrap_or_default();
                 let implicit = header.layout == Layout::ImplicitLe;
                 let vr = if implicit && is_us_or_ss(tag) && self.is_signed() { VR::SS } else { header.vr };
-                put_header(&mut self.out.small, TO, tag, vr, length.next_multiple_of(2));
+                put_header(&mut self.out.small, self.to, tag, vr, length.next_multiple_of(2));
                 self.open_value(tag, vr, length, header.layout);
             }
             (Content::Items, Some(0)) => {
-                put_header(&mut self.out.small, TO, tag, VR::SQ, 0);
+                put_header(&mut self.out.small, self.to, tag, VR::SQ, 0);
                 self.open.push(Open::Sequence { delimited: false });
             }
             (Content::Items, _) => {
-                put_undefined(&mut self.out.small, TO, tag, VR::SQ);
+                put_undefined(&mut self.out.small, self.to, tag, VR::SQ);
                 self.open.push(Open::Sequence { delimited: true });
             }
             (Content::Fragments, _) => {
-                put_undefined(&mut self.out.small, TO, tag, VR::OB);
+                put_undefined(&mut self.out.small, self.to, tag, VR::OB);
                 self.open.push(Open::Sequence { delimited: true });
             }
         }
@@ -159,7 +170,7 @@ impl Reencoder {
                 value.swapper.finish(&mut self.out.small);
                 self.out.small.extend(value.padding);
             }
-            Some(Open::Sequence { delimited: true }) => put_sequence_end(&mut self.out.small, TO),
+            Some(Open::Sequence { delimited: true }) => put_sequence_end(&mut self.out.small, self.to),
             Some(Open::Sequence { delimited: false } | Open::Dropped) | None => {}
         }
     }

@@ -247,6 +247,22 @@ impl Association {
         self.link.out.push_pdvs(context, false, last, bytes);
     }
 
+    /// Queues a piece of the data set that the last command sent announced. Pieces are gathered into PDVs as large
+    /// as the peer takes them, and end with [`Association::finish_pieces`].
+    pub fn send_piece(&mut self, context: u8, piece: Bytes) {
+        self.link.out.push_piece(context, piece);
+    }
+
+    /// Queues what waits for more pieces to fill a PDV.
+    pub fn let_pieces_go(&mut self, context: u8) {
+        self.link.out.let_go(context);
+    }
+
+    /// Ends the data set that was sent in pieces.
+    pub fn finish_pieces(&mut self, context: u8) {
+        self.link.out.finish_pieces(context);
+    }
+
     /// How many bytes are queued and not written.
     pub fn unsent(&self) -> usize {
         self.link.out.len()

@@ -41,6 +41,9 @@ pub struct AcceptedContext {
 pub struct Agreement {
     /// Accepted contexts, in ascending order of their numbers.
     pub contexts: Vec<AcceptedContext>,
+    /// The classes of contexts that the acceptor rejected, each with its reason ([`context_result`]); known to the
+    /// requestor only.
+    pub refused: Vec<(Uid, u8)>,
     /// Largest variable field of a P-DATA-TF PDU that the peer takes, as it announced it.
     pub peer_max_pdu: u32,
     /// The peer's implementation version name.
@@ -87,8 +90,12 @@ pub fn roles(proposals: &[Proposal]) -> Vec<Role> {
 /// proposed is not used. A role item that does not come back means the default roles (PS3.7 D.3.3.4), so that
 /// a C-GET has no use for that context.
 pub fn agreed_by_requestor(rq: &AssociateRq, ac: AssociateAc) -> Agreement {
+    let mut refused = Vec::new();
     let contexts = rq.contexts.iter().filter_map(|proposed| {
         let answer = ac.contexts.iter().find(|c| c.id == proposed.id)?;
+        if answer.result != context_result::ACCEPTANCE {
+            refused.extend(proposed.abstract_syntax.clone().map(|class| (class, answer.result)));
+        }
         let transfer_syntax = answer.transfer_syntax.clone()?;
         let valid = answer.result == context_result::ACCEPTANCE
             && proposed.transfer_syntaxes.contains(&transfer_syntax);
@@ -104,6 +111,7 @@ pub fn agreed_by_requestor(rq: &AssociateRq, ac: AssociateAc) -> Agreement {
     });
     Agreement {
         contexts: contexts.collect(),
+        refused,
         peer_max_pdu: ac.user.max_pdu,
         peer_version: ac.user.implementation_version,
         extended: ac.user.extended,

@@ -13,6 +13,8 @@ use super::pool::Lease;
 use super::status::{self, Class};
 use crate::dicom::transfer_syntax::{Layout, layout};
 
+mod sending;
+
 /// Largest identifier of a response, in bytes. The longest real ones are the lists of failed SOP Instance
 /// UIDs: 60,000 UIDs fit.
 pub const MAX_IDENTIFIER_LENGTH: usize = 4 << 20;
@@ -167,21 +169,21 @@ impl Operation {
     /// # Errors
     /// See [`OperationError`]; the operation is to be aborted then.
     pub async fn next(&mut self) -> Result<Reply, OperationError> {
+        self.reply_until(|limits, heard| limits.deadline.min(heard + limits.silence)).await
+    }
+
+    async fn reply_until(
+        &mut self,
+        until: impl Fn(&Limits, Instant) -> Instant,
+    ) -> Result<Reply, OperationError> {
         loop {
-            let until = self.limits.deadline.min(self.heard + self.limits.silence);
+            let until = until(&self.limits, self.heard);
             let event = tokio::select! {
                 biased;
                 event = self.lease.association().event() => event?,
-                () = sleep_until(until) => {
-                    let over = Instant::now() >= self.limits.deadline;
-                    return Err(if over { OperationError::Deadline } else { OperationError::Silence });
-                }
+                () = sleep_until(until) => return Err(self.time_is_over()),
             };
-            self.heard = Instant::now();
-            // A peer that always has something to say must not outlast the deadline.
-            if self.heard >= self.limits.deadline {
-                return Err(OperationError::Deadline);
-            }
+            self.hear()?;
             if let Some(reply) = self.step(event)? {
                 self.responded = true;
                 return Ok(reply);
@@ -229,6 +231,17 @@ impl Operation {
     /// Gives up: A-ABORT.
     pub async fn abort(self) {
         self.lease.abort().await;
+    }
+
+    /// The peer was heard of. One that always has something to say must not outlast the deadline.
+    fn hear(&mut self) -> Result<(), OperationError> {
+        self.heard = Instant::now();
+        if self.heard >= self.limits.deadline { Err(OperationError::Deadline) } else { Ok(()) }
+    }
+
+    fn time_is_over(&self) -> OperationError {
+        let over = Instant::now() >= self.limits.deadline;
+        if over { OperationError::Deadline } else { OperationError::Silence }
     }
 
     fn step(&mut self, event: Event) -> Result<Option<Reply>, OperationError> {

@@ -1,16 +1,18 @@
 //! P-DATA framing on `Bytes` (PS3.8 9.3.5, Annex E): what came off the socket is passed on without a copy,
 //! parts of a PDV at once; what goes out is a queue that one vectored write empties.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
 
+pub use self::outbound::Outbound;
 use super::pdu::{MAX_ASSOCIATE_LENGTH, kind};
+
+mod outbound;
 
 /// Size of the blocks that the socket is read into.
 const BLOCK: usize = 256 << 10;
@@ -21,11 +23,6 @@ const LEAST_ROOM: usize = 32 << 10;
 const MAX_DATA_LENGTH: u32 = 64 << 20;
 /// Largest PDU of the other kinds. They have 4 bytes.
 const MAX_CONTROL_LENGTH: u32 = 1024;
-/// Largest fragment that is written in one PDV, whatever the peer takes.
-const MAX_FRAGMENT: usize = 1 << 20;
-/// Smallest fragment size: a peer that announces less than this (PS3.8 D.1 sets no minimum) is sent this much.
-const MIN_FRAGMENT: usize = 128;
-
 /// What the wire gives: a piece of a PDV, or another PDU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -175,111 +172,12 @@ impl FrameReader {
     }
 }
 
-/// What is to be written, in order.
-#[derive(Debug)]
-pub struct Outbound {
-    queue: VecDeque<Bytes>,
-    length: usize,
-    fragment: usize,
-}
-
-impl Outbound {
-    /// An empty queue for a peer that takes `max_pdu` bytes in the variable field of a P-DATA-TF PDU; 0: any.
-    pub fn new(max_pdu: u32) -> Self {
-        let fragment = match max_pdu as usize {
-            0 => MAX_FRAGMENT,
-            n => n.saturating_sub(6).clamp(MIN_FRAGMENT, MAX_FRAGMENT) & !1,
-        };
-        Self { queue: VecDeque::new(), length: 0, fragment }
-    }
-
-    /// Bytes that are not written yet.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Whether everything is written.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Adds a whole PDU.
-    pub fn push(&mut self, pdu: Bytes) {
-        self.length += pdu.len();
-        self.queue.push_back(pdu);
-    }
-
-    /// Adds a command or data set, or a piece of one, cut into PDVs. The bytes themselves are not copied.
-    pub fn push_pdvs(&mut self, context: u8, command: bool, last: bool, mut bytes: Bytes) {
-        loop {
-            let part = bytes.split_to(bytes.len().min(self.fragment));
-            let control = u8::from(command) | if last && bytes.is_empty() { 2 } else { 0 };
-            let mut header = BytesMut::with_capacity(12);
-            header.put_slice(&[kind::P_DATA, 0]);
-            header.put_u32(part.len() as u32 + 6);
-            header.put_u32(part.len() as u32 + 2);
-            header.put_slice(&[context, control]);
-            self.push(header.freeze());
-            if !part.is_empty() {
-                self.push(part);
-            }
-            if bytes.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// Writes until the queue is empty.
-    pub fn poll_flush<W: AsyncWrite + Unpin>(
-        &mut self,
-        io: &mut W,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
-            if ready!(poll_write_buf(Pin::new(&mut *io), cx, self))? == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-        }
-        Pin::new(io).poll_flush(cx)
-    }
-}
-
-impl Buf for Outbound {
-    fn remaining(&self) -> usize {
-        self.length
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.queue.front().map_or(&[], |b| b.as_ref())
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut used = 0;
-        for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
-            *slice = IoSlice::new(bytes);
-            used += 1;
-        }
-        used
-    }
-
-    fn advance(&mut self, mut count: usize) {
-        self.length -= count;
-        while count > 0 {
-            let front = self.queue.front_mut().expect("no more is advanced than the queue holds");
-            if front.len() > count {
-                front.advance(count);
-                return;
-            }
-            count -= front.len();
-            self.queue.pop_front();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::future::poll_fn;
 
+    use bytes::BufMut;
     use proptest::prelude::*;
 
     use super::*;

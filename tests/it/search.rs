@@ -22,6 +22,7 @@ fn bridge_to(archive: &Archive, model: Model) -> DimseArchive {
         calling: "GANTRY".parse().unwrap(),
         query: None,
         retrieve_from: None,
+        store_at: None,
         model,
         retrieve: Method::Auto,
         max_associations: 4,

@@ -21,6 +21,8 @@ pub struct Config {
     pub query: Option<Endpoint>,
     /// Another title and address for retrievals.
     pub retrieve_from: Option<Endpoint>,
+    /// Another title and address to store at.
+    pub store_at: Option<Endpoint>,
     /// The information model.
     pub model: Model,
     /// How objects are retrieved.

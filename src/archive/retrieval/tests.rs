@@ -69,6 +69,7 @@ impl Pacs {
             calling: "GANTRY".parse().unwrap(),
             query: None,
             retrieve_from: None,
+            store_at: None,
             model: Model::Auto,
             retrieve,
             max_associations: 4,

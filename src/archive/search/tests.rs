@@ -132,6 +132,7 @@ impl Pacs {
             calling: "GANTRY".parse().unwrap(),
             query: None,
             retrieve_from: None,
+            store_at: None,
             model: Model::Auto,
             retrieve: Method::Auto,
             max_associations: 2,

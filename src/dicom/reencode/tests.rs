@@ -47,6 +47,49 @@ fn implicit_vr_gets_the_vrs_of_the_dictionary_and_of_the_context() {
     assert_eq!(reencode(Layout::ImplicitLe, &source), wanted);
 }
 
+fn to_implicit(from: Layout, source: &[u8], size: usize) -> Vec<u8> {
+    let mut reencoder = Reencoder::to_implicit(from);
+    let mut out = Vec::new();
+    for piece in source.chunks(size) {
+        out.extend(reencoder.push(Bytes::copy_from_slice(piece)).unwrap().concat());
+    }
+    out.extend(reencoder.finish().unwrap().concat());
+    out
+}
+
+#[test]
+fn explicit_vr_and_big_endian_become_implicit_in_whatever_pieces_they_come() {
+    let little = [
+        &b"\x08\x00\x60\x00CS\x02\0CT"[..],
+        b"\x08\x00\x32\x10SQ\0\0\x12\0\0\0\xFE\xFF\x00\xE0\x0A\0\0\0\x08\x00\x00\x01SH\x02\0A1",
+        b"\x09\x00\x01\x10OB\0\0\x03\0\0\0\x01\x02\x03",
+        b"\x28\x00\x10\x00US\x02\0\x34\x12",
+        b"\xE0\x7F\x10\x00OW\0\0\x04\0\0\0\x01\x02\x03\x04",
+    ]
+    .concat();
+    let big = [
+        &b"\x00\x08\x00\x60CS\0\x02CT"[..],
+        b"\x00\x08\x10\x32SQ\0\0\0\0\0\x12\xFF\xFE\xE0\x00\0\0\0\x0A\x00\x08\x01\x00SH\0\x02A1",
+        b"\x00\x09\x10\x01OB\0\0\0\0\0\x03\x01\x02\x03",
+        b"\x00\x28\x00\x10US\0\x02\x12\x34",
+        b"\x7F\xE0\x00\x10OW\0\0\0\0\0\x04\x02\x01\x04\x03",
+    ]
+    .concat();
+    let wanted = [
+        &b"\x08\x00\x60\x00\x02\0\0\0CT"[..],
+        b"\x08\x00\x32\x10\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF\x08\x00\x00\x01\x02\0\0\0A1",
+        b"\xFE\xFF\x0D\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0",
+        b"\x09\x00\x01\x10\x04\0\0\0\x01\x02\x03\0",
+        b"\x28\x00\x10\x00\x02\0\0\0\x34\x12",
+        b"\xE0\x7F\x10\x00\x04\0\0\0\x01\x02\x03\x04",
+    ]
+    .concat();
+    for size in [1, 7, usize::MAX] {
+        assert_eq!(to_implicit(Layout::ExplicitLe, &little, size), wanted);
+        assert_eq!(to_implicit(Layout::ExplicitBe, &big, size), wanted);
+    }
+}
+
 #[test]
 fn pixel_representation_holds_for_items_and_not_beyond_their_own() {
     let smallest = b"\x28\x00\x06\x01\x02\0\0\0\0\0";

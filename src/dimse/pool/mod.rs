@@ -128,6 +128,23 @@ impl Pool {
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, LeaseError> {
+        self.lease_offering(caller, want, want, slots, deadline).await
+    }
+
+    /// As [`Pool::lease`], and a new association is offered the contexts of `offer`, which contains `want`: so that
+    /// it serves others later.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub async fn lease_offering(
+        &self,
+        caller: &Caller,
+        want: &[Proposal],
+        offer: &[Proposal],
+        slots: usize,
+        deadline: Instant,
+    ) -> Result<Lease, LeaseError> {
+        debug_assert!(want.iter().all(|w| offer.contains(w)));
         let grant = self.wait(caller, want, slots, deadline).await?;
         let slot = match grant.source {
             Source::Open(slot) => slot,
@@ -140,12 +157,12 @@ impl Pool {
                     // It ended in this moment, and its slot with it; the way is free for a new one.
                     Err(_) => {
                         drop((grant.extra, grant.holder));
-                        return Box::pin(self.lease(caller, want, slots, deadline)).await;
+                        return Box::pin(self.lease_offering(caller, want, offer, slots, deadline)).await;
                     }
                 }
             }
         };
-        let live = self.shared.open(slot, want, deadline).await?;
+        let live = self.shared.open(slot, offer, deadline).await?;
         Ok(Lease { live, extra: grant.extra, holder: grant.holder, reused: false })
     }
 

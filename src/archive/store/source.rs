@@ -1,0 +1,127 @@
+//! The object that is to be stored: its bytes as they come, checked before they go on, and its beginning kept
+//! for a second attempt.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::check::Check;
+use super::inflate::NotDeflated;
+use crate::dicom::object::{BrokenObject, Cursor, Head};
+use crate::dicom::{Tag, scan};
+
+/// How long nothing may come of an object. Archives give up an association on which nothing comes for 30 to 60
+/// seconds, and it is of no use to anybody else meanwhile.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of an object is kept, so that it can be sent again where an association turns out to have died while
+/// it was idle: most images whole. The loss of an association shows within a round trip.
+const MAX_KEPT: usize = 1 << 20;
+/// Most pieces that are kept: each keeps the block alive that it lies in.
+const MAX_KEPT_PIECES: usize = 256;
+
+/// Why an object is not stored, where the fault is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("its bytes broke off")]
+    BrokeOff,
+    #[error("it is empty")]
+    Empty,
+    #[error("nothing came of it for {} s", PATIENCE.as_secs())]
+    Stalled,
+    #[error("it was sent too slowly for the time that an operation may take")]
+    TooSlow,
+    #[error("{0}")]
+    Structure(scan::Error),
+    #[error("it is not the deflated data set that it is said to be")]
+    Deflation,
+    #[error("its {0} is not the one that it was announced with")]
+    OtherUid(Tag),
+}
+
+impl From<NotDeflated> for Broken {
+    fn from(_: NotDeflated) -> Self {
+        Self::Deflation
+    }
+}
+
+impl From<scan::Error> for Broken {
+    fn from(error: scan::Error) -> Self {
+        Self::Structure(error)
+    }
+}
+
+/// The object's data set.
+#[derive(Debug)]
+pub(super) struct Source {
+    cursor: Cursor,
+    /// `None` when the end has come and was a good one.
+    check: Option<Check>,
+    /// What was read ahead, or is to be sent again.
+    ahead: VecDeque<Bytes>,
+    /// The beginning, as far as it was given out; `None` when that is too much by now.
+    kept: Option<Vec<Bytes>>,
+    kept_length: usize,
+}
+
+impl Source {
+    pub(super) fn new(head: &Head, cursor: Cursor) -> Self {
+        let (check, kept) = (Some(Check::new(head)), Some(Vec::new()));
+        Self { cursor, check, ahead: VecDeque::new(), kept, kept_length: 0 }
+    }
+
+    /// Waits for the first bytes, so that no association is held for an object that does not come, or that is
+    /// seen at once not to be what it should be.
+    pub(super) async fn begin(&mut self) -> Result<(), Broken> {
+        let first = timeout(PATIENCE, self.read()).await.map_err(|_| Broken::Stalled)??;
+        self.ahead.push_back(first.ok_or(Broken::Empty)?);
+        Ok(())
+    }
+
+    /// The next bytes, which are known to be well-formed; `None`: the object is whole.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        let piece = match self.ahead.pop_front() {
+            Some(piece) => Some(piece),
+            None => self.read().await?,
+        };
+        if let (Some(kept), Some(piece)) = (&mut self.kept, &piece) {
+            self.kept_length += piece.len();
+            kept.push(piece.clone());
+            if self.kept_length > MAX_KEPT || kept.len() > MAX_KEPT_PIECES {
+                self.kept = None;
+            }
+        }
+        Ok(piece)
+    }
+
+    /// Goes back to the beginning. `false`: too much was given out.
+    pub(super) fn rewind(&mut self) -> bool {
+        let Some(kept) = &mut self.kept else { return false };
+        kept.drain(..).rev().for_each(|piece| self.ahead.push_front(piece));
+        self.kept_length = 0;
+        true
+    }
+
+    /// Gives up the beginning: there will be no second attempt.
+    pub(super) fn forget(&mut self) {
+        self.kept = None;
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, Broken> {
+        let Some(check) = &mut self.check else { return Ok(None) };
+        let piece = loop {
+            match self.cursor.next().await {
+                Some(Ok(piece)) if piece.is_empty() => {}
+                Some(Ok(piece)) => break piece,
+                Some(Err(BrokenObject)) => return Err(Broken::BrokeOff),
+                None => {
+                    self.check.take().map_or(Ok(()), Check::finish)?;
+                    return Ok(None);
+                }
+            }
+        };
+        check.push(piece.clone()).await?;
+        Ok(Some(piece))
+    }
+}
