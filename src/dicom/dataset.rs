@@ -17,7 +17,7 @@ mod parse;
 mod text;
 mod walk;
 
-pub(crate) use self::text::{TextValues, values_in};
+pub(crate) use self::text::{TextValues, trim, values_in};
 pub(crate) use self::walk::Step;
 
 /// A data set: elements by ascending tag, without group lengths.

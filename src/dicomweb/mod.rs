@@ -3,6 +3,7 @@
 mod document;
 pub mod json;
 pub mod media_type;
+pub mod metadata;
 pub mod multipart;
 pub mod request;
 pub mod transcribe;

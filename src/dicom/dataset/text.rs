@@ -45,7 +45,7 @@ impl<'a> Iterator for TextValues<'a> {
 
 /// Without padding: behind, and in front too where leading spaces mean nothing (PS3.5 6.2). NULs are taken
 /// for padding with every VR, as some senders pad with them.
-fn trim(vr: VR, value: &str) -> &str {
+pub(crate) fn trim(vr: VR, value: &str) -> &str {
     let value = value.trim_end_matches([' ', '\0']);
     match vr {
         VR::LT | VR::ST | VR::UC | VR::UR | VR::UT => value,
