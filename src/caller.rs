@@ -6,9 +6,9 @@ use std::net::IpAddr;
 /// clients: within a class the pool is fair among clients).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Priority {
-    /// Somebody waits at a screen: searches, metadata, single instances.
+    /// Somebody waits at a screen: searches, single instances, and what is in them.
     Interactive,
-    /// Whole studies and series.
+    /// Whole studies and series, their metadata too.
     Bulk,
 }
 

@@ -18,5 +18,5 @@ fuzz_target!(|data: &[u8]| {
     let accept = Accept::new([text], [text]);
     let _ = accept.object_form(true);
     let _ = accept.object_form(false);
-    let _ = accept.search_form();
+    let _ = accept.data_set_form(true);
 });

@@ -225,7 +225,8 @@ impl Collector {
             finished: false,
         };
         if first {
-            let (log, object) = ObjectLog::new(head, &self.budget);
+            let (log, mut object) = ObjectLog::new(head, &self.budget);
+            object.series.clone_from(&found.series);
             inbound.log = Some(log);
             let sent = self.patiently(self.objects.send(Step::Item(object))).await?;
             sent.map_err(|_| Gone)?;

@@ -26,6 +26,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::caller::Caller;
 use crate::dicom::Uid;
+use crate::dicom::charset::Charset;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Query, Target};
@@ -98,6 +99,8 @@ pub struct Retrieval {
     /// SOP Instance UIDs that are known from earlier failures not to come: the answer is partial (206) from
     /// the start.
     pub missing: Vec<Uid>,
+    /// What text is encoded in where an object does not say: the archive's configuration may.
+    pub assumed_charset: Option<Charset>,
 }
 
 /// An object that the archive has taken.

@@ -64,7 +64,8 @@ pub(super) fn start(
             Step::End(Ok(_)) => Err(inner.error(Kind::NotFound)),
             first @ Step::Item(_) => {
                 objects.put_back(first);
-                Ok(Retrieval { objects, missing })
+                let assumed_charset = inner.assumed_charset();
+                Ok(Retrieval { objects, missing, assumed_charset })
             }
         }
     })

@@ -135,7 +135,7 @@ impl Archive for Fake {
             state.store_answers.pop_front().unwrap_or(Ok(Stored { status: 0, comment: None }))
         };
         Box::pin(async move {
-            let Object { head, mut body } = object;
+            let Object { head, mut body, .. } = object;
             let mut bytes = Vec::new();
             while let Some(piece) = body.next().await {
                 bytes.extend_from_slice(&piece.map_err(|_| Error::new(&self.name, Kind::SourceBroke))?);

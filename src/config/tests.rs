@@ -51,6 +51,9 @@ fn every_key_of_a_full_file_arrives() {
         header_timeout = "1s"
         write_timeout = "2s"
         drain_timeout = "3s"
+        read_timeout = "4s"
+        inline_bulk_data = "4KiB"
+        cors_origins = ["https://viewer.example", "http://localhost:3000"]
         [dimse]
         listen = "0.0.0.0:104"
         ae_title = "BRIDGE"
@@ -95,6 +98,8 @@ fn every_key_of_a_full_file_arrives() {
         drain_timeout: seconds(3),
     };
     assert_eq!((config.http.settings, config.http.front.write_timeout), (settings, seconds(2)));
+    assert_eq!((config.http.front.read_timeout, config.http.front.inline_limit), (seconds(4), 4096));
+    assert_eq!(config.http.front.cors_origins.len(), 2);
     assert_eq!(config.dimse.move_ae_titles.len(), 2);
     assert_eq!(config.log, LogConfig { filter: "debug".to_owned(), json: true });
     let b = &config.archives[1];
@@ -245,6 +250,9 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "max_connections",
         "header_timeout",
         "write_timeout",
+        "read_timeout",
+        "inline_bulk_data",
+        "cors_origins",
         "drain_timeout",
         "ae_title",
         "move_ae_titles",

@@ -27,6 +27,8 @@ pub struct Head {
 pub struct Object {
     /// What identifies the object.
     pub head: Head,
+    /// Series Instance UID, as the data set itself says; `None` where it does not, or nobody has looked.
+    pub series: Option<Uid>,
     /// The encoded data set.
     pub body: Cursor,
 }
@@ -84,7 +86,7 @@ impl ObjectLog {
     pub fn new(head: Head, budget: &Budget) -> (Self, Object) {
         // Unbounded in entries, bounded in bytes: each entry holds its permit.
         let (sender, receiver) = mpsc::unbounded_channel();
-        let object = Object { head, body: Cursor { entries: receiver, done: false } };
+        let object = Object { head, series: None, body: Cursor { entries: receiver, done: false } };
         (Self { entries: sender, budget: budget.clone() }, object)
     }
 

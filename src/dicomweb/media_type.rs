@@ -8,6 +8,8 @@ use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 
 /// The DICOM JSON Model (PS3.18 Annex F).
 pub const DICOM_JSON: &str = "application/dicom+json";
+/// The Native DICOM Model (PS3.19 A.1).
+pub const DICOM_XML: &str = "application/dicom+xml";
 /// A PS3.10 file.
 pub const DICOM: &str = "application/dicom";
 /// Plain JSON, as which a client may take DICOM JSON.
@@ -36,21 +38,26 @@ struct MediaRange {
     weight: u16,
 }
 
-/// The form of an answer to a search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SearchForm {
+/// The form of an answer with data sets: matches of a search, metadata, what became of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DataSetForm {
     /// `application/dicom+json`.
     DicomJson,
     /// The same text, labelled `application/json` for a client that takes no other.
     Json,
+    /// `multipart/related; type="application/dicom+xml"`, a Native DICOM Model a part.
+    Xml,
+    /// One Native DICOM Model, bare: where there is one data set only.
+    SingleXml,
 }
 
-impl SearchForm {
-    /// The value of the Content-Type header.
+impl DataSetForm {
+    /// The media type of a data set, or of all of them.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::DicomJson => DICOM_JSON,
             Self::Json => JSON,
+            Self::Xml | Self::SingleXml => DICOM_XML,
         }
     }
 }
@@ -85,11 +92,17 @@ impl Accept {
         Self { lists: [parameters, headers].into_iter().flatten().collect() }
     }
 
-    /// The form for an answer to a search; `None` where the client takes none that there is (406).
-    pub fn search_form(&self) -> Option<SearchForm> {
+    /// The form for an answer with data sets; `single_item` where there is one of them at most, which alone may
+    /// be a bare XML document (PS3.18 10.4.4). `None` where the client takes none that there is (406).
+    pub fn data_set_form(&self, single_item: bool) -> Option<DataSetForm> {
         self.choose(|range| match range.essence.as_str() {
-            DICOM_JSON | "application/*" | "*/*" => Some(SearchForm::DicomJson),
-            JSON => Some(SearchForm::Json),
+            DICOM_JSON | "application/*" | "*/*" => Some(DataSetForm::DicomJson),
+            JSON => Some(DataSetForm::Json),
+            DICOM_XML | "application/xml" | "text/xml" if single_item => Some(DataSetForm::SingleXml),
+            "multipart/related" => {
+                let inner = range.parameter("type")?.to_ascii_lowercase();
+                matches!(inner.as_str(), DICOM_XML | "application/*" | "*/*").then_some(DataSetForm::Xml)
+            }
             _ => None,
         })
     }
@@ -282,12 +295,15 @@ mod tests {
             "",
             "text/html,application/xhtml+xml,application/xml;q=0.9,image/jxl,image/avif,*/*;q=0.8",
         ] {
-            let expected =
-                if header.starts_with("application/json") { SearchForm::Json } else { SearchForm::DicomJson };
-            assert_eq!(accept(header).search_form(), Some(expected), "{header}");
+            let expected = if header.starts_with("application/json") {
+                DataSetForm::Json
+            } else {
+                DataSetForm::DicomJson
+            };
+            assert_eq!(accept(header).data_set_form(false), Some(expected), "{header}");
         }
-        assert_eq!(Accept::new([], []).search_form(), Some(SearchForm::DicomJson));
-        assert_eq!(accept("application/json").search_form(), Some(SearchForm::Json));
+        assert_eq!(Accept::new([], []).data_set_form(false), Some(DataSetForm::DicomJson));
+        assert_eq!(accept("application/json").data_set_form(false), Some(DataSetForm::Json));
         for header in [
             "application/dicom+xml",
             "text/html",
@@ -295,8 +311,23 @@ mod tests {
             "nonsense",
             "application/dicom+json;q=x",
         ] {
-            assert_eq!(accept(header).search_form(), None, "{header}");
+            assert_eq!(accept(header).data_set_form(false), None, "{header}");
         }
+    }
+
+    #[test]
+    fn native_xml_comes_in_parts_and_bare_where_there_is_one_data_set() {
+        for header in [
+            "multipart/related; type=\"application/dicom+xml\"",
+            "multipart/related;type=application/dicom+xml, application/dicom+json;q=0.5",
+        ] {
+            assert_eq!(accept(header).data_set_form(false), Some(DataSetForm::Xml), "{header}");
+            assert_eq!(accept(header).data_set_form(true), Some(DataSetForm::Xml), "{header}");
+        }
+        assert_eq!(accept("application/dicom+xml").data_set_form(true), Some(DataSetForm::SingleXml));
+        let viewer =
+            "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*";
+        assert_eq!(accept(viewer).data_set_form(false), Some(DataSetForm::DicomJson));
     }
 
     #[test]
@@ -378,7 +409,7 @@ mod tests {
         #[test]
         fn never_panics(parameter in "\\PC*", header in "[a-z*/;,=\" \\\\q0-9.]*") {
             let accept = Accept::new([parameter.as_str()], [header.as_str()]);
-            let _ = (accept.search_form(), accept.object_form(true), accept.object_form(false));
+            let _ = (accept.data_set_form(false), accept.object_form(true), accept.object_form(false));
         }
     }
 }

@@ -33,7 +33,7 @@ fn a_path_is_described_as_what_it_does() {
         let resource = RESOURCES.iter().find(|(served, _)| *served == path);
         let tag = match resource {
             Some((_, Resource::Search(_))) => "tags: [QIDO-RS]",
-            Some((_, Resource::Retrieve)) => "tags: [WADO-RS]",
+            Some((_, Resource::Retrieve | Resource::Metadata)) => "tags: [WADO-RS]",
             None => "tags: [Server]",
         };
         assert!(lines.contains(&tag), "{path}");

@@ -106,6 +106,7 @@ fn methods(path: &str, resource: Resource) -> &'static [Method] {
         Resource::Retrieve if path.ends_with("{instance}") => {
             const { &[get("RetrieveInstance", ACCEPT, INSTANCE, "200")] }
         }
+        Resource::Metadata => const { &[get("RetrieveMetadata", ACCEPT, DATA_SETS, "200 206")] },
         Resource::Retrieve => const { &[get("Retrieve", ACCEPT, OBJECTS, "200 206")] },
     }
 }

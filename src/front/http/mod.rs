@@ -9,6 +9,7 @@ mod capabilities;
 mod context;
 mod cors;
 mod error;
+mod metadata;
 mod objects;
 mod origin;
 mod pages;
@@ -79,11 +80,13 @@ pub enum Resource {
     Search(Level),
     /// WADO-RS of PS3.10 objects (PS3.18 10.4).
     Retrieve,
+    /// WADO-RS of metadata (PS3.18 10.4.1.1.2).
+    Metadata,
 }
 
 /// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`, by GET and HEAD;
 /// on the root of each service, and of the server, OPTIONS tells what there is.
-pub const RESOURCES: [(&str, Resource); 9] = [
+pub const RESOURCES: [(&str, Resource); 12] = [
     ("/studies", Resource::Search(Level::Study)),
     ("/series", Resource::Search(Level::Series)),
     ("/instances", Resource::Search(Level::Instance)),
@@ -93,6 +96,9 @@ pub const RESOURCES: [(&str, Resource); 9] = [
     ("/studies/{study}", Resource::Retrieve),
     ("/studies/{study}/series/{series}", Resource::Retrieve),
     ("/studies/{study}/series/{series}/instances/{instance}", Resource::Retrieve),
+    ("/studies/{study}/metadata", Resource::Metadata),
+    ("/studies/{study}/series/{series}/metadata", Resource::Metadata),
+    ("/studies/{study}/series/{series}/instances/{instance}/metadata", Resource::Metadata),
 ];
 
 /// The other pages of the server, from its root.
@@ -159,6 +165,7 @@ fn method(resource: Resource) -> MethodRouter<Server> {
     match resource {
         Resource::Search(level) => get(move |context| qido::search(level, context)),
         Resource::Retrieve => get(wado::retrieve),
+        Resource::Metadata => get(metadata::retrieve),
     }
 }
 

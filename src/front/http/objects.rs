@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::body::{Broken, Pieces};
-use crate::archive::{Complete, Error, Feed, Kind, Step};
+use crate::archive::{Complete, Feed, Step};
 use crate::dicom::Uid;
 use crate::dicom::encode::part10_header;
 use crate::dicom::object::{Cursor, Head, Object};
@@ -102,7 +102,7 @@ impl Files {
 
     /// Begins a file: the part's headers and the File Meta Information, in one piece.
     fn begin(&mut self, object: Object) -> Result<(), Broken> {
-        let Object { head, body } = object;
+        let Object { head, body, .. } = object;
         let syntax = web_syntax(&head);
         let reencoder =
             (syntax != head.transfer_syntax).then(|| Reencoder::new(layout(&head.transfer_syntax)));
@@ -129,9 +129,4 @@ impl Files {
             self.ready.push_back(writer.finish(complete));
         }
     }
-}
-
-/// The error for a feed that ended where its first object should have been.
-pub(super) fn no_objects(archive: &str) -> Error {
-    Error::new(archive, Kind::NotFound)
 }

@@ -12,8 +12,7 @@ use super::error::Problem;
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
 
 /// The last parts of PS3.18's resources that this version does not have.
-const LATER: [&str; 8] =
-    ["metadata", "rendered", "thumbnail", "bulkdata", "pixeldata", "frames", "wado", "metrics"];
+const LATER: [&str; 7] = ["rendered", "thumbnail", "bulkdata", "pixeldata", "frames", "wado", "metrics"];
 
 /// Says what this server is.
 pub(super) async fn welcome(State(server): State<Server>) -> Html<String> {

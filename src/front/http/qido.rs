@@ -15,9 +15,10 @@ use crate::caller::Priority;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::query::{Level, Query};
 use crate::dicom::{VR, tags};
-use crate::dicomweb::json;
-use crate::dicomweb::media_type::SearchForm;
+use crate::dicomweb::media_type::DataSetForm;
+use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request::{self, SearchResource};
+use crate::dicomweb::{json, xml};
 
 /// How many matches are put in order at a time. C-FIND has no order; a page is cut out of so many arrivals,
 /// sorted, so that a small page does not need all matches of a large archive, and pages stay stable.
@@ -31,9 +32,9 @@ const MAX_BYTES: usize = if cfg!(test) { 4 } else { 64 } * 1024 * 1024;
 pub(super) async fn search(level: Level, context: Context) -> Result<Response, Problem> {
     let resource = resource(level, &context)?;
     let asked = request::search(&resource, &context.query)?;
-    let form = context.accept(&asked.accept).search_form().ok_or_else(not_acceptable)?;
+    let form = context.accept(&asked.accept).data_set_form(false).ok_or_else(not_acceptable)?;
     let query = asked.query;
-    let key = Key::new(&context.service_url, &query);
+    let key = Key::new(&context.service_url, &query, form);
     let snapshots = &context.server.0.snapshots;
     // One more than the page, to know whether there are more.
     let needed = query.limit.map(|limit| query.offset.saturating_add(limit).saturating_add(1));
@@ -43,7 +44,7 @@ pub(super) async fn search(level: Level, context: Context) -> Result<Response, P
         None => {
             let caller = context.caller(Priority::Interactive);
             let search = context.archive.search(&caller, query.clone()).await?;
-            let entries = Collection::new(&query, &context.service_url);
+            let entries = Collection::new(&query, &context.service_url, form);
             let matches = Arc::new(collect(search, entries, needed, context.archive.name()).await?);
             if query.limit.is_some() {
                 snapshots.keep(key, Arc::clone(&matches));
@@ -65,7 +66,7 @@ fn resource(level: Level, context: &Context) -> Result<SearchResource, Problem> 
 
 fn not_acceptable() -> Problem {
     Problem::client(StatusCode::NOT_ACCEPTABLE, "matches come in no form that was asked for")
-        .advise("Accept application/dicom+json.")
+        .advise("Accept application/dicom+json, or multipart/related; type=\"application/dicom+xml\".")
 }
 
 /// Takes the matches until there are `needed` of them (`None`: all). Dropping the feed ends the search.
@@ -95,6 +96,7 @@ async fn collect(
 struct Collection<'a> {
     query: &'a Query,
     service_url: &'a str,
+    form: DataSetForm,
     sorted: Vec<Box<[u8]>>,
     chunk: Vec<(Place, Box<[u8]>)>,
     bytes: usize,
@@ -104,8 +106,8 @@ struct Collection<'a> {
 type Place = (Reverse<String>, [String; 3]);
 
 impl<'a> Collection<'a> {
-    fn new(query: &'a Query, service_url: &'a str) -> Self {
-        Self { query, service_url, sorted: Vec::new(), chunk: Vec::new(), bytes: 0 }
+    fn new(query: &'a Query, service_url: &'a str, form: DataSetForm) -> Self {
+        Self { query, service_url, form, sorted: Vec::new(), chunk: Vec::new(), bytes: 0 }
     }
 
     /// Adds a match; `None` when there are too many.
@@ -125,8 +127,14 @@ impl<'a> Collection<'a> {
             }
             _ => String::new(),
         };
-        let mut text = Vec::with_capacity(1024);
-        json::write_object(&data_set, &mut text);
+        let text = match self.form {
+            DataSetForm::Xml | DataSetForm::SingleXml => xml::write_document(&data_set),
+            DataSetForm::DicomJson | DataSetForm::Json => {
+                let mut text = Vec::with_capacity(1024);
+                json::write_object(&data_set, &mut text);
+                text
+            }
+        };
         self.bytes += text.len();
         self.chunk.push(((Reverse(latest), uids), text.into_boxed_slice()));
         if self.sorted.len() + self.chunk.len() > MAX_MATCHES || self.bytes > MAX_BYTES {
@@ -165,7 +173,7 @@ fn retrieve_url(service_url: &str, level: Level, uids: &[String; 3]) -> Option<S
 }
 
 /// The page that the query asks for.
-fn answer(matches: &Matches, query: &Query, form: SearchForm, service_url: &str) -> Response {
+fn answer(matches: &Matches, query: &Query, form: DataSetForm, service_url: &str) -> Response {
     let all = &matches.entries;
     let begin = query.offset.min(all.len());
     let end = query.limit.map_or(all.len(), |limit| begin.saturating_add(limit).min(all.len()));
@@ -188,6 +196,16 @@ fn answer(matches: &Matches, query: &Query, form: SearchForm, service_url: &str)
     if page.is_empty() {
         return (StatusCode::NO_CONTENT, headers).into_response();
     }
+    let (content_type, body) = match form {
+        DataSetForm::DicomJson | DataSetForm::Json => (form.media_type().to_owned(), array(page)),
+        DataSetForm::Xml | DataSetForm::SingleXml => parts(page),
+    };
+    let content_type = HeaderValue::try_from(content_type).expect("media types and boundaries are ASCII");
+    headers.insert(CONTENT_TYPE, content_type);
+    (StatusCode::OK, headers, body).into_response()
+}
+
+fn array(page: &[Box<[u8]>]) -> Vec<u8> {
     let length = page.iter().map(|entry| entry.len() + 1).sum::<usize>() + 1;
     let mut body = Vec::with_capacity(length);
     body.push(b'[');
@@ -198,6 +216,18 @@ fn answer(matches: &Matches, query: &Query, form: SearchForm, service_url: &str)
         body.extend_from_slice(entry);
     }
     body.push(b']');
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
-    (StatusCode::OK, headers, body).into_response()
+    body
+}
+
+fn parts(page: &[Box<[u8]>]) -> (String, Vec<u8>) {
+    // The matches are all there: nothing is left to be proven.
+    let mut writer = Writer::<()>::new();
+    let content_type = writer.content_type(DataSetForm::Xml.media_type());
+    let mut body = Vec::new();
+    for entry in page {
+        body.extend(writer.part(&[("Content-Type", DataSetForm::Xml.media_type())]));
+        body.extend_from_slice(entry);
+    }
+    body.extend(writer.finish(()));
+    (content_type, body)
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::dicom::query::Query;
+use crate::dicomweb::media_type::DataSetForm;
 
 /// How long a result is kept: as long as somebody pages, not as long as somebody looks.
 const LIFETIME: Duration = Duration::from_secs(30);
@@ -19,7 +20,7 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The matches of one search, ordered.
 #[derive(Debug)]
 pub(super) struct Matches {
-    /// Each match in DICOM JSON.
+    /// Each match as text, in the form of its [`Key`].
     pub(super) entries: Vec<Box<[u8]>>,
     /// These are all; else the search was stopped when it had enough for its page.
     pub(super) complete: bool,
@@ -34,13 +35,14 @@ pub(super) struct Key {
     pub(super) service_url: String,
     /// The query without its paging.
     query: Query,
+    form: DataSetForm,
 }
 
 impl Key {
     /// The key of a search, whatever page it asks for.
-    pub(super) fn new(service_url: &str, query: &Query) -> Self {
+    pub(super) fn new(service_url: &str, query: &Query, form: DataSetForm) -> Self {
         let query = Query { limit: None, offset: 0, ..query.clone() };
-        Self { service_url: service_url.to_owned(), query }
+        Self { service_url: service_url.to_owned(), query, form }
     }
 }
 
@@ -88,7 +90,7 @@ mod tests {
 
     fn key(query: &str) -> Key {
         let resource = SearchResource { level: Level::Study, study: None, series: None };
-        Key::new("http://x", &search(&resource, query).unwrap().query)
+        Key::new("http://x", &search(&resource, query).unwrap().query, DataSetForm::DicomJson)
     }
 
     fn matches(count: usize, length: usize, complete: bool) -> Arc<Matches> {

@@ -8,9 +8,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::body::Streaming;
 use super::context::Context;
 use super::error::Problem;
-use super::objects::{Files, Framing, no_objects, web_syntax};
-use crate::archive::{Form, Retrieve, Step};
+use super::objects::{Files, Framing, web_syntax};
+use crate::archive::{Error, Form, Kind, Retrieval, Retrieve, Step};
 use crate::caller::Priority;
+use crate::dicom::Uid;
+use crate::dicom::object::Object;
 use crate::dicom::query::Level;
 use crate::dicomweb::media_type::{DICOM, SyntaxChoice};
 use crate::dicomweb::multipart::Writer;
@@ -31,12 +33,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         SyntaxChoice::Native => Form::Native,
     };
     let retrieve = Retrieve { target, form: syntax };
-    let mut retrieval = context.archive.retrieve(&context.caller(priority), retrieve).await?;
-    let first = match retrieval.objects.next().await {
-        Step::Item(object) => object,
-        Step::End(Ok(_)) => return Err(no_objects(context.archive.name()).into()),
-        Step::End(Err(error)) => return Err(error.into()),
-    };
+    let Begun { first, rest } = begin(&context, priority, retrieve).await?;
     let (framing, content_type) = if form.single_part {
         let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
         (Framing::SinglePart, content_type)
@@ -45,18 +42,42 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         let content_type = writer.content_type(DICOM);
         (Framing::Multipart(writer), content_type)
     };
+    let body = Streaming::new(Files::new(first, rest.objects, framing), context.channel());
+    Ok(answer(&context, &content_type, &rest.missing, Body::new(body)))
+}
+
+/// A retrieval whose first object has begun.
+pub(super) struct Begun {
+    pub(super) first: Object,
+    pub(super) rest: Retrieval,
+}
+
+/// Begins a retrieval and waits for its first object, so that what fails until then has a status of its own.
+pub(super) async fn begin(
+    context: &Context,
+    priority: Priority,
+    retrieve: Retrieve,
+) -> Result<Begun, Problem> {
+    let mut rest = context.archive.retrieve(&context.caller(priority), retrieve).await?;
+    match rest.objects.next().await {
+        Step::Item(first) => Ok(Begun { first, rest }),
+        Step::End(Ok(_)) => Err(Error::new(context.archive.name(), Kind::NotFound).into()),
+        Step::End(Err(error)) => Err(error.into()),
+    }
+}
+
+/// An answer that streams: 206 where objects are known to be missing.
+pub(super) fn answer(context: &Context, content_type: &str, missing: &[Uid], body: Body) -> Response {
     let mut headers = HeaderMap::new();
     let content_type = HeaderValue::try_from(content_type).expect("UIDs and boundaries are ASCII");
     headers.insert(CONTENT_TYPE, content_type);
     let mut status = StatusCode::OK;
-    if !retrieval.missing.is_empty() {
+    if !missing.is_empty() {
         status = StatusCode::PARTIAL_CONTENT;
-        let count = retrieval.missing.len();
-        let text = format!("299 {}: {count} instances are missing", context.service_url);
+        let text = format!("299 {}: {} instances are missing", context.service_url, missing.len());
         headers.extend(HeaderValue::try_from(text).ok().map(|value| (WARNING, value)));
     }
-    let body = Streaming::new(Files::new(first, retrieval.objects, framing), context.channel());
-    Ok((status, headers, Body::new(body)).into_response())
+    (status, headers, body).into_response()
 }
 
 fn not_acceptable(single_item: bool) -> Problem {

@@ -38,7 +38,7 @@ pub(super) async fn whole(uid: &'static str, bytes: &'static [u8]) -> Object {
 
 pub(super) fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
     let (driver, objects) = Driver::new();
-    bridge.archive.push_retrieval(Ok(Retrieval { objects, missing }));
+    bridge.archive.push_retrieval(Ok(Retrieval { objects, missing, assumed_charset: None }));
     driver
 }
 
