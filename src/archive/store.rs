@@ -64,7 +64,7 @@ impl From<OperationError> for Failure {
 
 /// Stores an object.
 pub(super) async fn run(inner: Arc<Inner>, caller: Caller, object: Object) -> Result<Stored> {
-    let Object { head, body } = object;
+    let Object { head, body, .. } = object;
     let mut source = Source::new(&head, body);
     source.begin().await.map_err(|broken| inner.broken(broken))?;
     let limits = inner.limits();
