@@ -14,8 +14,8 @@ const WADL: &str = "application/vnd.sun.wadl+xml";
 
 /// One thing that a client may do with a resource.
 struct Method {
-    /// The transaction, as PS3.18 calls it.
-    id: &'static str,
+    /// What the transaction does.
+    verb: &'static str,
     name: &'static str,
     /// Query parameters.
     query: &'static [&'static str],
@@ -48,15 +48,17 @@ fn document(base: &str) -> String {
                 "   <param name=\"{name}\" style=\"template\" required=\"true\" type=\"xsd:string\"/>"
             );
         }
-        methods(path, resource).iter().for_each(|method| write_method(&mut out, method));
+        for method in methods(path, resource) {
+            write_method(&mut out, &id(method, path), method);
+        }
         out.push_str("  </resource>\n");
     }
     out.push_str(" </resources>\n</application>\n");
     out
 }
 
-fn write_method(out: &mut String, method: &Method) {
-    let _ = writeln!(out, "   <method name=\"{}\" id=\"{}\">\n    <request>", method.name, method.id);
+fn write_method(out: &mut String, id: &str, method: &Method) {
+    let _ = writeln!(out, "   <method name=\"{}\" id=\"{id}\">\n    <request>", method.name);
     let default = method.gives.first().unwrap_or(&"*/*");
     let _ = writeln!(out, "     <param name=\"Accept\" style=\"header\" default=\"{}\">", escape(*default));
     for media_type in method.gives {
@@ -74,6 +76,17 @@ fn write_method(out: &mut String, method: &Method) {
         let _ = writeln!(out, "     <representation mediaType=\"{}\"/>", escape(*media_type));
     }
     out.push_str("    </response>\n   </method>\n");
+}
+
+/// A name for a method that no other has: what it does, and with what.
+fn id(method: &Method, path: &str) -> String {
+    let mut id = method.verb.to_owned();
+    for part in path.split(['/', '{', '}', '*']).filter(|part| !part.is_empty()) {
+        let (first, rest) = part.split_at(1);
+        id.push_str(&first.to_ascii_uppercase());
+        id.push_str(rest);
+    }
+    id
 }
 
 const DATA_SETS: &[&str] =
@@ -94,19 +107,19 @@ const SEARCH: &[&str] = &[
 /// What can be done with a resource.
 fn methods(path: &str, resource: Resource) -> &'static [Method] {
     const fn get(
-        id: &'static str,
+        verb: &'static str,
         query: &'static [&'static str],
         gives: &'static [&'static str],
         statuses: &'static str,
     ) -> Method {
-        Method { id, name: "GET", query, takes: &[], gives, statuses }
+        Method { verb, name: "GET", query, takes: &[], gives, statuses }
     }
     match resource {
         Resource::Search(_) => const { &[get("Search", SEARCH, DATA_SETS, "200")] },
         Resource::Retrieve if path.ends_with("{instance}") => {
-            const { &[get("RetrieveInstance", ACCEPT, INSTANCE, "200")] }
+            const { &[get("Retrieve", ACCEPT, INSTANCE, "200")] }
         }
-        Resource::Metadata => const { &[get("RetrieveMetadata", ACCEPT, DATA_SETS, "200 206")] },
+        Resource::Metadata => const { &[get("Retrieve", ACCEPT, DATA_SETS, "200 206")] },
         Resource::Retrieve => const { &[get("Retrieve", ACCEPT, OBJECTS, "200 206")] },
     }
 }
@@ -131,6 +144,8 @@ mod tests {
                 _ => {}
             }
         }
+        let ids: Vec<&str> = text.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert_eq!(ids.len(), ids.iter().collect::<std::collections::BTreeSet<_>>().len(), "{ids:?}");
         assert_eq!(resources, RESOURCES.len());
         assert!(methods >= resources);
         assert!(text.contains("base=\"http://a.example/x?&quot;&lt;&amp;\""));
