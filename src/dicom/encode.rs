@@ -103,7 +103,7 @@ pub fn part10_header(head: &Head) -> Vec<u8> {
 
 /// Writes the header of an element of defined length, and tells the VR it was given: UN where the length
 /// is too great for the VR (PS3.5 6.2.2).
-pub(super) fn put_header(out: &mut Vec<u8>, layout: Layout, tag: Tag, vr: VR, length: u32) -> VR {
+pub(crate) fn put_header(out: &mut Vec<u8>, layout: Layout, tag: Tag, vr: VR, length: u32) -> VR {
     if layout == Layout::ImplicitLe {
         put_tag_and_length(out, layout, tag, length);
         return vr;
@@ -122,36 +122,37 @@ pub(super) fn put_header(out: &mut Vec<u8>, layout: Layout, tag: Tag, vr: VR, le
 }
 
 /// Writes the header of an element of undefined length, which the VR allows: SQ, or OB and OW with fragments.
-pub(super) fn put_undefined(out: &mut Vec<u8>, layout: Layout, tag: Tag, vr: VR) {
+pub(crate) fn put_undefined(out: &mut Vec<u8>, layout: Layout, tag: Tag, vr: VR) {
     put_header(out, layout, tag, vr, UNDEFINED);
 }
 
 /// Writes the header of an item of undefined length.
-pub(super) fn put_undefined_item(out: &mut Vec<u8>, layout: Layout) {
+pub(crate) fn put_undefined_item(out: &mut Vec<u8>, layout: Layout) {
     put_item(out, layout, UNDEFINED);
 }
 
 /// Writes the header of an item or fragment.
-pub(super) fn put_item(out: &mut Vec<u8>, layout: Layout, length: u32) {
+pub(crate) fn put_item(out: &mut Vec<u8>, layout: Layout, length: u32) {
     put_tag_and_length(out, layout, ITEM, length);
 }
 
 /// Writes the delimiter of an item of undefined length.
-pub(super) fn put_item_end(out: &mut Vec<u8>, layout: Layout) {
+pub(crate) fn put_item_end(out: &mut Vec<u8>, layout: Layout) {
     put_tag_and_length(out, layout, ITEM_DELIMITATION, 0);
 }
 
 /// Writes the delimiter of a sequence of undefined length, or of fragments.
-pub(super) fn put_sequence_end(out: &mut Vec<u8>, layout: Layout) {
+pub(crate) fn put_sequence_end(out: &mut Vec<u8>, layout: Layout) {
     put_tag_and_length(out, layout, SEQUENCE_DELIMITATION, 0);
 }
 
 /// The byte that makes the length of a value even (PS3.5 6.2).
-pub(super) fn padding(vr: VR) -> u8 {
+pub(crate) fn padding(vr: VR) -> u8 {
     if is_textual(vr) && vr != VR::UI { b' ' } else { 0 }
 }
 
-fn put_element(out: &mut Vec<u8>, layout: Layout, tag: Tag, element: &Element, charset: &Charset) {
+/// Writes an element; of a sequence with items, its header. Text that the character set has not is left out.
+pub(crate) fn put_element(out: &mut Vec<u8>, layout: Layout, tag: Tag, element: &Element, charset: &Charset) {
     match &element.value {
         Value::Items(items) if items.is_empty() => {
             put_header(out, layout, tag, VR::SQ, 0);

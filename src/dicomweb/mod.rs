@@ -1,5 +1,7 @@
 //! PS3.18 syntax: URLs, media types, multipart bodies, DICOM JSON, Native XML. No server framework.
 
+pub mod bulk;
+pub mod compose;
 mod document;
 pub mod json;
 pub mod media_type;
