@@ -9,6 +9,7 @@ pub mod encode;
 pub mod head;
 pub mod matching;
 pub mod object;
+pub mod part10;
 pub mod query;
 pub mod reencode;
 pub mod scan;

@@ -4,7 +4,11 @@
 //! (`type=application/dicom`), trailing semicolons, browsers' long lists. What it cannot read it passes over,
 //! and it never fails: an unreadable range is one that matches nothing.
 
+mod content_type;
+
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+
+pub use content_type::ContentType;
 
 /// The DICOM JSON Model (PS3.18 Annex F).
 pub const DICOM_JSON: &str = "application/dicom+json";

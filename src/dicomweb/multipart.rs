@@ -1,5 +1,7 @@
 //! Writes `multipart/related` bodies that can only be closed when everything is in them (PS3.18 8.6.1.2,
-//! RFC 2387, RFC 2046 5.1).
+//! RFC 2387, RFC 2046 5.1); [`read`] reads them.
+
+pub mod read;
 
 use std::fmt::Write as _;
 use std::marker::PhantomData;
