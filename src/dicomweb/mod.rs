@@ -8,5 +8,6 @@ pub mod media_type;
 pub mod metadata;
 pub mod multipart;
 pub mod request;
+pub mod store_response;
 pub mod transcribe;
 pub mod xml;

@@ -20,6 +20,10 @@ pub const MOVE_DESTINATION_UNKNOWN: u16 = 0xA801;
 pub const IDENTIFIER_DOES_NOT_MATCH: u16 = 0xA900;
 /// Unable to process; cannot understand (C-STORE).
 pub const UNABLE_TO_PROCESS: u16 = 0xC000;
+/// Processing failure.
+pub const PROCESSING_FAILURE: u16 = 0x0110;
+/// The transfer syntax is not supported (PS3.18 Table I.2-2).
+pub const TRANSFER_SYNTAX_NOT_SUPPORTED: u16 = 0xC122;
 /// SOP class not supported.
 pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
 /// Unrecognized operation.

@@ -7,7 +7,7 @@ use http::header::CONTENT_TYPE;
 use quick_xml::escape::escape;
 
 use super::context::Context;
-use super::{RESOURCES, Resource};
+use super::{RESOURCES, Resource, STORES};
 
 /// The Web Application Description Language.
 const WADL: &str = "application/vnd.sun.wadl+xml";
@@ -51,6 +51,9 @@ fn document(base: &str) -> String {
         for method in methods(path, resource) {
             write_method(&mut out, &id(method, path), method);
         }
+        if STORES.contains(&path) {
+            write_method(&mut out, &id(&STORE, path), &STORE);
+        }
         out.push_str("  </resource>\n");
     }
     out.push_str(" </resources>\n</application>\n");
@@ -91,9 +94,18 @@ fn id(method: &Method, path: &str) -> String {
 
 const DATA_SETS: &[&str] =
     &["application/dicom+json", "multipart/related; type=\"application/dicom+xml\"", "application/json"];
+const FATES: &[&str] = &["application/dicom+json", "application/dicom+xml", "application/json"];
 const OBJECTS: &[&str] = &["multipart/related; type=\"application/dicom\""];
 const INSTANCE: &[&str] = &["multipart/related; type=\"application/dicom\"", "application/dicom"];
 const ACCEPT: &[&str] = &["accept"];
+const STORE: Method = Method {
+    verb: "Store",
+    name: "POST",
+    query: ACCEPT,
+    takes: INSTANCE,
+    gives: FATES,
+    statuses: "200 202 409",
+};
 const SEARCH: &[&str] = &[
     "accept",
     "limit",
@@ -147,7 +159,7 @@ mod tests {
         let ids: Vec<&str> = text.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert_eq!(ids.len(), ids.iter().collect::<std::collections::BTreeSet<_>>().len(), "{ids:?}");
         assert_eq!(resources, RESOURCES.len());
-        assert!(methods >= resources);
+        assert!(methods >= resources + STORES.len());
         assert!(text.contains("base=\"http://a.example/x?&quot;&lt;&amp;\""));
     }
 }

@@ -157,7 +157,7 @@ fn status(kind: &Kind) -> (StatusCode, Option<Duration>) {
 }
 
 /// What happened, without what an archive may have said about a patient.
-fn public_text(error: Error) -> String {
+pub(super) fn public_text(error: Error) -> String {
     let kind = match error.kind {
         Kind::Status { operation, code, client_keys, .. } => {
             Kind::Status { operation, code, client_keys, comment: None }

@@ -1,8 +1,9 @@
 //! DICOMweb over HTTP; the only place that names `axum`.
 //!
 //! A request becomes a `Context`: archive, client, service URL. A search goes to `qido`,
-//! which orders and pages the matches; a retrieval to `wado`, which streams the objects. Every failure on the
-//! way is a `Problem`, and `error` alone knows its status.
+//! which orders and pages the matches; a retrieval to `wado`, which streams the objects; what is to be stored
+//! to `stow`, which passes it on while it arrives. Every failure on the way is a `Problem`, and `error` alone
+//! knows its status.
 
 mod body;
 mod capabilities;
@@ -15,6 +16,7 @@ mod origin;
 mod pages;
 mod qido;
 mod snapshot;
+mod stow;
 mod validate;
 mod wado;
 
@@ -25,7 +27,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, options};
+use axum::routing::{MethodRouter, get, options, post};
 use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, Predicate};
@@ -101,6 +103,9 @@ pub const RESOURCES: [(&str, Resource); 12] = [
     ("/studies/{study}/series/{series}/instances/{instance}/metadata", Resource::Metadata),
 ];
 
+/// The resources among them that store what is posted to them (STOW-RS, PS3.18 10.5).
+pub const STORES: [&str; 2] = ["/studies", "/studies/{study}"];
+
 /// The other pages of the server, from its root.
 pub const PAGES: [(&str, Page); 4] = [
     ("/", Page::Welcome),
@@ -147,6 +152,7 @@ pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken
         let handler = method(*resource);
         routes.route(path, if streams { handler } else { handler.layer(held) })
     });
+    let resources = STORES.iter().fold(resources, |routes, path| routes.route(path, post(stow::store)));
     let pages = PAGES.iter().fold(Router::new(), |routes, (path, page)| routes.route(path, show(*page)));
     let roots = ["/", &base_path, &format!("{base_path}/"), "/archives/{archive}", "/archives/{archive}/"];
     let pages = roots.iter().fold(pages, |routes, root| routes.route(root, options(capabilities::describe)));

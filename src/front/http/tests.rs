@@ -3,6 +3,7 @@
 mod envelope;
 mod metadata;
 mod qido;
+mod stow;
 mod wado;
 
 use std::sync::Arc;
@@ -104,7 +105,7 @@ async fn bad_uids_levels_paths_methods_and_accepts_are_clear_4xx_problems() {
     }
     let long = format!("/dicom-web/studies?PatientID={}", "x".repeat(40_000));
     bridge.get(&long).await.problem(414);
-    let post = bridge.ask("POST", "/dicom-web/studies", "").await;
+    let post = bridge.ask("POST", "/dicom-web/series", "").await;
     post.problem(405);
     assert_eq!(post.header("allow"), "GET,HEAD");
     bridge.ask("GET", "/dicom-web/studies", "text/html").await.problem(406);

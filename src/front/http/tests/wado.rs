@@ -212,7 +212,7 @@ async fn a_body_that_nobody_polls_is_given_up_and_a_slow_archive_is_not() {
 }
 
 /// The bridge on a socket.
-async fn serve(bridge: &Bridge) -> SocketAddr {
+pub(super) async fn serve(bridge: &Bridge) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let second = Duration::from_secs(5);

@@ -1,0 +1,115 @@
+//! STOW-RS: instances are stored while they arrive, several at a time, and each one's fate is told (PS3.18
+//! 10.5).
+//!
+//! A body that breaks off, or that cannot be read to its end, does not undo what was stored before: the answer
+//! is 202 with the truth about each instance, and 400 only where nothing was stored. The instance in which it
+//! broke off is never stored.
+
+mod answer;
+mod intake;
+mod payload;
+mod refusal;
+mod source;
+mod stores;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::header::EXPECT;
+use http::{HeaderMap, StatusCode};
+
+use self::answer::{Broken, answer};
+use self::intake::Intake;
+use self::payload::{Payload, part_label};
+use self::refusal::Refusal;
+use self::source::Source;
+use self::stores::Stores;
+use super::Server;
+use super::context::Context;
+use super::error::Problem;
+use crate::caller::Priority;
+use crate::dicomweb::multipart::read::{Event, Reader};
+use crate::dicomweb::request;
+
+/// Stores what the body brings.
+pub(super) async fn store(
+    State(server): State<Server>,
+    context: Result<Context, Problem>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut source = Source::new(body, server.0.config.read_timeout);
+    let result = match context {
+        Ok(context) => run(context, &headers, &mut source).await,
+        Err(problem) => Err(problem),
+    };
+    // A client that is still writing when the connection closes sees a reset in place of the answer. One that
+    // waits for `100 Continue`, which the first read sends, does not write yet.
+    if source.is_touched() || !headers.contains_key(EXPECT) {
+        source.drain().await;
+    }
+    result
+}
+
+async fn run(context: Context, headers: &HeaderMap, source: &mut Source) -> Result<Response, Problem> {
+    let study = context.study.as_deref();
+    let study = study.map(|text| request::path_uid("Study Instance UID", text)).transpose()?;
+    let accept = context.accept(&request::accept_parameters(&context.query)?);
+    let form = accept.data_set_form(true).ok_or_else(not_acceptable)?;
+    let payload = Payload::new(headers)?;
+    let stores = Stores::new(context.archive.clone(), context.caller(Priority::Bulk));
+    let mut intake = Intake::new(stores, study);
+    let broken = match payload {
+        Payload::Multipart(reader) => multipart(*reader, source, &mut intake).await,
+        Payload::SinglePart(labelled) => match intake.begin(labelled) {
+            Ok(()) => single_part(source, &mut intake).await,
+            Err(too_many) => Err(too_many.into()),
+        },
+    };
+    let given_up = intake.given_up().cloned();
+    let instances = intake.finish().await;
+    answer(&context, form, &instances, broken.err(), given_up)
+}
+
+async fn multipart(mut reader: Reader, source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
+    while !reader.is_closed()
+        && let Some(bytes) = next(source, intake).await?
+    {
+        reader.push(bytes);
+        while let Some(event) = reader.next()? {
+            match event {
+                Event::Part(headers) => match part_label(&headers) {
+                    Ok(labelled) => intake.begin(labelled)?,
+                    Err(()) => intake.begin_refused(Refusal::WrongType)?,
+                },
+                Event::Data(bytes) => intake.push(bytes).await,
+                Event::PartEnd => intake.end().await,
+            }
+        }
+    }
+    Ok(reader.finish()?)
+}
+
+async fn single_part(source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
+    while let Some(bytes) = next(source, intake).await? {
+        intake.push(bytes).await;
+    }
+    intake.end().await;
+    Ok(())
+}
+
+async fn next(source: &mut Source, intake: &Intake) -> Result<Option<bytes::Bytes>, Broken> {
+    if intake.given_up().is_some() {
+        // What is still to come is read so that each instance can be told its fate.
+        source.lose_interest();
+    }
+    Ok(source.next().await?)
+}
+
+fn not_acceptable() -> Problem {
+    Problem::client(
+        StatusCode::NOT_ACCEPTABLE,
+        "the fates of the instances come in no form that was asked for",
+    )
+    .advise("Accept application/dicom+json or application/dicom+xml.")
+}

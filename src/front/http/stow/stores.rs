@@ -1,0 +1,182 @@
+//! The stores of one request: some at a time, each with its fate, and no hopeless ones.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::refusal::Refusal;
+use crate::archive::{Archive, Error, Kind, Result, Stored};
+use crate::caller::Caller;
+use crate::dicom::object::{Budget, Head, ObjectLog};
+use crate::dicomweb::store_response::{Fate, Reference};
+use crate::dimse::status;
+
+/// Most objects of one request that are stored at a time: as many as an archive has associations by default.
+const AT_ONCE: usize = 4;
+/// Most bytes of one object that wait for the archive. Each has its own: objects that are whole and wait for
+/// an association must not starve the one that holds it.
+const BUDGET: u32 = 1 << 20;
+/// After so many stores in a row that the archive broke off, or did not answer, no more are tried. An archive
+/// that restarts takes all those down that are under way, and may be back for the next.
+const MAX_LOST: usize = 2 * AT_ONCE;
+
+/// The stores of one request. Dropped, what is under way is aborted.
+pub(super) struct Stores {
+    archive: Arc<dyn Archive>,
+    caller: Caller,
+    under_way: JoinSet<(usize, Result<Stored>)>,
+    instances: Vec<Instance>,
+    lost_in_a_row: usize,
+    given_up: Option<Error>,
+}
+
+/// An instance that came.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) reference: Reference,
+    /// `None`: under way.
+    outcome: Option<Outcome>,
+}
+
+/// What became of an instance.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Not even sent.
+    Refused(Refusal),
+    /// The archive answered, or did not.
+    Answered(Result<Stored>),
+}
+
+impl Stores {
+    pub(super) fn new(archive: Arc<dyn Archive>, caller: Caller) -> Self {
+        Self {
+            archive,
+            caller,
+            under_way: JoinSet::new(),
+            instances: Vec::new(),
+            lost_in_a_row: 0,
+            given_up: None,
+        }
+    }
+
+    /// How many instances came.
+    pub(super) fn len(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// Why no more are tried.
+    pub(super) fn given_up(&self) -> Option<&Error> {
+        self.given_up.as_ref()
+    }
+
+    /// Begins to store an object when there is room, and gives the log for its bytes; `None` when it would be
+    /// hopeless.
+    pub(super) async fn begin(&mut self, reference: Reference, head: Head) -> Option<ObjectLog> {
+        while let Some(ended) = self.under_way.try_join_next() {
+            self.note(ended.ok());
+        }
+        while self.under_way.len() >= AT_ONCE
+            && let Some(ended) = self.under_way.join_next().await
+        {
+            self.note(ended.ok());
+        }
+        let outcome = self.given_up.clone().map(|error| Outcome::Answered(Err(error)));
+        let hopeless = outcome.is_some();
+        self.instances.push(Instance { reference, outcome });
+        if hopeless {
+            return None;
+        }
+        let (log, object) = ObjectLog::new(head, &Budget::new(BUDGET));
+        let (archive, caller, index) =
+            (Arc::clone(&self.archive), self.caller.clone(), self.instances.len() - 1);
+        self.under_way.spawn(async move { (index, archive.store(&caller, object).await) });
+        Some(log)
+    }
+
+    /// Notes an instance that is not sent.
+    pub(super) fn refuse(&mut self, reference: Reference, refusal: Refusal) {
+        self.instances.push(Instance { reference, outcome: Some(Outcome::Refused(refusal)) });
+    }
+
+    /// Waits for the answers that are still to come.
+    pub(super) async fn finish(mut self) -> Vec<Instance> {
+        while let Some(ended) = self.under_way.join_next().await {
+            self.note(ended.ok());
+        }
+        let name = self.archive.name();
+        for instance in &mut self.instances {
+            // A task that panicked has left no answer.
+            instance
+                .outcome
+                .get_or_insert_with(|| Outcome::Answered(Err(Error::new(name, Kind::DriverDied))));
+        }
+        self.instances
+    }
+
+    fn note(&mut self, ended: Option<(usize, Result<Stored>)>) {
+        let Some((index, result)) = ended else { return };
+        match &result {
+            Err(error) if !was_tried(&error.kind) => self.given_up = Some(error.clone()),
+            Err(Error { kind: Kind::Timeout(_) | Kind::Aborted(_) | Kind::Protocol(_), .. }) => {
+                self.lost_in_a_row += 1;
+                if self.lost_in_a_row >= MAX_LOST {
+                    self.given_up = result.as_ref().err().cloned();
+                }
+            }
+            _ => self.lost_in_a_row = 0,
+        }
+        self.instances[index].outcome = Some(Outcome::Answered(result));
+    }
+}
+
+impl Instance {
+    /// What became of it.
+    pub(super) fn outcome(&self) -> &Outcome {
+        self.outcome.as_ref().expect("only instances of stores that have ended are handed out")
+    }
+
+    /// The same in the standard's numbers.
+    pub(super) fn fate(&self) -> Fate {
+        match self.outcome() {
+            Outcome::Refused(refusal) => Fate::Failed(refusal.reason()),
+            Outcome::Answered(Ok(Stored { status: status::SUCCESS, .. })) => Fate::Stored,
+            Outcome::Answered(Ok(stored)) => Fate::Warned(stored.status),
+            Outcome::Answered(Err(error)) => Fate::Failed(reason(&error.kind)),
+        }
+    }
+
+    /// The error of an instance that the archive never saw.
+    pub(super) fn untried(&self) -> Option<&Error> {
+        match self.outcome() {
+            Outcome::Answered(Err(error)) if !was_tried(&error.kind) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the archive may have seen the object. What failed before concerns the archive, not the object, and
+/// the next object would fare no better.
+fn was_tried(kind: &Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::QueueFull
+            | Kind::QueueTimeout
+            | Kind::Unreachable(_)
+            | Kind::BreakerOpen(_)
+            | Kind::Rejected { .. }
+            | Kind::ShuttingDown
+            | Kind::Unsupported(_)
+    )
+}
+
+/// The Failure Reason (PS3.18 Table I.2-2): what the archive said, as it said it.
+fn reason(kind: &Kind) -> u16 {
+    match kind {
+        Kind::Status { code, .. } => *code,
+        Kind::ClassRefused(_) => status::SOP_CLASS_NOT_SUPPORTED,
+        Kind::SyntaxRefused(_) => status::TRANSFER_SYNTAX_NOT_SUPPORTED,
+        Kind::SourceBroke => status::UNABLE_TO_PROCESS,
+        Kind::QueueFull | Kind::QueueTimeout => status::OUT_OF_RESOURCES,
+        _ => status::PROCESSING_FAILURE,
+    }
+}
