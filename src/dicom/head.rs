@@ -1,10 +1,9 @@
 //! The beginning of an object on its way: held back until it has said what it is and which study and series it belongs to.
 
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress};
 
 use super::scan::{Event, Scanner};
-use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout, layout};
+use super::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout};
 use super::{Tag, Uid, tags};
 
 /// Most bytes that are held back. The UIDs stand in group 0020, behind what is mostly text; private elements
@@ -13,8 +12,8 @@ const MAX_HELD: usize = 4 << 20;
 /// What a piece counts besides its bytes: its handle, and the headers around it in the block that it keeps. A
 /// peer may send its bytes one by one.
 const PIECE_COST: usize = 64;
-/// Most bytes that a deflated beginning is inflated to.
-const MAX_INFLATED: usize = 8 << 20;
+/// Most bytes of a data set that are walked over: of a deflated one, more come out than are held.
+const MAX_WALKED: u64 = 8 << 20;
 
 /// The UIDs in an object's data set, as far as they are there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,7 +32,6 @@ pub struct Identifiers {
 #[derive(Debug)]
 pub struct HeadReader {
     scanner: Scanner,
-    inflate: Option<(Decompress, usize)>,
     held: Vec<Bytes>,
     /// What is held, in bytes, with [`PIECE_COST`] for each piece.
     length: usize,
@@ -48,10 +46,8 @@ pub struct HeadReader {
 impl HeadReader {
     /// A reader for a data set in this transfer syntax.
     pub fn new(transfer_syntax: &Uid) -> Self {
-        let deflated = transfer_syntax.as_str() == DEFLATED_EXPLICIT_VR_LE;
         Self {
-            scanner: Scanner::new(layout(transfer_syntax)),
-            inflate: deflated.then(|| (Decompress::new(false), 0)),
+            scanner: Scanner::for_transfer_syntax(transfer_syntax),
             held: Vec::new(),
             length: 0,
             depth: 0,
@@ -64,13 +60,8 @@ impl HeadReader {
     /// Takes the next bytes. `true`: all that can be known is known.
     pub fn push(&mut self, bytes: Bytes, last: bool) -> bool {
         self.length += bytes.len() + PIECE_COST;
-        let scanned = match &mut self.inflate {
-            None => Ok(bytes.clone()),
-            Some((inflate, total)) => inflated(inflate, total, &bytes),
-        };
-        self.held.push(bytes);
-        let Ok(scanned) = scanned else { return true };
-        self.scanner.push(scanned);
+        self.held.push(bytes.clone());
+        self.scanner.push(bytes);
         self.scan() || last || self.length > MAX_HELD
     }
 
@@ -97,6 +88,9 @@ impl HeadReader {
                 Ok(None) => return false,
                 Err(_) => return true,
             };
+            if self.scanner.position() > MAX_WALKED {
+                return true;
+            }
             match event {
                 Event::Element(header) => {
                     if self.depth == 0 {
@@ -151,30 +145,12 @@ fn is_identifier(tag: Tag) -> bool {
     )
 }
 
-fn inflated(inflate: &mut Decompress, total: &mut usize, bytes: &[u8]) -> Result<Bytes, ()> {
-    let mut out = Vec::new();
-    let mut rest = bytes;
-    loop {
-        out.reserve(16 << 10);
-        let (before_in, before_out) = (inflate.total_in(), out.len());
-        inflate.decompress_vec(rest, &mut out, FlushDecompress::None).map_err(|_| ())?;
-        rest = &rest[(inflate.total_in() - before_in) as usize..];
-        if *total + out.len() > MAX_INFLATED {
-            return Err(());
-        }
-        if out.len() == before_out || rest.is_empty() && out.len() < out.capacity() {
-            *total += out.len();
-            return Ok(out.into());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dicom::charset::QueryCharset;
     use crate::dicom::dataset::DataSet;
-    use crate::dicom::transfer_syntax::EXPLICIT_VR_BE;
+    use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, layout};
     use crate::dicom::{VR, tags};
 
     fn data_set() -> DataSet {
@@ -247,8 +223,7 @@ mod tests {
             encoder.write_all(bytes).unwrap();
             Bytes::from(encoder.finish().unwrap())
         };
-        let plain =
-            data_set().encode(crate::dicom::transfer_syntax::Layout::ExplicitLe, QueryCharset::default());
+        let plain = data_set().encode(Layout::ExplicitLe, QueryCharset::default());
         let mut reader = HeadReader::new(&syntax);
         assert!(reader.push(deflate(&plain), true));
         assert_eq!(reader.into_parts().0.series.unwrap().as_str(), "1.2.4");

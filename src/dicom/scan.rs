@@ -29,8 +29,8 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_HEADERS: u64 = 50_000_000;
 
 /// Most bytes that a deflated data set is inflated to. What is deflated in practice, reports and segmentations,
-/// stays far below; inflating costs a second or two up to here, and no memory.
-pub const MAX_INFLATED: u64 = 2 << 30;
+/// stays far below; inflating costs about a second up to here, and no memory.
+pub const MAX_INFLATED: u64 = 1 << 30;
 
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
 const ITEM_DELIMITATION: Tag = Tag(0xFFFE, 0xE00D);

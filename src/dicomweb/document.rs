@@ -237,11 +237,12 @@ impl Document {
 
     /// Ends the document and returns its text, with the tags that the data set had twice.
     pub(super) fn finish(mut self) -> (Vec<u8>, Vec<Tag>) {
+        let twice = self.sort();
         let has_charset = self.attributes.iter().any(|a| a.tag == tags::SPECIFIC_CHARACTER_SET);
         if !has_charset && !self.out[self.start..].is_ascii() {
             self.charset();
+            self.sort();
         }
-        let twice = self.close_scope();
         self.notation.end(&mut self.out);
         (self.out, twice)
     }
@@ -261,34 +262,33 @@ impl Document {
     }
 
     fn close_scope(&mut self) -> Vec<Tag> {
+        let twice = self.sort();
         let scope = self.scopes.pop().expect("only what is open is closed");
-        let twice = if scope.is_ascending { Vec::new() } else { self.sort(scope.first) };
         self.attributes.truncate(scope.first);
         twice
     }
 
-    /// Puts the attributes of the innermost scope in order, from the one at `first` in the list, and tells which tags there
-    /// were twice.
-    fn sort(&mut self, first: usize) -> Vec<Tag> {
-        let attributes = &self.attributes[first..];
-        let Some(begin) = attributes.first().map(|a| a.start) else { return Vec::new() };
+    /// Puts the attributes of the innermost scope in order, and tells which tags were there twice.
+    fn sort(&mut self) -> Vec<Tag> {
+        let scope = self.scope();
+        let (first, is_ascending) = (scope.first, std::mem::replace(&mut scope.is_ascending, true));
+        let Some(begin) = self.attributes.get(first).filter(|_| !is_ascending).map(|a| a.start) else {
+            return Vec::new();
+        };
+        let attributes = self.attributes.drain(first..).collect::<Vec<_>>();
         let ends = attributes.iter().skip(1).map(|a| a.start).chain([self.out.len()]);
         let mut parts: Vec<_> = attributes.iter().zip(ends).map(|(a, end)| (a.tag, a.start..end)).collect();
         parts.sort_by_key(|(tag, _)| *tag);
+        let unsorted = self.out.split_off(begin);
         let mut twice = Vec::new();
-        parts.dedup_by(|(tag, _), (kept, _)| {
-            let is_same = tag == kept;
-            if is_same {
-                twice.push(*tag);
+        for (tag, range) in parts {
+            if self.attributes[first..].last().is_some_and(|last| last.tag == tag) {
+                twice.push(tag);
+                continue;
             }
-            is_same
-        });
-        let mut sorted = Vec::with_capacity(self.out.len() - begin);
-        for (_, range) in parts {
-            sorted.extend_from_slice(&self.out[range]);
+            self.attributes.push(Attribute { tag, start: self.out.len() });
+            self.out.extend_from_slice(&unsorted[range.start - begin..range.end - begin]);
         }
-        self.out.truncate(begin);
-        self.out.append(&mut sorted);
         twice
     }
 

@@ -77,7 +77,7 @@ pub struct Transcriber {
     value: Option<OpenValue>,
     warnings: Vec<Warning>,
     broken: Option<Error>,
-    is_done: bool,
+    is_at_pixels: bool,
 }
 
 /// What holds for the values of a data set, or of an item.
@@ -116,7 +116,7 @@ impl Transcriber {
             value: None,
             warnings: Vec::new(),
             broken: None,
-            is_done: false,
+            is_at_pixels: false,
         }
     }
 
@@ -130,10 +130,7 @@ impl Transcriber {
             match self.scanner.next() {
                 Ok(Some(event)) => self.step(event),
                 Ok(None) => return,
-                Err(error) => {
-                    self.broken = Some(error);
-                    self.is_done = true;
-                }
+                Err(error) => self.broken = Some(error),
             }
             if self.broken.is_some() {
                 return;
@@ -144,7 +141,7 @@ impl Transcriber {
     /// Whether all that matters has come: the walk is at the pixel data, behind which only padding and
     /// digital signatures stand, or cannot go on. Who wants no more than this calls [`Self::stop`].
     pub fn is_done(&self) -> bool {
-        self.is_done
+        self.is_at_pixels || self.broken.is_some()
     }
 
     /// Says that the data set has ended.
@@ -206,7 +203,7 @@ impl Transcriber {
             return;
         }
         let is_pixels = self.scopes.len() == 1 && (FIRST_OF_PIXELS..=tags::PIXEL_DATA).contains(&tag);
-        self.is_done |= is_pixels;
+        self.is_at_pixels |= is_pixels;
         let vr = header.value_vr(self.scope().signed);
         let is_bulk = match (header.content, header.length) {
             (Content::Fragments, _) | (_, None) => true,

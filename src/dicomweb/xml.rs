@@ -199,3 +199,6 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,26 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod deflated;
+mod skipping;
+
 const LAYOUTS: [Layout; 3] = [Layout::ImplicitLe, Layout::ExplicitLe, Layout::ExplicitBe];
+
+/// The bytes as Deflated Explicit VR Little Endian has them.
+pub(super) fn deflated(plain: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
 
 /// Walks over the bytes in pieces of `size`. Pieces of values are joined, so that results can be compared.
 fn walk(layout: Layout, bytes: &[u8], size: usize) -> (Vec<Event>, Result<(), Error>) {
+    walk_with(Scanner::new(layout), bytes, size)
+}
+
+fn walk_with(mut scanner: Scanner, bytes: &[u8], size: usize) -> (Vec<Event>, Result<(), Error>) {
     let mut events: Vec<Event> = Vec::new();
-    let mut scanner = Scanner::new(layout);
     for piece in bytes.chunks(size) {
         scanner.push(Bytes::copy_from_slice(piece));
         loop {
