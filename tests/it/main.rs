@@ -7,6 +7,7 @@
 mod support;
 
 mod demo;
+mod hostile;
 mod interop;
 mod layers;
 mod openapi;
