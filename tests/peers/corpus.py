@@ -6,7 +6,6 @@ import base64
 import io
 import math
 import struct
-import threading
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -24,9 +23,6 @@ IN_CHARACTER_SET = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 CHARACTER_SET = ("00080005",)
 PIXEL_DATA = {("7FE00010",), ("7FE00008",), ("7FE00009",)}
 
-# pydicom's switches are global.
-SWITCH = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Bulk:
@@ -36,13 +32,9 @@ class Bulk:
 
 
 def read(file):
-    """What pydicom reads, and its form, in which an element of VR UN is left one, whatever the dictionary knows."""
-    with SWITCH:
-        # What decides how the rest is read has to be understood all the same.
-        pydicom.config.replace_un_with_known_vr = True
-        ds = pydicom.dcmread(file)
-        pydicom.config.replace_un_with_known_vr = False
-        form = of_file(ds)
+    """What pydicom reads, and its form."""
+    ds = pydicom.dcmread(file)
+    form = of_file(ds)
     if ("7FE00010",) in form and ds.file_meta.TransferSyntaxUID.is_encapsulated:
         # Offset tables may be written anew.
         form["7FE00010",] = (form["7FE00010",][0], b"".join(fragments_of(ds)))
@@ -81,7 +73,10 @@ def of_file(ds):
                 found[here] = ("SQ", len(element.value))
                 left.extend(((*here, n), item, encodings) for n, item in enumerate(element.value, 1))
             elif isinstance(raw, pydicom.dataelem.RawDataElement):
-                found[here] = (element.VR, value_of(element.VR, raw.value or b"", raw.is_little_endian, encodings))
+                # An element whose VR the file does not tell: the standard's are known, those of vendors are not.
+                untold = raw.VR in (None, "UN") and tag.is_private and not tag.is_private_creator
+                vr = "UN" if untold else element.VR
+                found[here] = (vr, value_of(vr, raw.value or b"", raw.is_little_endian, encodings))
             else:
                 # The few that pydicom has to look at while it reads, such as Pixel Representation.
                 several = isinstance(element.value, (list, pydicom.multival.MultiValue))
@@ -189,8 +184,9 @@ def of_xml(text):
     found, left = {}, [((), root)]
     while left:
         path, ds = left.pop()
+        blocks = blocks_of(ds, space)
         for node in ds:
-            here, vr = (*path, node.get("tag")), node.get("vr")
+            here, vr = (*path, tag_of(node, blocks)), node.get("vr")
             children = {child.tag.removeprefix(space): child for child in node}
             if "BulkData" in children:
                 found[here] = (vr, Bulk(children["BulkData"].get("uri")))
@@ -206,6 +202,22 @@ def of_xml(text):
                 every = [values.get(n) for n in range(1, max(values, default=0) + 1)]
                 found[here] = (vr, [value_in_xml(vr, v, space) for v in every])
     return found
+
+
+def blocks_of(ds, space):
+    """{(group, private creator): its block}, as the elements say by which creators reserve them (PS3.5 7.8.1)."""
+    nodes = [node for node in ds if not node.get("privateCreator") and node.get("tag")[4:6] == "00"]
+    creators = [(node.get("tag"), node.findtext(f"{space}Value") or "") for node in nodes if int(node.get("tag")[:4], 16) % 2]
+    return {(tag[:4], creator): tag[6:] for tag, creator in reversed(creators)}
+
+
+def tag_of(node, blocks):
+    """The tag as it stands in the file. In the model, private ones have no block, but their creator's name."""
+    tag, creator = node.get("tag"), node.get("privateCreator")
+    if creator is None:
+        return tag
+    assert tag[4:6] == "00", f"{tag} of {creator}"
+    return tag[:4] + blocks[tag[:4], creator] + tag[6:]
 
 
 def value_in_xml(vr, node, space):

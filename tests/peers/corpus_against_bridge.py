@@ -89,7 +89,7 @@ def compare(got, entry):
             (vr, value), (wanted_vr, wanted_value) = got[path], wanted[path]
             if path[-1:] == corpus.CHARACTER_SET:
                 # It tells of the text as it was sent, which is UTF-8.
-                wanted_value = ["ISO_IR 192"] if wanted_value else wanted_value
+                wanted_value = ["ISO_IR 192"]
             if vr != wanted_vr:
                 yield f"{name}: VR {vr}; is {wanted_vr}"
             elif isinstance(value, Bulk):

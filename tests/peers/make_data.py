@@ -27,7 +27,7 @@ import pydicom
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import MPEG4HP41, ExplicitVRLittleEndian
+from pydicom.uid import MPEG4HP41, UID, ExplicitVRLittleEndian
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -249,7 +249,13 @@ def make_viewers(manifest):
 
 def with_uids(ds, source, content):
     """The file `content`, whose data set is `ds`, with a UID of each kind that it lacks. Elements stay as they are written."""
-    lacking = [k for k in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID") if not ds.get(k)]
+    keywords = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
+    for broken in (ds.get(keyword) for keyword in keywords):
+        if broken and not UID(broken).is_valid:
+            # Of the same length, so that the file keeps its form.
+            mended = f"2.25.{int.from_bytes(broken.encode(), 'big')}"[: len(broken)]
+            content = content.replace(broken.encode(), mended.encode())
+    lacking = [keyword for keyword in keywords if not ds.get(keyword)]
     if not lacking:
         return content
     for keyword in lacking:
@@ -257,7 +263,7 @@ def with_uids(ds, source, content):
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
     file = io.BytesIO()
-    ds.save_as(file)
+    ds.save_as(file, enforce_file_format=True)
     return file.getvalue()
 
 
@@ -279,6 +285,7 @@ def make_corpus(manifest):
                 refused[source] = "a media directory" if "DirectoryRecordSequence" in ds else "no TransferSyntaxUID"
                 continue
             content = with_uids(ds, source, content)
+            ds = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True)
             instance, digest = str(ds.SOPInstanceUID), hashlib.sha256(content).hexdigest()
             if digest in seen.values():
                 refused[source] = "the same bytes as another"

@@ -1,0 +1,88 @@
+//! Real files: what pydicom and pydicom-data bring for their own tests, in every encoding, compression and breakage that
+//! somebody once met, against what comes out of the bridge.
+//!
+//! What a file says is read by pydicom (`tests/peers/corpus.py`). Whatever is different is told of all files at once.
+
+use std::collections::BTreeMap;
+
+use crate::support::bridge::Bridge;
+use crate::support::peers::{Archive, Destination, data, python};
+use crate::support::process::Scratch;
+
+/// A file, an aspect of it, and why what comes out is not what pydicom reads. One that is right after all fails the test.
+type Excuse = (&'static str, &'static str, &'static str);
+
+const EXCUSED: &[Excuse] = &[
+    ("test_files/rtplan_truncated.dcm", "json", "cut short: the archive does not take it"),
+    ("test_files/rtplan_truncated.dcm", "xml", "cut short: the archive does not take it"),
+    ("test_files/badVR.dcm", "json", "pydicom does not take its Number of Frames, 1A, from JSON"),
+    ("test_files/SC_rgb_jpeg.dcm", "json", "implicit VR in a JPEG transfer syntax: the VR of the pixel data is a guess"),
+    ("test_files/SC_rgb_jpeg.dcm", "xml", "implicit VR in a JPEG transfer syntax: the VR of the pixel data is a guess"),
+    ("test_files/rtdose_rle.dcm", "json", "a sequence written as UN with a length stays UN"),
+    ("test_files/rtdose_rle.dcm", "xml", "a sequence written as UN with a length stays UN"),
+    ("test_files/rtdose_rle_1frame.dcm", "json", "a sequence written as UN with a length stays UN"),
+    ("test_files/rtdose_rle_1frame.dcm", "xml", "a sequence written as UN with a length stays UN"),
+    ("data/bad_sequence.dcm", "json", "a sequence written as UN with a length stays UN"),
+    ("data/bad_sequence.dcm", "xml", "a sequence written as UN with a length stays UN"),
+];
+
+/// Compares these aspects of every file's object, as the bridge gives it from the built-in archive.
+fn compare(aspects: &[&str]) {
+    let folder = data("corpus", &[]);
+    let own = Destination::new("GANTRY");
+    let archive = Archive::built_in(&folder, std::slice::from_ref(&own), &[]);
+    let bridge = Bridge::start(&archive, &own, "auto", "");
+    let mut arguments = vec![bridge.url.as_str(), folder.to_str().unwrap()];
+    arguments.extend(aspects);
+    let found: BTreeMap<String, BTreeMap<String, Vec<String>>> =
+        serde_json::from_str(&python("corpus_against_bridge.py", &arguments)).unwrap();
+    let mut problems = Vec::new();
+    for (file, of_file) in &found {
+        for (aspect, wrong) in of_file {
+            if !EXCUSED.iter().any(|(f, a, _)| (f, a) == (&file.as_str(), &aspect.as_str())) {
+                problems.push(format!("{file}, {aspect}: {}", wrong.join("\n  ")));
+            }
+        }
+    }
+    for (file, aspect, reason) in EXCUSED.iter().filter(|(_, aspect, _)| aspects.contains(aspect)) {
+        if !found.get(*file).is_some_and(|of_file| of_file.contains_key(*aspect)) {
+            problems.push(format!("{file}, {aspect}: is right, and was excused: {reason}"));
+        }
+    }
+    assert!(problems.is_empty(), "{} of all:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[test]
+fn metadata_in_json_say_of_every_file_what_pydicom_reads() {
+    compare(&["json"]);
+}
+
+#[test]
+fn metadata_in_xml_say_of_every_file_what_pydicom_reads() {
+    compare(&["xml"]);
+}
+
+#[test]
+fn frames_of_every_file_are_what_pydicom_cuts() {
+    compare(&["frames"]);
+}
+
+/// Files that cannot be stored, and why.
+const NOT_STORED: &[(&str, &str)] = &[];
+
+#[test]
+fn every_file_that_is_stored_is_in_the_archive_byte_for_byte() {
+    let folder = data("corpus", &[]);
+    let own = Destination::new("GANTRY");
+    let (empty, out) = (Scratch::new("empty"), Scratch::new("stored"));
+    let archive = Archive::built_in(empty.path(), std::slice::from_ref(&own), &[]);
+    let bridge = Bridge::start(&archive, &own, "auto", "");
+    let address = archive.address();
+    let arguments = [&bridge.url, &address, folder.to_str().unwrap(), out.path().to_str().unwrap()];
+    let wrong: BTreeMap<String, String> = serde_json::from_str(&python("store_corpus.py", &arguments)).unwrap();
+    let excused = |file: &str| NOT_STORED.iter().any(|(excused, _)| *excused == file);
+    let problems: Vec<_> = wrong.iter().filter(|(file, _)| !excused(file)).collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+    let right: Vec<_> = NOT_STORED.iter().filter(|(file, _)| !wrong.contains_key(*file)).collect();
+    assert!(right.is_empty(), "right after all: {right:?}");
+}
