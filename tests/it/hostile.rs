@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::support::bridge::Bridge;
 use crate::support::http::{Reply, Version, get_with};
 use crate::support::objects::{BIG_ENDIAN, EXPLICIT, IMPLICIT, JPEG_BASELINE, Kind, RLE, object};
+use crate::support::process::free_port;
 
 /// Deflated Explicit VR Little Endian.
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
@@ -35,9 +36,10 @@ impl Scene {
         let archive =
             Archive::builder().ae_title("PACS".parse().unwrap()).studies(instances).start().await.unwrap();
         let address = archive.addr();
+        let port = free_port();
         let bridge = tokio::task::spawn_blocking(move || {
             Bridge::with_configuration(&format!(
-                "[archive.main]\nae_title = \"PACS\"\naddress = \"{address}\"\n"
+                "[dimse]\nlisten = \"127.0.0.1:{port}\"\n[archive.main]\nae_title = \"PACS\"\naddress = \"{address}\"\n"
             ))
         });
         let bridge = bridge.await.unwrap();
@@ -82,8 +84,14 @@ fn assert_honest(path: &str, reply: &Reply) {
         // The body broke off, and every client sees it.
         (0 | 200 | 206, false) => {}
         (200 | 206, true) if kind.starts_with("application/dicom+json") => {
-            serde_json::from_slice::<serde_json::Value>(&reply.body)
-                .unwrap_or_else(|e| panic!("{path}: {e}"));
+            match serde_json::from_slice::<serde_json::Value>(&reply.body) {
+                Ok(_) => {}
+                // The reader goes no deeper than this, though the bridge does.
+                Err(error) if error.to_string().starts_with("recursion limit") => {
+                    assert_eq!(open_brackets(&reply.text()), 0, "{path}");
+                }
+                Err(error) => panic!("{path}: {error}"),
+            }
         }
         (200 | 206, true) => assert!(kind.starts_with("multipart/related"), "{path}: {kind}"),
         (400.., true) => assert!(kind.starts_with("application/problem+json"), "{path}: {kind}"),
@@ -91,8 +99,15 @@ fn assert_honest(path: &str, reply: &Reply) {
     }
 }
 
+/// How many brackets of a JSON text stay open.
+fn open_brackets(text: &str) -> i64 {
+    let outside = text.replace("\\\"", "");
+    let outside = outside.split('"').step_by(2).flat_map(str::chars);
+    outside.map(|c| i64::from("[{".contains(c)) - i64::from("]}".contains(c))).sum()
+}
+
 /// What is asked for of each object.
-fn resources(instance: &Instance) -> Vec<(String, &'static str)> {
+fn resources(instance: &Instance) -> [(String, &'static str); 3] {
     let path = format!(
         "/dicom-web/studies/{}/series/{}/instances/{}",
         instance.study(),
@@ -101,7 +116,7 @@ fn resources(instance: &Instance) -> Vec<(String, &'static str)> {
     );
     let objects = "Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*";
     let frames = "Accept: multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
-    vec![
+    [
         (path.clone(), objects),
         (format!("{path}/metadata"), "Accept: application/dicom+json"),
         (format!("{path}/frames/1"), frames),
@@ -241,22 +256,29 @@ fn small(sample: usize, number: usize) -> Instance {
 
 #[tokio::test]
 async fn hazard_an_object_cut_at_any_byte_is_told_of_or_visibly_broken() {
-    let mut instances = Vec::new();
+    let mut cuts = 0;
     for sample in 0..10 {
-        // Numbers of the same length, so that the same byte is cut.
         let Data::Memory(whole) = small(sample, 1000).data else { panic!("not in memory") };
-        for cut in 0..whole.len() {
+        let cut_at = |cut: usize| {
+            // Numbers of the same length, so that the same byte is cut.
             let mut instance = small(sample, 1000 + cut);
             let Data::Memory(bytes) = &instance.data else { panic!("{:?}", instance.data) };
             instance.data = Data::Memory(bytes.slice(..cut.min(bytes.len())));
-            instances.push(instance);
+            instance
+        };
+        let instances: Vec<_> = (0..whole.len()).map(cut_at).collect();
+        cuts += instances.len();
+        // That a cut object does not pass as a whole one is shown where objects are retrieved.
+        let of_one = |(cut, instance)| {
+            let [_, metadata, frames] = resources(instance);
+            [Some(metadata), (cut % 4 == 0).then_some(frames)]
+        };
+        let paths = instances.iter().enumerate().flat_map(of_one).flatten().collect();
+        let scene = Scene::new(instances).await;
+        for (path, reply) in scene.ask(paths).await {
+            assert_honest(&path, &reply);
         }
+        scene.assert_unharmed("objects cut short");
     }
-    assert!(instances.len() > 2000, "{} cuts", instances.len());
-    let paths = instances.iter().flat_map(resources).collect();
-    let scene = Scene::new(instances).await;
-    for (path, reply) in scene.ask(paths).await {
-        assert_honest(&path, &reply);
-    }
-    scene.assert_unharmed("objects cut short");
+    assert!(cuts > 2000, "{cuts} cuts");
 }

@@ -6,8 +6,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod clients;
-mod corpus;
 mod demo;
 mod hostile;
 mod interop;

@@ -16,8 +16,16 @@ const EXCUSED: &[Excuse] = &[
     ("test_files/rtplan_truncated.dcm", "json", "cut short: the archive does not take it"),
     ("test_files/rtplan_truncated.dcm", "xml", "cut short: the archive does not take it"),
     ("test_files/badVR.dcm", "json", "pydicom does not take its Number of Frames, 1A, from JSON"),
-    ("test_files/SC_rgb_jpeg.dcm", "json", "implicit VR in a JPEG transfer syntax: the VR of the pixel data is a guess"),
-    ("test_files/SC_rgb_jpeg.dcm", "xml", "implicit VR in a JPEG transfer syntax: the VR of the pixel data is a guess"),
+    (
+        "test_files/SC_rgb_jpeg.dcm",
+        "json",
+        "implicit VR in a JPEG transfer syntax: the VR of the pixel data is a guess",
+    ),
+    (
+        "test_files/SC_rgb_jpeg.dcm",
+        "xml",
+        "implicit VR in a JPEG transfer syntax: the VR of the pixel data is a guess",
+    ),
     ("test_files/rtdose_rle.dcm", "json", "a sequence written as UN with a length stays UN"),
     ("test_files/rtdose_rle.dcm", "xml", "a sequence written as UN with a length stays UN"),
     ("test_files/rtdose_rle_1frame.dcm", "json", "a sequence written as UN with a length stays UN"),
@@ -79,7 +87,8 @@ fn every_file_that_is_stored_is_in_the_archive_byte_for_byte() {
     let bridge = Bridge::start(&archive, &own, "auto", "");
     let address = archive.address();
     let arguments = [&bridge.url, &address, folder.to_str().unwrap(), out.path().to_str().unwrap()];
-    let wrong: BTreeMap<String, String> = serde_json::from_str(&python("store_corpus.py", &arguments)).unwrap();
+    let wrong: BTreeMap<String, String> =
+        serde_json::from_str(&python("store_corpus.py", &arguments)).unwrap();
     let excused = |file: &str| NOT_STORED.iter().any(|(excused, _)| *excused == file);
     let problems: Vec<_> = wrong.iter().filter(|(file, _)| !excused(file)).collect();
     assert!(problems.is_empty(), "{problems:#?}");
