@@ -228,7 +228,7 @@ fn small(sample: usize, number: usize) -> Instance {
         (
             EXPLICIT,
             [
-                b"\x41\0\x10\0LO\x04\0TEST\x41\0\x01\x10DS\x06\01\\2\\3 ".to_vec(),
+                b"\x41\0\x10\0LO\x04\0TEST\x41\0\x01\x10DS\x06\x001\\2\\3 ".to_vec(),
                 header(0x0041, 0x1002, "OB", 4),
                 vec![1; 4],
             ]
