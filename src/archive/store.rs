@@ -119,9 +119,13 @@ async fn exchange(
     }
     form.finish()?.into_iter().for_each(|piece| operation.push(piece));
     operation.finish_data();
-    make_room(operation, 0).await?;
-    operation.forgive_silence();
-    match operation.next().await? {
+    let reply = match operation.room(0).await? {
+        None => operation.next().await?,
+        // The answer may have been read in the same moment in which the last byte was written.
+        Some(reply) if operation.unsent() == 0 => reply,
+        Some(reply) => return Err(early(Ok(reply))),
+    };
+    match reply {
         Reply::Final(response, _) => Ok(response),
         _ => Err(unexpected()),
     }

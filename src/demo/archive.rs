@@ -22,7 +22,7 @@ use super::observe::{Observations, Observer};
 use super::plain::Plain;
 use super::server;
 use super::store::Store;
-use crate::dicom::AeTitle;
+use crate::dicom::{AeTitle, Uid};
 
 /// How long [`Running::wait_for`] waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -297,6 +297,11 @@ impl Running {
     /// The first object of the first study, where there is one.
     pub fn first_instance(&self) -> Option<Arc<Instance>> {
         self.shared.store().instances().next().cloned()
+    }
+
+    /// The object with this SOP Instance UID, as it is stored.
+    pub fn instance(&self, sop_instance: &Uid) -> Option<Arc<Instance>> {
+        self.shared.store().instances().find(|i| i.head.sop_instance == *sop_instance).cloned()
     }
 
     /// Adds objects, in place of those with the same UIDs.

@@ -153,6 +153,30 @@ faults! {
     FindSlow(u32 = 10) => "find-slow",
     /// C-STORE fails with status N.
     StoreFailure(u32 = 0xA700) => "store-failure",
+    /// The C-STORE of object N, counted over all that come, fails with status A700.
+    StoreFailureAt(u32 = 1) => "store-failure-at",
+    /// Objects are stored with the warning status N.
+    StoreWarning(u32 = 0xB000) => "store-warning",
+    /// N ms pass before each object is answered.
+    StoreSlow(u32 = 100) => "store-slow",
+    /// The final response, of status N, comes in the middle of the object.
+    StoreEarly(u32 = 0xA700) => "store-early",
+    /// C-STORE is never answered.
+    StoreStall => "store-stall",
+    /// Nothing more is read in the middle of stored object N.
+    StoreDeafIn(u32 = 1) => "store-deaf-in",
+    /// The association is aborted in the middle of stored object N.
+    StoreAbortIn(u32 = 1) => "store-abort-in",
+    /// The connection is closed in the middle of stored object N.
+    StoreCloseIn(u32 = 1) => "store-close-in",
+    /// No storage class is accepted.
+    StoreNoClass => "store-no-class",
+    /// Storage classes are accepted in Implicit VR Little Endian only.
+    StoreOnlyImplicit => "store-only-implicit",
+    /// Storage classes are accepted in Explicit and Implicit VR Little Endian only.
+    StoreOnlyNative => "store-only-native",
+    /// Stored objects of any size are answered with success and thrown away.
+    StoreDiscard => "store-discard",
     /// C-GET and C-MOVE fail at once, with status N.
     RetrieveFailure(u32 = 0xA702) => "retrieve-failure",
 

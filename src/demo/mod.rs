@@ -22,6 +22,7 @@ mod plan;
 mod search;
 mod server;
 mod session;
+mod storage;
 mod store;
 pub mod studies;
 

@@ -1,5 +1,7 @@
 //! What the archive saw: for tests that ask how kindly it was treated.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -24,6 +26,12 @@ pub struct Observations {
     pub moves: usize,
     /// C-STORE requests that came in.
     pub stores: usize,
+    /// Most of them that were under way at once.
+    pub most_storing: usize,
+    /// Those under way now.
+    pub storing: usize,
+    /// Bytes of data sets that came with them.
+    pub bytes_stored: u64,
     /// Objects sent whole, by C-GET and C-MOVE.
     pub objects_sent: usize,
     /// When a C-CANCEL came, in order.
@@ -41,6 +49,8 @@ pub struct Associations {
     pub open: usize,
     /// Most that were open at once.
     pub most_open: usize,
+    /// Most presentation contexts that one of them proposed.
+    pub most_contexts: usize,
     /// Ended by A-RELEASE.
     pub released: usize,
     /// Ended by the peer's A-ABORT.
@@ -96,13 +106,26 @@ impl Observer {
         });
     }
 
+    /// Counts a C-STORE as under way until the guard is dropped.
+    pub(super) fn storing(self: &Arc<Self>) -> Storing {
+        let mut number = 0;
+        self.note(|o| {
+            o.stores += 1;
+            o.storing += 1;
+            o.most_storing = o.most_storing.max(o.storing);
+            number = u32::try_from(o.stores).unwrap_or(u32::MAX);
+        });
+        Storing { observer: self.clone(), number }
+    }
+
     /// Counts an association as open until the guard is dropped.
-    pub(super) fn opened(self: &std::sync::Arc<Self>) -> Open {
+    pub(super) fn opened(self: &Arc<Self>, contexts: usize) -> Open {
         self.note(|o| {
             let associations = &mut o.associations;
             associations.opened += 1;
             associations.open += 1;
             associations.most_open = associations.most_open.max(associations.open);
+            associations.most_contexts = associations.most_contexts.max(contexts);
         });
         Open { observer: self.clone(), ended: Ended::ByUs }
     }
@@ -112,9 +135,22 @@ impl Observer {
     }
 }
 
+/// A C-STORE that counts as under way.
+pub(super) struct Storing {
+    observer: Arc<Observer>,
+    /// Which one it is, counted from 1 since the start.
+    pub(super) number: u32,
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        self.observer.note(|o| o.storing -= 1);
+    }
+}
+
 /// An association that counts as open.
 pub(super) struct Open {
-    observer: std::sync::Arc<Observer>,
+    observer: Arc<Observer>,
     /// How it ended.
     pub(super) ended: Ended,
 }

@@ -16,11 +16,10 @@ use tokio_util::task::TaskTracker;
 use super::archive::Shared;
 use super::faults::{Fault, Faults};
 use super::find::Model;
-use super::instance::Instance;
 use super::line::Line;
 use super::observe::{Ended, Request};
-use super::session::{End, Message, Session};
-use super::{get, move_, search};
+use super::session::{End, Session};
+use super::{get, move_, search, storage};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout, layout};
 use crate::dicom::{AeTitle, Uid, sop_class};
@@ -131,13 +130,14 @@ impl Connection {
         if let Some(answer) = answer {
             forged.say(answer);
         }
-        let decide = |class: &Uid, proposed: &[Uid]| self.decide(class, proposed);
+        let proposed = requested.request().contexts.len();
+        let decide = |class: &Uid, proposed: &[Uid]| self.decide(&faults, class, proposed);
         let grants_scp = |class: &Uid| self.shared.settings.get && sop_class::may_be_storage(class);
         let Ok(association) = requested.accept(decide, grants_scp, Instant::now() + ARTIM).await else {
             return;
         };
         let observer = Arc::clone(&self.shared.observer);
-        let mut open = observer.opened();
+        let mut open = observer.opened(proposed);
         let mut session = Session::new(association, forged, observer, self.shared.settings.nagle);
         let end =
             if forges_answer { session.stall().await } else { self.converse(&mut session, &calling).await };
@@ -157,7 +157,7 @@ impl Connection {
         }
     }
 
-    fn decide(&self, class: &Uid, proposed: &[Uid]) -> Decision {
+    fn decide(&self, faults: &Faults, class: &Uid, proposed: &[Uid]) -> Decision {
         let settings = &self.shared.settings;
         let native = || {
             let is_native = |s: &&Uid| matches!(s.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE);
@@ -171,13 +171,13 @@ impl Connection {
             _ if is_query_retrieve(class) || !sop_class::may_be_storage(class) => {
                 Err(context_result::ABSTRACT_SYNTAX)
             }
-            _ => {
+            _ => storage::decide(faults, proposed).unwrap_or_else(|| {
                 let store = self.shared.store();
                 let held = proposed.iter().find(|syntax| store.holds(class, syntax)).cloned();
                 held.or_else(|| native().ok())
                     .or_else(|| proposed.first().cloned())
                     .ok_or(context_result::TRANSFER_SYNTAXES)
-            }
+            }),
         }
     }
 
@@ -188,15 +188,15 @@ impl Connection {
             let idle = [(Fault::CloseIdle as fn(u32) -> Fault, End::Close), (Fault::AbortIdle, End::Abort)]
                 .into_iter()
                 .find_map(|(kind, end)| Some((faults.milliseconds(kind)?, end)));
-            let message = match idle {
-                None => session.message().await,
+            let request = match idle {
+                None => session.request().await,
                 Some((after, end)) => tokio::select! {
-                    message = session.message() => message,
+                    request = session.request() => request,
                     () = sleep(after) => Err(end),
                 },
             };
-            let done = match message {
-                Ok(message) => self.answer(session, calling, message).await,
+            let done = match request {
+                Ok((context, command)) => self.answer(session, calling, context, command).await,
                 Err(end) => Err(end),
             };
             if let Err(end) = done {
@@ -205,21 +205,25 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, session: &mut Session, calling: &AeTitle, message: Message) -> Result<(), End> {
+    async fn answer(
+        &self,
+        session: &mut Session,
+        calling: &AeTitle,
+        context: u8,
+        command: Command,
+    ) -> Result<(), End> {
         session.begin(self.shared.faults());
+        if command.field == field::C_STORE_RQ && command.has_data_set {
+            return storage::run(session, &self.shared, context, command).await;
+        }
+        let data = if command.has_data_set { session.identifier().await? } else { Bytes::new() };
         if !self.shared.settings.latency.is_zero() {
             session.pause(self.shared.settings.latency).await?;
         }
-        let Message { context, command, data } = message;
         match command.field {
             field::C_ECHO_RQ => {
                 self.shared.observer.note(|o| o.echoes += 1);
                 let status = session.faults.status(Fault::EchoFailure).unwrap_or(status::SUCCESS);
-                session.send(context, command.response(status), None).await
-            }
-            field::C_STORE_RQ => {
-                self.shared.observer.note(|o| o.stores += 1);
-                let status = self.store(session, context, &command, data);
                 session.send(context, command.response(status), None).await
             }
             field::C_FIND_RQ | field::C_GET_RQ | field::C_MOVE_RQ => {
@@ -277,23 +281,6 @@ impl Connection {
                 observer.note(|o| o.moves += 1);
                 move_::run(session, self, operation).await
             }
-        }
-    }
-
-    fn store(&self, session: &Session, context: u8, command: &Command, data: Bytes) -> u16 {
-        if let Some(status) = session.faults.status(Fault::StoreFailure) {
-            return status;
-        }
-        let Some(accepted) = session.association.agreement().context(context) else {
-            return status::SOP_CLASS_NOT_SUPPORTED;
-        };
-        match Instance::from_bytes(accepted.transfer_syntax.clone(), data) {
-            Ok(instance) if Some(&instance.head.sop_instance) == command.sop_instance.as_ref() => {
-                self.shared.insert(instance);
-                status::SUCCESS
-            }
-            Ok(_) => status::IDENTIFIER_DOES_NOT_MATCH,
-            Err(_) => status::UNABLE_TO_PROCESS,
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::dimse::association::{Association, AssociationError, Event};
 use crate::dimse::command::{Command, field};
 use crate::dimse::status::{self, Class};
 
-/// Longest data set that is taken in, in bytes: it is held in memory.
-const MAX_DATA_SET: usize = 1 << 30;
+/// Longest identifier that is taken in, in bytes.
+const MAX_IDENTIFIER: usize = 4 << 20;
 /// As much of a file may wait to be written, in bytes, while more of it is read.
 const MAX_UNSENT: usize = 1 << 20;
 /// What no PDU begins with.
@@ -58,15 +58,6 @@ pub(super) enum End {
     Close,
 }
 
-/// A request, whole.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) context: u8,
-    pub(super) command: Command,
-    /// Its data set, empty when it has none.
-    pub(super) data: Bytes,
-}
-
 impl Session {
     pub(super) fn new(
         association: Association,
@@ -94,34 +85,36 @@ impl Session {
         self.abort_at = None;
     }
 
-    /// The next request. C-CANCEL is none: it comes too late here, and is noted.
-    pub(super) async fn message(&mut self) -> Result<Message, End> {
+    /// The next request and its presentation context; a data set, where it has one, follows. C-CANCEL is none: it
+    /// comes too late here, and is noted.
+    pub(super) async fn request(&mut self) -> Result<(u8, Command), End> {
         loop {
             match self.association.event().await.map_err(end_of)? {
                 Event::Command { command, .. } if command.field == field::C_CANCEL_RQ => {
                     self.observer.note(|o| o.cancels.push(Instant::now()));
                 }
-                Event::Command { context, command } => {
-                    let data = if command.has_data_set { self.data_set().await? } else { Bytes::new() };
-                    return Ok(Message { context, command, data });
-                }
+                Event::Command { context, command } => return Ok((context, command)),
                 Event::Data { .. } => return Err(End::Broken),
                 Event::ReleaseRequested => return Err(End::ReleaseRequested),
             }
         }
     }
 
-    async fn data_set(&mut self) -> Result<Bytes, End> {
+    /// The next piece of the data set of a request, and whether it is the last.
+    pub(super) async fn data_piece(&mut self) -> Result<(Bytes, bool), End> {
+        match self.association.event().await.map_err(end_of)? {
+            Event::Data { bytes, last } => Ok((bytes, last)),
+            _ => Err(End::Broken),
+        }
+    }
+
+    /// The identifier of a request.
+    pub(super) async fn identifier(&mut self) -> Result<Bytes, End> {
         let mut whole = BytesMut::new();
         loop {
-            let Event::Data { bytes, last } = self.association.event().await.map_err(end_of)? else {
+            let (bytes, last) = self.data_piece().await?;
+            if whole.len() + bytes.len() > MAX_IDENTIFIER {
                 return Err(End::Broken);
-            };
-            if whole.len() + bytes.len() > MAX_DATA_SET {
-                return Err(End::Broken);
-            }
-            if last && whole.is_empty() {
-                return Ok(bytes);
             }
             whole.extend_from_slice(&bytes);
             if last {

@@ -14,4 +14,5 @@ mod openapi;
 mod pacs;
 mod retrieval;
 mod search;
+mod store;
 mod viewers;

@@ -206,6 +206,15 @@ impl Archive {
     }
 }
 
+/// DCMTK's storescp, which writes what is stored to `folder`; its AE title is `STORESCP`. `options` are command line
+/// options, for example `+xi`.
+pub(crate) fn storescp(folder: &Path, options: &[&str]) -> (Server, u16) {
+    let port = free_port();
+    let mut command = on_loopback("/usr/bin/storescp");
+    command.arg("-od").arg(folder).args(options).arg(port.to_string());
+    (Server::start("storescp", Scratch::new("storescp"), command, &[port]), port)
+}
+
 /// nginx with a plain `proxy_pass` before `upstream`, a `host:port`: HTTP/1.0 to the upstream, buffering on, as
 /// nginx does when nobody says otherwise.
 pub(crate) fn nginx(upstream: &str) -> (Server, u16) {

@@ -7,7 +7,7 @@ use super::inflate::Inflate;
 use super::source::Broken;
 use crate::dicom::object::Head;
 use crate::dicom::scan::{Event, Scanner};
-use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, layout};
+use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, Layout, layout};
 use crate::dicom::{Tag, Uid, tags};
 
 /// After so many steps of inflation others get their turn: that is a megabyte.
@@ -17,6 +17,7 @@ const STEPS_A_TURN: usize = 16;
 #[derive(Debug)]
 pub(super) struct Check {
     head: Head,
+    layout: Layout,
     scanner: Scanner,
     inflate: Option<Inflate>,
     depth: usize,
@@ -27,9 +28,11 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn new(head: &Head) -> Self {
         let deflated = head.transfer_syntax.as_str() == DEFLATED_EXPLICIT_VR_LE;
+        let layout = layout(&head.transfer_syntax);
         Self {
             head: head.clone(),
-            scanner: Scanner::new(layout(&head.transfer_syntax)),
+            layout,
+            scanner: Scanner::new(layout),
             inflate: deflated.then(Inflate::new),
             depth: 0,
             open: None,
@@ -57,15 +60,22 @@ impl Check {
 
     /// No more bytes come.
     pub(super) fn finish(self) -> Result<(), Broken> {
+        let deflated = self.inflate.is_some();
         if self.inflate.is_some_and(|inflate| !inflate.has_ended()) {
             return Err(Broken::Deflation);
         }
-        self.scanner.finish().map_err(Broken::Structure)
+        let odd = self.scanner.position() % 2 == 1 && !deflated;
+        self.scanner.finish().map_err(Broken::Structure)?;
+        if odd { Err(Broken::OddLength) } else { Ok(()) }
     }
 
     fn scan(&mut self) -> Result<(), Broken> {
         while let Some(event) = self.scanner.next().map_err(Broken::Structure)? {
             match event {
+                // Archives built on DCMTK wait for ever for the rest of a data set that has no VRs and should.
+                Event::Element(header) if self.depth == 0 && header.layout != self.layout => {
+                    return Err(Broken::NotItsSyntax(header.tag));
+                }
                 Event::Element(header) => {
                     if self.depth == 0 && [tags::SOP_CLASS_UID, tags::SOP_INSTANCE_UID].contains(&header.tag)
                     {

@@ -34,8 +34,12 @@ pub(super) enum Broken {
     TooSlow,
     #[error("{0}")]
     Structure(scan::Error),
+    #[error("its length is odd, as no data set's is")]
+    OddLength,
     #[error("it is not the deflated data set that it is said to be")]
     Deflation,
+    #[error("its {0} is not encoded as its transfer syntax says")]
+    NotItsSyntax(Tag),
     #[error("its {0} is not the one that it was announced with")]
     OtherUid(Tag),
 }

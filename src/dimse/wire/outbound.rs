@@ -32,6 +32,8 @@ pub struct Outbound {
     /// Pieces of a data set that are not in a PDV yet.
     pieces: VecDeque<Bytes>,
     pieces_length: usize,
+    /// The bytes of the data set so far are odd in number.
+    pieces_odd: bool,
 }
 
 impl Outbound {
@@ -42,7 +44,7 @@ impl Outbound {
             n => n.saturating_sub(6).clamp(MIN_FRAGMENT, MAX_FRAGMENT) & !1,
         };
         let (queue, pieces) = (VecDeque::new(), VecDeque::new());
-        Self { queue, length: 0, fragment, pieces, pieces_length: 0 }
+        Self { queue, length: 0, fragment, pieces, pieces_length: 0, pieces_odd: false }
     }
 
     /// Bytes of PDUs that are not written yet.
@@ -83,6 +85,7 @@ impl Outbound {
             return;
         }
         self.pieces_length += piece.len();
+        self.pieces_odd ^= piece.len() % 2 == 1;
         self.pieces.push_back(piece);
         let full = self.fragment.min(MAX_STREAMED);
         // What fills a fragment exactly may be the last one, which is flagged.
@@ -102,8 +105,13 @@ impl Outbound {
         }
     }
 
-    /// Ends the data set that came in pieces: the last PDV.
+    /// Ends the data set that came in pieces: the last PDV. One of an odd length, as a deflated one may have, is
+    /// padded (PS3.5 A.5): no peer takes an odd PDV.
     pub fn finish_pieces(&mut self, context: u8) {
+        if std::mem::take(&mut self.pieces_odd) {
+            self.pieces_length += 1;
+            self.pieces.push_back(Bytes::from_static(&[0]));
+        }
         self.cut(context, self.pieces_length, true);
     }
 
@@ -225,7 +233,10 @@ mod tests {
             for (fragment, flagged) in others {
                 prop_assert!(!flagged && !fragment.is_empty() && fragment.len() % 2 == 0);
             }
-            prop_assert!(fragments.iter().all(|(f, _)| f.len() <= out.fragment));
+            prop_assert!(fragments.iter().all(|(f, _)| f.len() <= out.fragment && f.len() % 2 == 0));
+            if all.len() % 2 == 1 {
+                all.push(0);
+            }
             prop_assert_eq!(fragments.into_iter().flat_map(|(f, _)| f).collect::<Vec<_>>(), all);
         }
     }
