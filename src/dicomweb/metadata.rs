@@ -156,7 +156,7 @@ impl fmt::Display for Warning {
 }
 
 /// The document cannot be followed: the client's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{kind}, at byte {offset}")]
 pub struct ReadError {
     /// Where, in bytes from the beginning of the document.
@@ -166,7 +166,7 @@ pub struct ReadError {
 }
 
 /// What is wrong with a document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ReadErrorKind {
     /// Not JSON (RFC 8259).
     #[error("not well-formed JSON")]

@@ -10,6 +10,8 @@ pub const PENDING_OPTIONAL_KEYS: u16 = 0xFF01;
 pub const CANCEL: u16 = 0xFE00;
 /// Sub-operations complete, one or more failures or warnings (C-GET, C-MOVE).
 pub const SUB_OPERATIONS_WARNING: u16 = 0xB000;
+/// Elements discarded (C-STORE).
+pub const ELEMENTS_DISCARDED: u16 = 0xB006;
 /// Out of resources (C-STORE, C-FIND).
 pub const OUT_OF_RESOURCES: u16 = 0xA700;
 /// Out of resources: unable to perform sub-operations (C-GET, C-MOVE).

@@ -27,14 +27,21 @@ pub(super) enum Broken {
     Multipart(read::Error),
     /// They had too many parts.
     TooManyParts,
+    /// They had more metadata or bulk data than is kept at a time.
+    TooLong,
+    /// The bridge cannot keep bulk data.
+    NotKept,
 }
 
 impl Broken {
     fn status(self) -> StatusCode {
         match self {
             Self::Interrupted(Interrupted::Stalled) => StatusCode::REQUEST_TIMEOUT,
-            Self::Interrupted(Interrupted::Enough) | Self::TooManyParts => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Interrupted(Interrupted::Enough) | Self::TooManyParts | Self::TooLong => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Interrupted(Interrupted::Lost) | Self::Multipart(_) => StatusCode::BAD_REQUEST,
+            Self::NotKept => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -47,6 +54,8 @@ impl Broken {
             }
             Self::Multipart(error) => format!("the request's body cannot be read to its end: {error}"),
             Self::TooManyParts => "the request has too many parts; the rest was not read".to_owned(),
+            Self::TooLong => "the request has more metadata or bulk data than is kept at a time".to_owned(),
+            Self::NotKept => "the bridge has no room for the bulk data of the request".to_owned(),
         }
     }
 }
@@ -69,21 +78,27 @@ impl From<TooManyParts> for Broken {
     }
 }
 
-/// The answer to a request with these instances; `given_up`: why some were not tried.
-pub(super) fn answer(
-    context: &Context,
-    form: DataSetForm,
-    instances: &[Instance],
-    broken: Option<Broken>,
-    given_up: Option<Error>,
-) -> Result<Response, Problem> {
+/// What became of a request.
+pub(super) struct Report {
+    pub(super) instances: Vec<Instance>,
+    /// Why its body was not read to its end.
+    pub(super) broken: Option<Broken>,
+    /// Why some instances were not tried.
+    pub(super) given_up: Option<Error>,
+    /// What a person should know besides.
+    pub(super) notes: Vec<String>,
+}
+
+/// The answer to a request.
+pub(super) fn answer(context: &Context, form: DataSetForm, report: Report) -> Result<Response, Problem> {
+    let Report { instances, broken, given_up, notes } = report;
     let stored = instances.iter().filter(|i| !matches!(i.fate(), Fate::Failed(_))).count();
     let archive = context.archive.name();
     if stored < instances.len() {
         tracing::warn!(archive, stored, failed = instances.len() - stored, "not all instances were stored");
     }
     if stored == 0
-        && let Some(problem) = nothing_done(instances, broken)
+        && let Some(problem) = nothing_done(&instances, broken)
     {
         return Err(problem);
     }
@@ -94,7 +109,7 @@ pub(super) fn answer(
         _ => StatusCode::ACCEPTED,
     };
     let mut headers = HeaderMap::new();
-    for text in warnings(instances, broken, given_up) {
+    for text in warnings(&instances, broken, given_up).into_iter().chain(notes) {
         let value = HeaderValue::try_from(format!("299 {}: {text}", context.service_url));
         headers.extend(value.ok().map(|value| (WARNING, value)));
     }
@@ -125,7 +140,11 @@ fn nothing_done(instances: &[Instance], broken: Option<Broken>) -> Option<Proble
         return Some(error.clone().into());
     }
     if let Some(broken) = broken {
-        return Some(Problem::client(broken.status(), format!("{}; nothing was stored", broken.text())));
+        let text = format!("{}; nothing was stored", broken.text());
+        return Some(match broken {
+            Broken::NotKept => Problem::bridge(broken.status(), text),
+            _ => Problem::client(broken.status(), text),
+        });
     }
     let refusals: Option<Vec<Refusal>> = instances
         .iter()
@@ -136,7 +155,7 @@ fn nothing_done(instances: &[Instance], broken: Option<Broken>) -> Option<Proble
         .collect();
     let refusals = refusals?;
     let Some(first) = refusals.first() else {
-        return Some(Problem::client(StatusCode::BAD_REQUEST, "the request has no parts"));
+        return Some(Problem::client(StatusCode::BAD_REQUEST, "the request brings nothing to store"));
     };
     if refusals.iter().all(|refusal| *refusal == Refusal::WrongType) {
         let text = "no part is labelled as application/dicom";

@@ -11,7 +11,7 @@ use crate::dicomweb::store_response::Reference;
 use bytes::Bytes;
 
 /// Most parts of one request. Each is an item of the answer, which is held in memory.
-const MAX_PARTS: usize = 20_000;
+pub(super) const MAX_PARTS: usize = 20_000;
 
 /// More parts came than one request may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

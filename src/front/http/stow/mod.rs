@@ -1,12 +1,15 @@
 //! STOW-RS: instances are stored while they arrive, several at a time, and each one's fate is told (PS3.18
 //! 10.5).
 //!
+//! PS3.10 files pass through; metadata and bulk data are put together first, in [`metadata`].
+//!
 //! A body that breaks off, or that cannot be read to its end, does not undo what was stored before: the answer
 //! is 202 with the truth about each instance, and 400 only where nothing was stored. The instance in which it
 //! broke off is never stored.
 
 mod answer;
 mod intake;
+mod metadata;
 mod payload;
 mod refusal;
 mod source;
@@ -18,8 +21,9 @@ use axum::response::Response;
 use http::header::EXPECT;
 use http::{HeaderMap, StatusCode};
 
-use self::answer::{Broken, answer};
+use self::answer::{Broken, Report, answer};
 use self::intake::Intake;
+use self::metadata::{Description, Notation};
 use self::payload::{Payload, part_label};
 use self::refusal::Refusal;
 use self::source::Source;
@@ -28,6 +32,7 @@ use super::Server;
 use super::context::Context;
 use super::error::Problem;
 use crate::caller::Priority;
+use crate::dicom::Uid;
 use crate::dicomweb::multipart::read::{Event, Reader};
 use crate::dicomweb::request;
 
@@ -53,22 +58,34 @@ pub(super) async fn store(
 
 async fn run(context: Context, headers: &HeaderMap, source: &mut Source) -> Result<Response, Problem> {
     let study = context.study.as_deref();
+    let url =
+        format!("{}/studies{}{}", context.service_url, study.map_or("", |_| "/"), study.unwrap_or_default());
     let study = study.map(|text| request::path_uid("Study Instance UID", text)).transpose()?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let form = accept.data_set_form(true).ok_or_else(not_acceptable)?;
     let payload = Payload::new(headers)?;
     let stores = Stores::new(context.archive.clone(), context.caller(Priority::Bulk));
-    let mut intake = Intake::new(stores, study);
-    let broken = match payload {
-        Payload::Multipart(reader) => multipart(*reader, source, &mut intake).await,
-        Payload::SinglePart(labelled) => match intake.begin(labelled) {
-            Ok(()) => single_part(source, &mut intake).await,
-            Err(too_many) => Err(too_many.into()),
-        },
+    let report = match payload {
+        Payload::Multipart(reader) => {
+            let mut intake = Intake::new(stores, study);
+            let read = multipart(*reader, source, &mut intake).await;
+            report(intake, read).await
+        }
+        Payload::SinglePart(labelled) => {
+            let mut intake = Intake::new(stores, study);
+            let read = single_part(labelled, source, &mut intake).await;
+            report(intake, read).await
+        }
+        Payload::Description(notation, reader) => {
+            let read = description(*reader, source, Description::new(notation, &url)).await;
+            report_of_description(read, stores, study).await
+        }
+        Payload::Metadata(notation) => {
+            let read = metadata_alone(notation, source, Description::new(notation, &url)).await;
+            report_of_description(read, stores, study).await
+        }
     };
-    let given_up = intake.given_up().cloned();
-    let instances = intake.finish().await;
-    answer(&context, form, &instances, broken.err(), given_up)
+    answer(&context, form, report)
 }
 
 async fn multipart(mut reader: Reader, source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
@@ -90,12 +107,69 @@ async fn multipart(mut reader: Reader, source: &mut Source, intake: &mut Intake)
     Ok(reader.finish()?)
 }
 
-async fn single_part(source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
+async fn single_part(labelled: Option<Uid>, source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
+    intake.begin(labelled)?;
     while let Some(bytes) = next(source, intake).await? {
         intake.push(bytes).await;
     }
     intake.end().await;
     Ok(())
+}
+
+async fn report(intake: Intake, read: Result<(), Broken>) -> Report {
+    let given_up = intake.given_up().cloned();
+    Report { instances: intake.finish().await, broken: read.err(), given_up, notes: Vec::new() }
+}
+
+async fn description(
+    mut reader: Reader,
+    source: &mut Source,
+    mut description: Description,
+) -> Result<Description, Broken> {
+    while !reader.is_closed()
+        && let Some(bytes) = source.next().await?
+    {
+        reader.push(bytes);
+        while let Some(event) = reader.next()? {
+            match event {
+                Event::Part(headers) => description.begin(&headers)?,
+                Event::Data(bytes) => description.push(bytes).await?,
+                Event::PartEnd => {}
+            }
+        }
+    }
+    reader.finish()?;
+    Ok(description)
+}
+
+async fn metadata_alone(
+    notation: Notation,
+    source: &mut Source,
+    mut description: Description,
+) -> Result<Description, Broken> {
+    description.begin_document(notation)?;
+    while let Some(bytes) = source.next().await? {
+        description.push(bytes).await?;
+    }
+    Ok(description)
+}
+
+/// Stores what a body describes that was read to its end; of any other nothing.
+async fn report_of_description(
+    read: Result<Description, Broken>,
+    mut stores: Stores,
+    study: Option<Uid>,
+) -> Report {
+    let stored = match read {
+        Ok(description) => description.store(&mut stores, study.as_ref()).await,
+        Err(broken) => Err(broken),
+    };
+    let given_up = stores.given_up().cloned();
+    let (notes, broken) = match stored {
+        Ok(notes) => (notes, None),
+        Err(broken) => (Vec::new(), Some(broken)),
+    };
+    Report { instances: stores.finish().await, broken, given_up, notes }
 }
 
 async fn next(source: &mut Source, intake: &Intake) -> Result<Option<bytes::Bytes>, Broken> {

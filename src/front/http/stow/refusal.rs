@@ -1,6 +1,7 @@
 //! Why an instance is not even sent to the archive.
 
-use crate::dicom::part10;
+use crate::dicom::{Tag, part10};
+use crate::dicomweb::metadata::ReadError;
 use crate::dimse::status;
 
 /// Failure Reason of an instance of another study than the URL's. Table I.2-2 of PS3.18 has none for it and
@@ -27,6 +28,22 @@ pub(super) enum Refusal {
     WrongType,
     #[error("the request broke off in the middle of it")]
     BrokenOff,
+    #[error("its part is neither metadata nor bulk data, or is encoded for its transfer")]
+    UnfitPart,
+    #[error("its metadata cannot be read: {0}")]
+    BadMetadata(ReadError),
+    #[error("the bulk data of its attribute {0} is not in the request")]
+    MissingBulkData(Tag),
+    #[error("the bulk data of its attribute {0} comes more than once, or is longer than a value can be")]
+    BadBulkData(Tag),
+    #[error("its pixel data comes neither in one part nor in one for each frame")]
+    FrameCount,
+    #[error("its pixel data is shorter than its rows, columns and frames make it")]
+    ShortPixelData,
+    #[error("its pixel data is in no form that can be stored, or is not what its media type says")]
+    UnsupportedPixelData,
+    #[error("the bridge cannot read the bulk data that it kept")]
+    NotKept,
 }
 
 impl Refusal {
@@ -35,13 +52,31 @@ impl Refusal {
         match self {
             Self::Contradiction => status::IDENTIFIER_DOES_NOT_MATCH,
             Self::ForeignStudy => FOREIGN_STUDY,
+            Self::NotKept => status::PROCESSING_FAILURE,
             _ => status::UNABLE_TO_PROCESS,
         }
     }
 
     /// Whether the fault is one of syntax, which alone makes a request a bad one (PS3.18 Table 10.5.3-1).
     pub(super) fn is_syntax(self) -> bool {
-        !matches!(self, Self::Contradiction | Self::ForeignStudy)
+        match self {
+            Self::NoPrefix
+            | Self::BadFileMeta
+            | Self::NoTransferSyntax
+            | Self::MissingUids
+            | Self::WrongType
+            | Self::BrokenOff
+            | Self::UnfitPart
+            | Self::BadMetadata(_) => true,
+            Self::Contradiction
+            | Self::ForeignStudy
+            | Self::MissingBulkData(_)
+            | Self::BadBulkData(_)
+            | Self::FrameCount
+            | Self::ShortPixelData
+            | Self::UnsupportedPixelData
+            | Self::NotKept => false,
+        }
     }
 }
 

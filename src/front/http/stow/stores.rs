@@ -36,6 +36,8 @@ pub(super) struct Instance {
     pub(super) reference: Reference,
     /// `None`: under way.
     outcome: Option<Outcome>,
+    /// The archive gets less than the client sent.
+    elements_discarded: bool,
 }
 
 /// What became of an instance.
@@ -82,7 +84,7 @@ impl Stores {
         }
         let outcome = self.given_up.clone().map(|error| Outcome::Answered(Err(error)));
         let hopeless = outcome.is_some();
-        self.instances.push(Instance { reference, outcome });
+        self.instances.push(Instance { reference, outcome, elements_discarded: false });
         if hopeless {
             return None;
         }
@@ -93,9 +95,17 @@ impl Stores {
         Some(log)
     }
 
+    /// Notes of the instance that was begun last that elements of it were left out.
+    pub(super) fn elements_discarded(&mut self) {
+        if let Some(instance) = self.instances.last_mut() {
+            instance.elements_discarded = true;
+        }
+    }
+
     /// Notes an instance that is not sent.
     pub(super) fn refuse(&mut self, reference: Reference, refusal: Refusal) {
-        self.instances.push(Instance { reference, outcome: Some(Outcome::Refused(refusal)) });
+        let outcome = Some(Outcome::Refused(refusal));
+        self.instances.push(Instance { reference, outcome, elements_discarded: false });
     }
 
     /// Waits for the answers that are still to come.
@@ -139,6 +149,9 @@ impl Instance {
     pub(super) fn fate(&self) -> Fate {
         match self.outcome() {
             Outcome::Refused(refusal) => Fate::Failed(refusal.reason()),
+            Outcome::Answered(Ok(Stored { status: status::SUCCESS, .. })) if self.elements_discarded => {
+                Fate::Warned(status::ELEMENTS_DISCARDED)
+            }
             Outcome::Answered(Ok(Stored { status: status::SUCCESS, .. })) => Fate::Stored,
             Outcome::Answered(Ok(stored)) => Fate::Warned(stored.status),
             Outcome::Answered(Err(error)) => Fate::Failed(reason(&error.kind)),

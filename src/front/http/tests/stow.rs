@@ -1,6 +1,7 @@
 //! What is sent to be stored.
 
 mod broken;
+mod metadata;
 mod stream;
 
 use serde_json::json;
@@ -317,7 +318,7 @@ async fn what_cannot_be_stored_at_all_is_a_clear_4xx_problem() {
         ("nonsense", 415, "Content-Type"),
         ("text/plain", 415, "Content-Type"),
         ("multipart/form-data; boundary=b", 415, "Content-Type"),
-        ("multipart/related; type=\"application/dicom+json\"; boundary=b", 415, "type"),
+        ("multipart/related; type=\"text/plain\"; boundary=b", 415, "type"),
         ("multipart/related; type=\"application/dicom\"", 400, "boundary"),
         ("multipart/related; type=\"application/dicom\"; boundary=\"\"", 400, "boundary"),
         ("multipart/related; type=\"application/dicom\"; boundary=other", 400, "closing delimiter"),
