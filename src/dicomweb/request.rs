@@ -79,6 +79,14 @@ pub fn accept_parameters(raw_query: &str) -> Result<Vec<String>, BadRequest> {
     Ok(parameters.into_iter().filter(|p| p.name == "accept").map(|p| p.value).collect())
 }
 
+/// The parameters of a query, decoded.
+///
+/// # Errors
+/// The query is malformed or too long.
+pub fn parameters(raw_query: &str) -> Result<Vec<(String, String)>, BadRequest> {
+    Ok(split(raw_query)?.into_iter().map(|parameter| (parameter.name, parameter.value)).collect())
+}
+
 /// Reads the query of a search for `resource`.
 ///
 /// # Errors

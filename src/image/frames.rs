@@ -6,10 +6,10 @@
 //! tables, and those only as far as the last wanted frame. What a frame's boundaries are taken from stands in
 //! [`encapsulated`] and [`native`].
 
-mod attributes;
-mod encapsulated;
+pub(super) mod attributes;
+pub(super) mod encapsulated;
 mod list;
-mod native;
+pub(super) mod native;
 mod offsets;
 #[cfg(test)]
 mod tests;
@@ -116,7 +116,7 @@ enum Stage {
     /// The pixel data has not come yet.
     Before,
     Native(Native),
-    Encapsulated(Encapsulated),
+    Encapsulated(Box<Encapsulated>),
     /// All wanted frames have been cut.
     Done,
 }
@@ -135,7 +135,7 @@ impl Cutter {
 
     fn with(transfer_syntax: &Uid, wanted: Wanted) -> Self {
         Self {
-            scanner: Some(Scanner::new(crate::dicom::transfer_syntax::layout(transfer_syntax))),
+            scanner: Some(Scanner::for_transfer_syntax(transfer_syntax)),
             syntax: transfer_syntax.clone(),
             depth: 0,
             attributes: Attributes::new(wanted.last()),
@@ -156,6 +156,7 @@ impl Cutter {
     ///
     /// # Errors
     /// A wanted frame cannot be cut; the cutter is of no use any more.
+    #[expect(clippy::should_implement_trait, reason = "its steps are more than items, so it is no iterator")]
     pub fn next(&mut self) -> Result<Step, Error> {
         loop {
             if let Some(cut) = self.out.pop_front() {
@@ -245,7 +246,7 @@ impl Cutter {
         }
         self.stage = if encapsulated {
             let attributes = std::mem::replace(&mut self.attributes, Attributes::new(None));
-            Stage::Encapsulated(Encapsulated::new(&self.syntax, attributes, wanted)?)
+            Stage::Encapsulated(Box::new(Encapsulated::new(&self.syntax, attributes, wanted)?))
         } else {
             Stage::Native(Native::new(header, &self.attributes, wanted)?)
         };

@@ -22,18 +22,20 @@ fn described() -> Vec<(&'static str, Vec<&'static str>)> {
 #[test]
 fn every_route_is_described_and_every_described_path_is_served() {
     let described: BTreeSet<&str> = described().into_iter().map(|(path, _)| path).collect();
-    let resources = RESOURCES.iter().map(|(path, _)| *path);
-    let served: BTreeSet<&str> = resources.chain(PAGES.iter().map(|(path, _)| *path)).collect();
-    assert_eq!(described, served);
+    // What a parameter may have in it, slashes or not, is the router's own matter.
+    let resources = RESOURCES.iter().map(|(path, _)| path.replace("{*", "{"));
+    let served: BTreeSet<String> =
+        resources.chain(PAGES.iter().map(|(path, _)| (*path).to_owned())).collect();
+    assert_eq!(described.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), served);
 }
 
 #[test]
 fn a_path_is_described_as_what_it_does() {
     for (path, lines) in described() {
-        let resource = RESOURCES.iter().find(|(served, _)| *served == path);
+        let resource = RESOURCES.iter().find(|(served, _)| served.replace("{*", "{") == path);
         let tag = match resource {
             Some((_, Resource::Search(_))) => "tags: [QIDO-RS]",
-            Some((_, Resource::Retrieve | Resource::Metadata)) => "tags: [WADO-RS]",
+            Some(_) => "tags: [WADO-RS]",
             None => "tags: [Server]",
         };
         assert!(lines.contains(&tag), "{path}");

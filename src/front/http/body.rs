@@ -33,6 +33,12 @@ pub(super) enum Broken {
     Object(#[from] BrokenObject),
     #[error("an object is not the data set that its transfer syntax says: {0}")]
     Encoding(#[from] crate::dicom::scan::Error),
+    #[error(transparent)]
+    Frames(#[from] crate::image::frames::Error),
+    #[error(transparent)]
+    Values(#[from] crate::image::bulk::Error),
+    #[error("the object has no such value")]
+    NoValue,
     #[error("more than the one object came that was asked for")]
     Surplus,
     #[error("the client stopped reading")]

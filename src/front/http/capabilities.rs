@@ -97,6 +97,21 @@ const DATA_SETS: &[&str] =
 const FATES: &[&str] = &["application/dicom+json", "application/dicom+xml", "application/json"];
 const OBJECTS: &[&str] = &["multipart/related; type=\"application/dicom\""];
 const INSTANCE: &[&str] = &["multipart/related; type=\"application/dicom\"", "application/dicom"];
+const PIXELS: &[&str] = &[
+    "multipart/related; type=\"application/octet-stream\"",
+    "multipart/related; type=\"image/jpeg\"",
+    "multipart/related; type=\"image/jls\"",
+    "multipart/related; type=\"image/jp2\"",
+    "multipart/related; type=\"image/jpx\"",
+    "multipart/related; type=\"image/jphc\"",
+    "multipart/related; type=\"image/jxl\"",
+    "multipart/related; type=\"image/dicom-rle\"",
+];
+const VALUE: &[&str] = &["application/octet-stream", "multipart/related; type=\"application/octet-stream\""];
+const RENDERED: &[&str] = &["application/pdf", "video/mp4", "video/mpeg2", "video/H265"];
+const FILE: &[&str] = &["application/dicom"];
+const WADO_URI: &[&str] =
+    &["requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"];
 const ACCEPT: &[&str] = &["accept"];
 const STORE: Method = Method {
     verb: "Store",
@@ -133,6 +148,12 @@ fn methods(path: &str, resource: Resource) -> &'static [Method] {
         }
         Resource::Metadata => const { &[get("Retrieve", ACCEPT, DATA_SETS, "200 206")] },
         Resource::Retrieve => const { &[get("Retrieve", ACCEPT, OBJECTS, "200 206")] },
+        Resource::Frames => const { &[get("Retrieve", ACCEPT, PIXELS, "200")] },
+        Resource::Value => const { &[get("Retrieve", ACCEPT, VALUE, "200 206")] },
+        Resource::BulkData => const { &[get("Retrieve", ACCEPT, PIXELS, "200 206")] },
+        Resource::PixelData => const { &[get("Retrieve", ACCEPT, PIXELS, "200 206")] },
+        Resource::Rendered => const { &[get("Retrieve", ACCEPT, RENDERED, "200 206")] },
+        Resource::WadoUri => const { &[get("Retrieve", WADO_URI, FILE, "200")] },
     }
 }
 

@@ -28,6 +28,10 @@ pub(super) struct Context {
     pub(super) study: Option<String>,
     pub(super) series: Option<String>,
     pub(super) instance: Option<String>,
+    /// The list of frames in the path.
+    pub(super) frames: Option<String>,
+    /// The path of a bulk data value within its object.
+    pub(super) path: Option<String>,
     /// The connection, where one response has it for itself: HTTP/1.
     connection: Option<Connection>,
     client: Option<IpAddr>,
@@ -46,6 +50,12 @@ impl Context {
             Some(connection) => Channel::Connection(connection.clone()),
             None => Channel::Stream(self.server.0.config.write_timeout),
         }
+    }
+
+    /// The part of a single value that the client asks for, where it does without a condition.
+    pub(super) fn range(&self) -> Option<&str> {
+        let conditional = self.headers.contains_key(http::header::IF_RANGE);
+        self.headers.get(http::header::RANGE).filter(|_| !conditional)?.to_str().ok()
     }
 
     /// What the client accepts: the values of the query parameter, then the headers.
@@ -83,6 +93,8 @@ impl FromRequestParts<Server> for Context {
             study: part("study"),
             series: part("series"),
             instance: part("instance"),
+            frames: part("frames"),
+            path: part("path"),
             client: origin::client_address(config, peer, &parts.headers),
             connection: connection.filter(|_| parts.version < Version::HTTP_2).cloned(),
             headers: parts.headers.clone(),

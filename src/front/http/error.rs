@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::body::Broken;
 use crate::archive::{Error, Fault, Kind};
 use crate::dicomweb::request::BadRequest;
 use crate::dimse::status::meaning;
+use crate::image::frames::Error as FrameError;
 
 /// When to come back where nothing better is known.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -21,13 +23,15 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     status: StatusCode,
-    detail: String,
+    detail: Box<str>,
     fault: Fault,
     archive: Option<String>,
     /// Command and status of a DIMSE response.
     dimse: Option<(&'static str, u16)>,
-    advice: Option<String>,
+    advice: Option<Box<str>>,
     retry_after: Option<Duration>,
+    /// Length of the value of which a range was asked for.
+    length: Option<u64>,
 }
 
 impl Problem {
@@ -35,12 +39,13 @@ impl Problem {
     pub(super) fn client(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
-            detail: detail.into(),
+            detail: detail.into().into(),
             fault: Fault::Client,
             archive: None,
             dimse: None,
             advice: None,
             retry_after: None,
+            length: None,
         }
     }
 
@@ -49,9 +54,44 @@ impl Problem {
         Self { fault: Fault::Bridge, ..Self::client(status, detail) }
     }
 
+    /// An answer with values of an archive's object could not begin.
+    pub(super) fn broken(archive: &str, broken: Broken) -> Self {
+        let detail = broken.to_string();
+        let of_archive = || {
+            let problem = Self::client(StatusCode::BAD_GATEWAY, detail.as_str());
+            Self { fault: Fault::Archive, archive: Some(archive.to_owned()), ..problem }
+        };
+        match broken {
+            Broken::Archive(error) => error.into(),
+            Broken::Frames(FrameError::NoPixelData | FrameError::OutOfRange { .. }) | Broken::NoValue => {
+                Self::client(StatusCode::NOT_FOUND, detail)
+            }
+            Broken::Frames(FrameError::Video) => {
+                Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise("Ask for the instance's bulk data.")
+            }
+            Broken::ReaderStalled => Self::client(StatusCode::REQUEST_TIMEOUT, detail),
+            Broken::Frames(_)
+            | Broken::Values(_)
+            | Broken::Object(_)
+            | Broken::Encoding(_)
+            | Broken::Surplus => of_archive(),
+        }
+    }
+
+    /// A range was asked for that lies behind the end of a value of this length.
+    pub(super) fn unsatisfiable_range(length: u64) -> Self {
+        let detail = "the range lies behind the end of the value";
+        Self { length: Some(length), ..Self::client(StatusCode::RANGE_NOT_SATISFIABLE, detail) }
+    }
+
+    /// Whether what was asked for exists in another form.
+    pub(super) fn is_not_acceptable(&self) -> bool {
+        self.status == StatusCode::NOT_ACCEPTABLE
+    }
+
     /// The same with what to do about it.
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
+        self.advice = Some(advice.into().into());
         self
     }
 
@@ -95,9 +135,9 @@ impl From<Error> for Problem {
             _ => None,
         };
         let fault = error.fault();
-        let advice = error.advice.clone().or_else(|| advice(&error.kind).map(str::to_owned));
-        let detail = public_text(error.clone());
-        Self { status, detail, fault, archive: Some(error.archive), dimse, advice, retry_after }
+        let advice = error.advice.as_deref().or_else(|| advice(&error.kind)).map(Box::from);
+        let detail = public_text(error.clone()).into();
+        Self { status, detail, fault, archive: Some(error.archive), dimse, advice, retry_after, length: None }
     }
 }
 
@@ -114,6 +154,10 @@ impl IntoResponse for Problem {
         let mut response = (*status, [(CONTENT_TYPE, problem)], self.body()).into_response();
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Some(length) = self.length {
+            let value = HeaderValue::try_from(format!("bytes */{length}"));
+            response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
         }
         response
     }

@@ -6,19 +6,24 @@
 //! knows its status.
 
 mod body;
+mod bulkdata;
 mod capabilities;
 mod context;
 mod cors;
 mod error;
+mod frames;
 mod metadata;
 mod objects;
 mod origin;
 mod pages;
+mod parts;
 mod qido;
+mod rendered;
 mod snapshot;
 mod stow;
 mod validate;
 mod wado;
+mod wado_uri;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,11 +89,23 @@ pub enum Resource {
     Retrieve,
     /// WADO-RS of metadata (PS3.18 10.4.1.1.2).
     Metadata,
+    /// WADO-RS of frames (PS3.18 10.4.1.1.4).
+    Frames,
+    /// A value by its bulk data URI (PS3.18 10.4.1.1.5).
+    Value,
+    /// WADO-RS of all bulk data (PS3.18 10.4.1.1.5).
+    BulkData,
+    /// WADO-RS of all pixel data (PS3.18 10.4.1.1.6).
+    PixelData,
+    /// WADO-RS of what is shown as it is stored (PS3.18 10.4.1.1.3).
+    Rendered,
+    /// WADO-URI (PS3.18 chapter 9).
+    WadoUri,
 }
 
 /// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`, by GET and HEAD;
 /// on the root of each service, and of the server, OPTIONS tells what there is.
-pub const RESOURCES: [(&str, Resource); 12] = [
+pub const RESOURCES: [(&str, Resource); 22] = [
     ("/studies", Resource::Search(Level::Study)),
     ("/series", Resource::Search(Level::Series)),
     ("/instances", Resource::Search(Level::Instance)),
@@ -101,6 +118,16 @@ pub const RESOURCES: [(&str, Resource); 12] = [
     ("/studies/{study}/metadata", Resource::Metadata),
     ("/studies/{study}/series/{series}/metadata", Resource::Metadata),
     ("/studies/{study}/series/{series}/instances/{instance}/metadata", Resource::Metadata),
+    ("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}", Resource::Frames),
+    ("/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}", Resource::Value),
+    ("/studies/{study}/bulkdata", Resource::BulkData),
+    ("/studies/{study}/series/{series}/bulkdata", Resource::BulkData),
+    ("/studies/{study}/series/{series}/instances/{instance}/bulkdata", Resource::BulkData),
+    ("/studies/{study}/pixeldata", Resource::PixelData),
+    ("/studies/{study}/series/{series}/pixeldata", Resource::PixelData),
+    ("/studies/{study}/series/{series}/instances/{instance}/pixeldata", Resource::PixelData),
+    ("/studies/{study}/series/{series}/instances/{instance}/rendered", Resource::Rendered),
+    ("/wado", Resource::WadoUri),
 ];
 
 /// The resources among them that store what is posted to them (STOW-RS, PS3.18 10.5).
@@ -148,14 +175,19 @@ pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);
         // Many objects stream; what a client asks for again and again is small.
-        let streams = *resource == Resource::Retrieve && !path.ends_with("{instance}");
+        let objects = matches!(resource, Resource::Retrieve | Resource::BulkData | Resource::PixelData);
+        let streams = objects && !path.contains("{instance}");
         let handler = method(*resource);
         routes.route(path, if streams { handler } else { handler.layer(held) })
     });
     let resources = STORES.iter().fold(resources, |routes, path| routes.route(path, post(stow::store)));
     let pages = PAGES.iter().fold(Router::new(), |routes, (path, page)| routes.route(path, show(*page)));
     let roots = ["/", &base_path, &format!("{base_path}/"), "/archives/{archive}", "/archives/{archive}/"];
-    let pages = roots.iter().fold(pages, |routes, root| routes.route(root, options(capabilities::describe)));
+    let pages = roots.iter().fold(pages, |routes, root| {
+        let method = options(capabilities::describe);
+        let method = if *root == "/" { method } else { method.get(wado_uri::on_the_root) };
+        routes.route(root, method)
+    });
     pages
         .nest(&base_path, resources.clone())
         .nest("/archives/{archive}", resources)
@@ -172,6 +204,12 @@ fn method(resource: Resource) -> MethodRouter<Server> {
         Resource::Search(level) => get(move |context| qido::search(level, context)),
         Resource::Retrieve => get(wado::retrieve),
         Resource::Metadata => get(metadata::retrieve),
+        Resource::Frames => get(frames::retrieve),
+        Resource::Value => get(bulkdata::value),
+        Resource::BulkData => get(bulkdata::large),
+        Resource::PixelData => get(bulkdata::pixels),
+        Resource::Rendered => get(rendered::retrieve),
+        Resource::WadoUri => get(wado_uri::retrieve),
     }
 }
 

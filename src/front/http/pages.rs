@@ -12,7 +12,7 @@ use super::error::Problem;
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
 
 /// The last parts of PS3.18's resources that this version does not have.
-const LATER: [&str; 7] = ["rendered", "thumbnail", "bulkdata", "pixeldata", "frames", "wado", "metrics"];
+const LATER: [&str; 3] = ["rendered", "thumbnail", "metrics"];
 
 /// Says what this server is.
 pub(super) async fn welcome(State(server): State<Server>) -> Html<String> {
@@ -54,6 +54,11 @@ pub(super) async fn openapi() -> impl IntoResponse {
 
 /// No such path.
 pub(super) async fn not_found(State(server): State<Server>, uri: Uri) -> Problem {
+    no_such_resource(&server, &uri)
+}
+
+/// The problem for a path that there is not.
+pub(super) fn no_such_resource(server: &Server, uri: &Uri) -> Problem {
     let base = &server.0.config.base_path;
     let path = uri.path();
     if LATER.iter().any(|part| path.split('/').any(|piece| piece == *part)) {

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::Streaming;
+use super::bulkdata;
 use super::context::Context;
 use super::error::Problem;
 use super::objects::{Files, Framing, web_syntax};
@@ -14,7 +15,7 @@ use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::Level;
-use crate::dicomweb::media_type::{DICOM, SyntaxChoice};
+use crate::dicomweb::media_type::{DICOM, OCTET_STREAM, SyntaxChoice};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request;
 
@@ -26,7 +27,11 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let target = request::target(study, context.series.as_deref(), context.instance.as_deref())?;
     let single_item = target.level() == Level::Instance;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
-    let form = accept.object_form(single_item).ok_or_else(|| not_acceptable(single_item))?;
+    let Some(form) = accept.object_form(single_item) else {
+        // Bytes of an instance are its bulk data (PS3.18 10.4.4).
+        let bytes = single_item && accept.value_form(OCTET_STREAM, false).is_some();
+        return if bytes { bulkdata::large(context).await } else { Err(not_acceptable(single_item)) };
+    };
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
     let syntax = match form.syntax {
         SyntaxChoice::AsStored => Form::AsStored,

@@ -10,14 +10,14 @@ const MAX_VALUE: usize = 64;
 
 /// What has been read of them.
 #[derive(Debug)]
-pub(super) struct Attributes {
+pub(in crate::image) struct Attributes {
     /// Number of Frames (0028,0008).
     frames: Option<u32>,
     /// Rows, Columns, Samples per Pixel, Bits Allocated.
     pub(super) rows: u16,
     pub(super) columns: u16,
     pub(super) samples: u16,
-    pub(super) bits: u16,
+    pub(in crate::image) bits: u16,
     /// Photometric Interpretation is one that has half the chrominance samples (PS3.3 C.7.6.3.1.2).
     pub(super) halved_chrominance: bool,
     extended_offsets: Option<TableReader>,
@@ -36,7 +36,7 @@ enum Open {
 
 impl Attributes {
     /// Nothing read yet.
-    pub(super) fn new(last: Option<u32>) -> Self {
+    pub(in crate::image) fn new(last: Option<u32>) -> Self {
         Self {
             frames: None,
             rows: 0,
@@ -52,24 +52,24 @@ impl Attributes {
     }
 
     /// How many frames there are: one where the object does not say.
-    pub(super) fn frames(&self) -> u32 {
+    pub(in crate::image) fn frames(&self) -> u32 {
         self.frames.filter(|&frames| frames > 0).unwrap_or(1)
     }
 
     /// The last frame whose place is of interest.
-    pub(super) fn last(&self) -> Option<u32> {
+    pub(in crate::image::frames) fn last(&self) -> Option<u32> {
         self.last
     }
 
     /// The Extended Offset Table with its lengths, where both are there and fit (PS3.3 C.7.6.3.1.8).
-    pub(super) fn extended_table(&mut self) -> Option<(OffsetTable, Vec<u64>)> {
+    pub(in crate::image::frames) fn extended_table(&mut self) -> Option<(OffsetTable, Vec<u64>)> {
         let offsets = self.extended_offsets.take()?.offsets(self.frames())?;
         let lengths = self.extended_lengths.take()?.entries(self.frames())?;
         Some((offsets, lengths))
     }
 
     /// An element of the data set itself begins.
-    pub(super) fn element(&mut self, header: &ElementHeader) {
+    pub(in crate::image) fn element(&mut self, header: &ElementHeader) {
         self.open = match header.tag {
             tags::EXTENDED_OFFSET_TABLE => {
                 self.extended_offsets = Some(TableReader::new(8, self.last));
@@ -90,7 +90,7 @@ impl Attributes {
     }
 
     /// The next piece of a value.
-    pub(super) fn value(&mut self, piece: &[u8]) {
+    pub(in crate::image) fn value(&mut self, piece: &[u8]) {
         match &mut self.open {
             Some(Open::Value(_, _, value)) => {
                 let room = MAX_VALUE - value.len();
@@ -103,7 +103,7 @@ impl Attributes {
     }
 
     /// An element ends.
-    pub(super) fn element_end(&mut self) {
+    pub(in crate::image) fn element_end(&mut self) {
         let Some(Open::Value(tag, layout, value)) = self.open.take() else { return };
         let number = || match (value.first_chunk(), layout) {
             (Some(&bytes), Layout::ExplicitBe) => u16::from_be_bytes(bytes),

@@ -25,7 +25,9 @@ const TAIL: usize = 10;
 
 /// A cut through encapsulated pixel data in progress.
 #[derive(Debug)]
-pub(super) struct Encapsulated {
+pub(in crate::image) struct Encapsulated {
+    /// Number of Frames (0028,0008).
+    frames: u32,
     attributes: Attributes,
     /// Those still to come, ascending; `None`: all.
     wanted: Option<VecDeque<u32>>,
@@ -62,12 +64,17 @@ impl Encapsulated {
     ///
     /// # Errors
     /// Single frames of a video are wanted.
-    pub(super) fn new(syntax: &Uid, attributes: Attributes, wanted: Option<Vec<u32>>) -> Result<Self, Error> {
+    pub(in crate::image) fn new(
+        syntax: &Uid,
+        attributes: Attributes,
+        wanted: Option<Vec<u32>>,
+    ) -> Result<Self, Error> {
         let codec = codec(syntax);
         if codec.is_video() && wanted.is_some() {
             return Err(Error::Video);
         }
         Ok(Self {
+            frames: attributes.frames(),
             attributes,
             wanted: wanted.map(VecDeque::from),
             codec,
@@ -83,12 +90,17 @@ impl Encapsulated {
     }
 
     /// Whether every wanted frame is out.
-    pub(super) fn is_done(&self) -> bool {
+    pub(in crate::image) fn is_done(&self) -> bool {
         self.wanted.as_ref().is_some_and(VecDeque::is_empty)
     }
 
+    /// How many frames there are to be; a video is one.
+    pub(in crate::image) fn announced(&self) -> u32 {
+        if self.codec.is_video() { 1 } else { self.frames }
+    }
+
     /// A fragment begins.
-    pub(super) fn begin(&mut self, header: ItemHeader, out: &mut VecDeque<Cut>) {
+    pub(in crate::image) fn begin(&mut self, header: ItemHeader, out: &mut VecDeque<Cut>) {
         if matches!(self.plan, Plan::Unknown) {
             self.table = Some(TableReader::new(4, self.attributes.last()));
             return;
@@ -103,7 +115,7 @@ impl Encapsulated {
     }
 
     /// The next bytes of the fragment.
-    pub(super) fn value(&mut self, mut piece: Bytes, out: &mut VecDeque<Cut>) {
+    pub(in crate::image) fn value(&mut self, mut piece: Bytes, out: &mut VecDeque<Cut>) {
         if let Some(table) = &mut self.table {
             table.push(&piece);
             return;
@@ -120,7 +132,7 @@ impl Encapsulated {
     }
 
     /// A fragment ends, and the next item would stand at `position`.
-    pub(super) fn end(&mut self, position: u64, out: &mut VecDeque<Cut>) {
+    pub(in crate::image) fn end(&mut self, position: u64, out: &mut VecDeque<Cut>) {
         if let Some(table) = self.table.take() {
             self.plan = self.choose(table);
             return;
@@ -142,24 +154,21 @@ impl Encapsulated {
     }
 
     /// The pixel data ends.
-    pub(super) fn finish(&mut self, out: &mut VecDeque<Cut>) -> Result<(), Error> {
+    pub(in crate::image) fn finish(&mut self, out: &mut VecDeque<Cut>) -> Result<(), Error> {
         if self.open {
             self.end_frame(out);
         }
         let missing = match &self.wanted {
             Some(wanted) => wanted.front().copied(),
             // All there is: as many as were announced.
-            None => {
-                let announced = if self.codec.is_video() { 1 } else { self.attributes.frames() };
-                (self.frame < announced).then_some(self.frame + 1)
-            }
+            None => (self.frame < self.announced()).then_some(self.frame + 1),
         };
         self.wanted = Some(VecDeque::new());
         missing.map_or(Ok(()), |number| Err(Error::TooShort(number)))
     }
 
     fn choose(&mut self, basic: TableReader) -> Plan {
-        let frames = self.attributes.frames();
+        let frames = self.frames;
         if frames == 1 || self.codec.is_video() {
             return Plan::Single;
         }

@@ -142,7 +142,7 @@ impl Native {
         }?;
         let begin = u64::from(number - 1) * self.frame_bits;
         let end = begin + self.frame_bits;
-        let aligned = begin % 8 == 0 && self.frame_bits % 8 == 0;
+        let aligned = begin.is_multiple_of(8) && self.frame_bits.is_multiple_of(8);
         let bits = (!aligned).then(|| BitShifter::new(begin % 8, self.frame_bits));
         Some(Frame { number, bytes: begin / 8..end.div_ceil(8), begun: false, bits })
     }
@@ -164,7 +164,7 @@ fn frame_bits(attributes: &Attributes, value_bits: u64) -> u64 {
 
 /// The VR whose words are as long as a cell of the pixel data. Big endian writers of 32 and 64 bits turn each
 /// cell around as a whole, although it goes as OW.
-fn cell(vr: VR, bits: u16) -> VR {
+pub(in crate::image) fn cell(vr: VR, bits: u16) -> VR {
     match (vr, bits) {
         (VR::OW, 32) => VR::OL,
         (VR::OW, 64) => VR::OV,

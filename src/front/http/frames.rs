@@ -1,0 +1,242 @@
+//! WADO-RS of frames: those of one instance, cut out while it arrives (PS3.18 10.4.1.1.4).
+//!
+//! Frames that are asked for in ascending order stream, and the retrieval ends with the last of them. A list in
+//! another order is gathered first, within a bound, as an object holds its frames in one order only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::{Context as Polling, Poll, ready};
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::body::{Broken, Streaming};
+use super::context::Context;
+use super::error::Problem;
+use super::parts::{Framing, Gathered, Part, PartHead, Parts, Rest, Source, hold, next, part_head};
+use super::wado::{Begun, begin};
+use crate::archive::{Form, Retrieve};
+use crate::caller::Priority;
+use crate::dicom::Uid;
+use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE};
+use crate::dicomweb::media_type::{Accept, SyntaxChoice, ValueForm};
+use crate::dicomweb::multipart::Writer;
+use crate::dicomweb::request;
+use crate::image::frames::{AllCut, Cut, Cutter, FrameList, Step};
+
+/// Most bytes of frames that are gathered because they were not asked for in ascending order.
+const MAX_GATHERED: usize = 64 << 20;
+
+/// Answers with the frames that the path lists.
+pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
+    let study = context.study.as_deref().unwrap_or_default();
+    let target = request::target(study, context.series.as_deref(), context.instance.as_deref())?;
+    let list: FrameList = (context.frames.as_deref().unwrap_or_default())
+        .parse()
+        .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
+    let accept = context.accept(&request::accept_parameters(&context.query)?);
+    let single = list.numbers().len() == 1;
+    let retrieve = |form| Retrieve { target: target.clone(), form };
+    let (begun, form) =
+        begin_pixels(&context, &accept, retrieve, |syntax| accept.pixel_form(syntax, single)).await?;
+    let Begun { first, rest } = begun;
+    let url = format!("{}/frames", instance_url(&context));
+    let syntax = pixel_syntax(&first.head.transfer_syntax);
+    let content_type = format!("{}; transfer-syntax={syntax}", form.media_type);
+    let cutter = Cutter::new(&first.head.transfer_syntax, list.ascending());
+    let source =
+        Frames { cutter: Some(cutter), rest: Some(Rest::new(rest.objects, first.body)), url, content_type };
+    let answer = Answer { context, form, list };
+    answer.with(source).await
+}
+
+/// An answer in the making.
+struct Answer {
+    context: Context,
+    form: ValueForm,
+    list: FrameList,
+}
+
+impl Answer {
+    /// Waits for the first frame, so that what fails until then has a status of its own.
+    async fn with(self, mut source: Frames) -> Result<Response, Problem> {
+        let archive = self.context.archive.name();
+        let problem = |broken| Problem::broken(archive, broken);
+        if !self.list.is_ascending() {
+            return self.gather(source).await;
+        }
+        let head = match next(&mut source).await.map_err(problem)? {
+            Part::Begin(head) => head,
+            // A frame of no bytes at all is not one that was asked for.
+            _ => return Err(problem(Broken::Surplus)),
+        };
+        if !self.form.single_part {
+            let writer = Writer::new();
+            let headers = content_type(&writer.content_type(self.form.media_type));
+            let parts = Parts::new(source, &head, Vec::new(), Framing::Multipart(writer));
+            return Ok((headers, Body::new(Streaming::new(parts, self.context.channel()))).into_response());
+        }
+        let (held, whole) = match head.length {
+            Some(_) => (Vec::new(), false),
+            None => hold(&mut source).await.map_err(problem)?,
+        };
+        let length = head.length.or(whole.then(|| held.iter().map(|bytes| bytes.len() as u64).sum()));
+        let mut headers = content_type(&head.content_type);
+        headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        let framing = Framing::Single(0..length.unwrap_or(u64::MAX));
+        let parts = Parts::new(source, &head, held, framing);
+        Ok((headers, Body::new(Streaming::new(parts, self.context.channel()))).into_response())
+    }
+
+    /// Frames in an order of their own.
+    async fn gather(self, mut source: Frames) -> Result<Response, Problem> {
+        let problem = |broken| Problem::broken(self.context.archive.name(), broken);
+        let mut frames: BTreeMap<u32, (PartHead, Vec<Bytes>)> = BTreeMap::new();
+        let mut expected = self.list.ascending().into_iter();
+        let mut open: Option<&mut Vec<Bytes>> = None;
+        let mut length = 0;
+        let proof = loop {
+            match next(&mut source).await.map_err(problem)? {
+                Part::Begin(head) => {
+                    let number = expected.next().ok_or_else(|| problem(Broken::Surplus))?;
+                    open = Some(&mut frames.entry(number).or_insert((head, Vec::new())).1);
+                }
+                Part::Bytes(bytes) => {
+                    length += bytes.len();
+                    if length > MAX_GATHERED {
+                        return Err(too_large());
+                    }
+                    if let Some(frame) = &mut open {
+                        frame.push(bytes);
+                    }
+                }
+                Part::End => open = None,
+                Part::Done(proof) => break proof,
+            }
+        };
+        let mut writer = Writer::<AllCut>::new();
+        let mut headers = content_type(&writer.content_type(self.form.media_type));
+        let mut body = VecDeque::new();
+        for number in self.list.numbers() {
+            if let Some((head, bytes)) = frames.remove(number) {
+                body.push_back(part_head(&mut writer, &head));
+                body.extend(bytes);
+            }
+        }
+        body.push_back(writer.finish(proof));
+        headers.insert(CONTENT_LENGTH, body.iter().map(Bytes::len).sum::<usize>().into());
+        Ok((headers, Body::new(Streaming::new(Gathered(body), self.context.channel()))).into_response())
+    }
+}
+
+/// Begins the retrieval of an object with pixel data, in the first of the forms that the client wants and takes
+/// when it has come.
+pub(super) async fn begin_pixels(
+    context: &Context,
+    accept: &Accept,
+    retrieve: impl Fn(Form) -> Retrieve,
+    form: impl Fn(&Uid) -> Option<ValueForm>,
+) -> Result<(Begun, ValueForm), Problem> {
+    let mut refused = None;
+    for choice in accept.pixel_syntaxes() {
+        let asked = match choice {
+            SyntaxChoice::AsStored => Form::AsStored,
+            SyntaxChoice::Native => Form::Native,
+        };
+        match begin(context, Priority::Interactive, retrieve(asked)).await {
+            Ok(begun) => match form(&pixel_syntax(&begun.first.head.transfer_syntax)) {
+                Some(form) => return Ok((begun, form)),
+                None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),
+            },
+            Err(problem) if problem.is_not_acceptable() => refused = Some(problem),
+            Err(problem) => return Err(problem),
+        }
+    }
+    Err(refused.unwrap_or_else(not_acceptable))
+}
+
+/// The transfer syntax by which frames are labelled: native ones are little endian, whatever they were.
+pub(super) fn pixel_syntax(stored: &Uid) -> Uid {
+    if crate::dicom::transfer_syntax::is_native(stored) || stored.as_str() == DEFLATED_EXPLICIT_VR_LE {
+        Uid::from_static(EXPLICIT_VR_LE)
+    } else {
+        stored.clone()
+    }
+}
+
+/// The URL of the instance in the path.
+pub(super) fn instance_url(context: &Context) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let (study, series, instance) = (part(&context.study), part(&context.series), part(&context.instance));
+    format!("{}/studies/{study}/series/{series}/instances/{instance}", context.service_url)
+}
+
+/// The frames of an object.
+#[derive(Debug)]
+struct Frames {
+    cutter: Option<Cutter>,
+    rest: Option<Rest>,
+    url: String,
+    content_type: String,
+}
+
+impl Source for Frames {
+    type Proof = AllCut;
+
+    fn poll_part(&mut self, cx: &mut Polling<'_>) -> Poll<Result<Part<AllCut>, Broken>> {
+        loop {
+            let (Some(cutter), Some(rest)) = (&mut self.cutter, &mut self.rest) else {
+                return Poll::Ready(Err(Broken::Surplus));
+            };
+            let part = match cutter.next()? {
+                Step::Cut(Cut::Begin { number, length }) => Part::Begin(PartHead {
+                    content_type: self.content_type.clone(),
+                    location: format!("{}/{number}", self.url),
+                    length,
+                }),
+                Step::Cut(Cut::Bytes(bytes)) => Part::Bytes(bytes),
+                Step::Cut(Cut::End) => Part::End,
+                Step::Done(proof) => {
+                    if let Some(rest) = self.rest.take() {
+                        rest.let_it_end();
+                    }
+                    Part::Done(proof)
+                }
+                Step::MoreBytes => match ready!(rest.poll_bytes(cx))? {
+                    Some(bytes) => {
+                        cutter.push(bytes);
+                        continue;
+                    }
+                    None => match self.cutter.take().map(Cutter::finish) {
+                        Some(finished) => Part::Done(finished?),
+                        None => return Poll::Ready(Err(Broken::Surplus)),
+                    },
+                },
+            };
+            return Poll::Ready(Ok(part));
+        }
+    }
+}
+
+pub(super) fn content_type(value: &str) -> HeaderMap {
+    let value = HeaderValue::try_from(value).expect("media types, UIDs and boundaries are ASCII");
+    HeaderMap::from_iter([(CONTENT_TYPE, value)])
+}
+
+fn too_large() -> Problem {
+    let detail = format!("frames in another order than theirs are gathered up to {} MiB", MAX_GATHERED >> 20);
+    Problem::client(StatusCode::PAYLOAD_TOO_LARGE, detail)
+        .advise("Ask for fewer frames at once, or for them in ascending order.")
+}
+
+pub(super) fn not_acceptable() -> Problem {
+    Problem::client(StatusCode::NOT_ACCEPTABLE, "the pixel data comes in no form that was asked for").advise(
+        "Accept multipart/related; type=\"application/octet-stream\"; transfer-syntax=* for what is stored, or \
+         multipart/related; type=\"*/*\".",
+    )
+}

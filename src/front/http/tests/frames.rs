@@ -1,0 +1,493 @@
+//! Frames, bulk data, what is rendered as it is stored, and WADO-URI.
+
+use super::wado::{lay, object};
+use super::*;
+use crate::archive::testing::Driver;
+use crate::archive::{Error, Form, Kind};
+use crate::caller::Priority;
+use crate::dicom::Uid;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::{DataSet, Element, Value as DicomValue};
+use crate::dicom::object::{Budget, Head, Object, ObjectLog};
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{VR, tags};
+
+const INSTANCE: &str = "/dicom-web/studies/1.2/series/1.3/instances/1.4";
+const URL: &str = "http://bridge.example/dicom-web/studies/1.2/series/1.3/instances/1.4";
+const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+const IMPLICIT: &str = "1.2.840.10008.1.2";
+const JPEG: &str = "1.2.840.10008.1.2.4.50";
+const JLS: &str = "1.2.840.10008.1.2.4.80";
+const MPEG4: &str = "1.2.840.10008.1.2.4.102";
+const STORED: &str = "multipart/related; type=application/octet-stream; transfer-syntax=*";
+
+/// An image with these frames of two pixels, and a palette.
+fn native(pixels: &'static [u8]) -> Vec<u8> {
+    let mut image = DataSet::new();
+    image.set_str(tags::NUMBER_OF_FRAMES, VR::IS, (pixels.len() / 2).to_string());
+    image.set_u16(tags::ROWS, 1);
+    image.set_u16(tags::COLUMNS, 2);
+    image.set_u16(tags::BITS_ALLOCATED, 8);
+    let mut add = |tag, value: Vec<u8>| {
+        image.insert(tag, Element { vr: VR::OW, value: DicomValue::Bytes(value.into()) });
+    };
+    add(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA, (0..=255).cycle().take(2000).collect());
+    add(tags::PIXEL_DATA, pixels.to_vec());
+    image.encode(Layout::ExplicitLe, QueryCharset::Auto)
+}
+
+/// An image with one fragment a frame, without a table.
+fn encapsulated(fragments: &[&[u8]]) -> Vec<u8> {
+    let mut image = DataSet::new();
+    image.set_str(tags::NUMBER_OF_FRAMES, VR::IS, fragments.len().to_string());
+    let mut out = image.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    out.extend(b"\xE0\x7F\x10\x00OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\0\0\0\0");
+    for fragment in fragments {
+        out.extend(b"\xFE\xFF\x00\xE0");
+        out.extend((fragment.len() as u32).to_le_bytes());
+        out.extend(*fragment);
+    }
+    out.extend(b"\xFE\xFF\xDD\xE0\0\0\0\0");
+    out
+}
+
+async fn whole(syntax: &'static str, bytes: Vec<u8>) -> Object {
+    let (log, object) = object("1.4", syntax);
+    log.append(&bytes.into()).await;
+    log.finish();
+    object
+}
+
+/// Lays an answer ready with one whole object.
+async fn hold(bridge: &Bridge, syntax: &'static str, bytes: Vec<u8>) -> Driver<Object> {
+    let driver = lay(bridge, Vec::new());
+    driver.item(whole(syntax, bytes).await);
+    driver.complete();
+    driver
+}
+
+/// Lays an answer ready for each form that is asked for.
+async fn asked(bridge: &Bridge, path: &str, accept: &str, objects: &[(&'static str, Vec<u8>)]) -> Answer {
+    for (syntax, bytes) in objects {
+        hold(bridge, syntax, bytes.clone()).await;
+    }
+    bridge.ask("GET", &format!("{INSTANCE}{path}"), accept).await
+}
+
+/// The parts of a closed multipart body: Content-Type, Content-Location, bytes.
+fn parts(answer: &Answer) -> Vec<(String, String, Vec<u8>)> {
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    let boundary = answer.header("content-type").rsplit("boundary=").next().unwrap();
+    // Latin-1 keeps every byte.
+    let text: String = answer.body.iter().map(|&b| char::from(b)).collect();
+    let text = text.strip_prefix(&format!("--{boundary}\r\n")).unwrap();
+    let text = text.strip_suffix(&format!("\r\n--{boundary}--\r\n")).expect("a closing boundary");
+    let part = |part: &str| {
+        let (headers, bytes) = part.split_once("\r\n\r\n").unwrap();
+        let header = |name: &str| {
+            let line = headers.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            line.unwrap_or_default().to_owned()
+        };
+        (header("Content-Type"), header("Content-Location"), bytes.chars().map(|c| c as u8).collect())
+    };
+    text.split(&format!("\r\n--{boundary}\r\n")).map(part).collect()
+}
+
+fn frame(media_type: &str, number: u32, bytes: &[u8]) -> (String, String, Vec<u8>) {
+    (media_type.to_owned(), format!("{URL}/frames/{number}"), bytes.to_vec())
+}
+
+#[tokio::test]
+async fn frames_come_one_a_part_in_the_order_in_which_they_are_asked_for() {
+    let bridge = Bridge::new();
+    let octets = format!("application/octet-stream; transfer-syntax={EXPLICIT}");
+    let object = native(b"aabbcc");
+    for (list, expected) in [
+        ("2", vec![frame(&octets, 2, b"bb")]),
+        ("1,3", vec![frame(&octets, 1, b"aa"), frame(&octets, 3, b"cc")]),
+        ("3,1,2", vec![frame(&octets, 3, b"cc"), frame(&octets, 1, b"aa"), frame(&octets, 2, b"bb")]),
+        ("1%2C2", vec![frame(&octets, 1, b"aa"), frame(&octets, 2, b"bb")]),
+    ] {
+        let answer = asked(&bridge, &format!("/frames/{list}"), STORED, &[(EXPLICIT, object.clone())]).await;
+        assert!(
+            answer.header("content-type").starts_with("multipart/related; type=\"application/octet-stream\"")
+        );
+        assert_eq!(parts(&answer), expected, "{list}");
+    }
+    assert!(bridge.archive.retrieves().iter().all(|asked| asked.form == Form::AsStored));
+    assert!(bridge.archive.retrieves()[0].target.instance.is_some());
+    assert!(bridge.archive.callers().iter().all(|caller| caller.priority == Priority::Interactive));
+}
+
+#[tokio::test]
+async fn compressed_frames_come_under_the_type_that_the_client_takes() {
+    let object = || encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9", b"\xFF\xD8\xFFb\xFF\xD9"]);
+    for (accept, media_type) in [
+        (STORED, "application/octet-stream"),
+        (
+            "multipart/related; type=image/jls; q=1,multipart/related; type=application/octet-stream; q=0.1",
+            "image/jls",
+        ),
+        ("multipart/related; type=\"*/*\"", "image/jls"),
+        ("*/*", "image/jls"),
+    ] {
+        let bridge = Bridge::new();
+        let answer = asked(&bridge, "/frames/2", accept, &[(JLS, object())]).await;
+        let media_type = format!("{media_type}; transfer-syntax={JLS}");
+        assert_eq!(parts(&answer), [frame(&media_type, 2, b"\xFF\xD8\xFFb\xFF\xD9")], "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_wants_native_frames_makes_the_archive_decompress() {
+    for accept in ["", "multipart/related; type=\"application/octet-stream\"", "application/octet-stream"] {
+        let bridge = Bridge::new();
+        let answer = asked(&bridge, "/frames/1", accept, &[(IMPLICIT, Vec::new())]).await;
+        answer.problem(404);
+        assert_eq!(bridge.archive.retrieves()[0].form, Form::Native, "{accept}");
+    }
+    // What exists in a lossy form only comes as it is stored.
+    let bridge = Bridge::new();
+    let lossy = encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9"]);
+    let answer = asked(&bridge, "/frames/1", "", &[(JPEG, lossy)]).await;
+    assert_eq!(parts(&answer)[0].0, format!("application/octet-stream; transfer-syntax={JPEG}"));
+    // What came in another form than one that is taken is asked for in the next.
+    let bridge = Bridge::new();
+    let accept = "multipart/related; type=image/jp2, multipart/related; type=application/octet-stream; q=0.1";
+    let objects = [(JLS, encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9"])), (EXPLICIT, native(b"aa"))];
+    let answer = asked(&bridge, "/frames/1", accept, &objects).await;
+    assert_eq!(parts(&answer)[0].2, b"aa");
+    let forms: Vec<Form> = bridge.archive.retrieves().iter().map(|asked| asked.form).collect();
+    assert_eq!(forms, [Form::AsStored, Form::Native]);
+    bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotAcceptable)));
+    let text = bridge.get(&format!("{INSTANCE}/frames/1")).await.problem(406);
+    assert!(text.contains("transfer-syntax=*"), "{text}");
+}
+
+#[tokio::test]
+async fn one_frame_may_be_a_single_part_with_its_length() {
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+    for (accept, syntax, object, content_type, expected) in [
+        (
+            "image/jpeg",
+            JPEG,
+            encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9\0"]),
+            "image/jpeg",
+            &b"\xFF\xD8\xFFa\xFF\xD9"[..],
+        ),
+        (browser, JPEG, encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9\0"]), "image/jpeg", b"\xFF\xD8\xFFa\xFF\xD9"),
+        ("application/octet-stream", EXPLICIT, native(b"aabb"), "application/octet-stream", b"aa"),
+    ] {
+        let bridge = Bridge::new();
+        let answer = asked(&bridge, "/frames/1", accept, &[(syntax, object)]).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, expected), "{accept}");
+        assert_eq!(answer.header("content-type"), format!("{content_type}; transfer-syntax={syntax}"));
+        assert_eq!(answer.header("content-length"), expected.len().to_string());
+        assert_eq!(answer.header("content-location"), format!("{URL}/frames/1"));
+    }
+    let bridge = Bridge::new();
+    let two = asked(&bridge, "/frames/1,2", "application/octet-stream", &[(EXPLICIT, native(b"aabb"))]).await;
+    two.problem(406);
+}
+
+#[tokio::test]
+async fn bad_lists_are_400_missing_frames_404_and_damaged_objects_502() {
+    let bridge = Bridge::new();
+    for list in ["0", "x", "1,,2", "1,1", "-1", "4294967296"] {
+        bridge.get(&format!("{INSTANCE}/frames/{list}")).await.problem(400);
+    }
+    assert!(bridge.archive.retrieves().is_empty());
+    let ask = async |path: &str, syntax, bytes| asked(&bridge, path, STORED, &[(syntax, bytes)]).await;
+    ask("/frames/4", EXPLICIT, native(b"aabbcc")).await.problem(404);
+    ask("/frames/1,9", EXPLICIT, native(b"aabbcc")).await.problem(404);
+    let mut header = DataSet::new();
+    header.set_str(tags::PATIENT_ID, VR::LO, "no image");
+    ask("/frames/1", EXPLICIT, header.encode(Layout::ExplicitLe, QueryCharset::Auto)).await.problem(404);
+    ask("/frames/1", JPEG, native(b"aa")).await.problem(502);
+    let mut cut_off = native(b"aabbcc");
+    cut_off.pop();
+    ask("/frames/3,1", EXPLICIT, cut_off).await.problem(502);
+    let text = ask("/frames/1", MPEG4, encapsulated(&[b"movie\0"])).await.problem(406);
+    assert!(text.contains("bulk data"), "{text}");
+    bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotFound)));
+    bridge.get(&format!("{INSTANCE}/frames/1")).await.problem(404);
+}
+
+/// An object whose bytes the test writes.
+fn slow(bridge: &Bridge, syntax: &'static str) -> (Driver<Object>, ObjectLog) {
+    let driver = lay(bridge, Vec::new());
+    let (log, object) = object("1.4", syntax);
+    driver.item(object);
+    (driver, log)
+}
+
+async fn body_of(bridge: &Bridge, path: &str, accept: &str) -> (StatusCode, Body) {
+    let request = Request::builder().uri(format!("{INSTANCE}{path}")).header("Host", "x");
+    let request = request.header("Accept", accept).body(Body::empty()).unwrap();
+    let response = bridge.app.clone().oneshot(request).await.unwrap();
+    (response.status(), response.into_body())
+}
+
+#[tokio::test]
+async fn hazard_an_object_that_breaks_off_within_a_frame_breaks_the_body() {
+    for (accept, path) in
+        [(STORED, "/frames/1,2"), (STORED, "/bulkdata/7FE00010"), ("*/*", "/bulkdata/7FE00010")]
+    {
+        let bridge = Bridge::new();
+        let (_driver, log) = slow(&bridge, EXPLICIT);
+        let bytes = native(b"aabbcc");
+        log.append(&bytes[..bytes.len() - 3].to_vec().into()).await;
+        drop(log);
+        let (status, mut body) = body_of(&bridge, path, accept).await;
+        assert_eq!(status, 200);
+        let mut text = Vec::new();
+        while let Ok(frame) = body.frame().await.expect("it must not end well") {
+            text.extend_from_slice(frame.data_ref().unwrap());
+        }
+        assert!(!text.ends_with(b"--\r\n"), "{path}: no closing boundary");
+    }
+    // Before the first byte of a frame, it is a status.
+    let bridge = Bridge::new();
+    let (_driver, log) = slow(&bridge, EXPLICIT);
+    log.append(&native(b"aa")[..20].to_vec().into()).await;
+    drop(log);
+    bridge.ask("GET", &format!("{INSTANCE}/frames/1"), STORED).await.problem(502);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_ends_with_the_last_wanted_frame_and_a_long_rest_is_cancelled() {
+    let bridge = Bridge::new();
+    let (driver, log) = slow(&bridge, EXPLICIT);
+    let bytes = native(b"aabbcc");
+    log.append(&bytes[..bytes.len() - 3].to_vec().into()).await;
+    let (_, body) = body_of(&bridge, "/frames/1", STORED).await;
+    let whole = body.collect().await.unwrap().to_bytes();
+    assert!(whole.ends_with(b"--\r\n"), "although the object is not at its end");
+    assert!(!driver.cancelled.is_cancelled(), "its end may be near");
+    driver.cancelled.cancelled().await;
+    drop(log);
+}
+
+#[tokio::test]
+async fn an_object_whose_end_is_near_is_let_come_to_it_so_that_the_association_lives() {
+    let bridge = Bridge::new();
+    let (driver, log) = slow(&bridge, EXPLICIT);
+    let bytes = native(b"aabbcc");
+    log.append(&bytes[..bytes.len() - 3].to_vec().into()).await;
+    let (_, body) = body_of(&bridge, "/frames/1", STORED).await;
+    body.collect().await.unwrap();
+    log.append(&bytes[bytes.len() - 3..].to_vec().into()).await;
+    assert!(!driver.cancelled.is_cancelled());
+    log.finish();
+    driver.complete();
+    driver.cancelled.cancelled().await;
+}
+
+#[tokio::test]
+async fn a_value_comes_by_the_uri_that_the_metadata_name() {
+    let bridge = Bridge::new();
+    let accept = "multipart/related; type=\"application/octet-stream\"";
+    let answer = asked(&bridge, "/bulkdata/00281201", accept, &[(EXPLICIT, native(b"aa"))]).await;
+    let table: Vec<u8> = (0..=255).cycle().take(2000).collect();
+    assert_eq!(
+        parts(&answer),
+        [("application/octet-stream".into(), format!("{URL}/bulkdata/00281201"), table.clone())]
+    );
+    assert_eq!(bridge.archive.retrieves()[0].form, Form::AsStored);
+    for accept in ["*/*", "", "application/octet-stream"] {
+        let answer = asked(&bridge, "/bulkdata/00281201", accept, &[(EXPLICIT, native(b"aa"))]).await;
+        assert_eq!(answer.body[..], table[..], "{accept}");
+        assert_eq!(answer.header("content-length"), "2000");
+        assert_eq!(answer.header("accept-ranges"), "bytes");
+        assert_eq!(answer.header("content-location"), format!("{URL}/bulkdata/00281201"));
+    }
+    asked(&bridge, "/bulkdata/00281202", "*/*", &[(EXPLICIT, native(b"aa"))]).await.problem(404);
+    asked(&bridge, "/bulkdata/00281201", "image/png", &[(EXPLICIT, native(b"aa"))]).await.problem(406);
+    bridge.get(&format!("{INSTANCE}/bulkdata/PixelData")).await.problem(400);
+    bridge.get(&format!("{INSTANCE}/bulkdata/54000100/0/54001010")).await.problem(400);
+}
+
+#[tokio::test]
+async fn a_range_of_a_value_is_206_and_one_behind_its_end_416() {
+    let bridge = Bridge::new();
+    let ask = async |range: &str, condition: Option<&str>| {
+        hold(&bridge, EXPLICIT, native(b"aabbcc")).await;
+        let request = Request::builder().uri(format!("{INSTANCE}/bulkdata/7FE00010")).header("Range", range);
+        let request = match condition {
+            Some(tag) => request.header("If-Range", tag),
+            None => request,
+        };
+        let request = request.header("Host", "x").header("Accept", "*/*").body(Body::empty()).unwrap();
+        let response = bridge.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    };
+    for (range, part, bytes) in [
+        ("bytes=1-2", "1-2", &b"ab"[..]),
+        ("bytes=4-", "4-5", b"cc"),
+        ("bytes=-1", "5-5", b"c"),
+        ("bytes=0-", "0-5", b"aabbcc"),
+    ] {
+        let answer = ask(range, None).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (206, bytes), "{range}");
+        assert_eq!(answer.header("content-range"), format!("bytes {part}/6"));
+        assert_eq!(answer.header("content-length"), bytes.len().to_string());
+    }
+    for (range, condition) in [("bytes=0-1,3-4", None), ("lines=1-2", None), ("bytes=0-1", Some("\"x\""))] {
+        let answer = ask(range, condition).await;
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"aabbcc"[..]), "{range}");
+    }
+    let answer = ask("bytes=6-", None).await;
+    answer.problem(416);
+    assert_eq!(answer.header("content-range"), "bytes */6");
+}
+
+#[tokio::test]
+async fn compressed_pixel_data_by_its_uri_is_its_frames_or_a_single_file() {
+    let bridge = Bridge::new();
+    let two = encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9", b"\xFF\xD8\xFFb\xFF\xD9"]);
+    let answer =
+        asked(&bridge, "/bulkdata/7FE00010", "multipart/related; type=\"*/*\"", &[(JPEG, two)]).await;
+    let own = format!("image/jpeg; transfer-syntax={JPEG}");
+    let found: Vec<_> = parts(&answer).into_iter().map(|(own, _, bytes)| (own, bytes)).collect();
+    assert_eq!(
+        found,
+        [(own.clone(), b"\xFF\xD8\xFFa\xFF\xD9".to_vec()), (own.clone(), b"\xFF\xD8\xFFb\xFF\xD9".to_vec())]
+    );
+    let one = encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9\0"]);
+    let answer = asked(&bridge, "/bulkdata/7FE00010", "*/*", &[(JPEG, one)]).await;
+    assert_eq!(
+        (answer.header("content-type"), &answer.body[..]),
+        (own.as_str(), &b"\xFF\xD8\xFFa\xFF\xD9"[..])
+    );
+}
+
+#[tokio::test]
+async fn bulk_data_and_pixel_data_of_three_levels_come_with_the_uris_of_their_values() {
+    let series = "/dicom-web/studies/1.2/series/1.3";
+    let (table, pixels) = (format!("{URL}/bulkdata/00281201"), format!("{URL}/bulkdata/7FE00010"));
+    for (path, expected) in [
+        (format!("{INSTANCE}/bulkdata"), vec![&table, &pixels]),
+        (format!("{INSTANCE}/pixeldata"), vec![&pixels]),
+        (format!("{series}/bulkdata"), vec![&table, &pixels]),
+        (format!("{series}/pixeldata"), vec![&pixels]),
+        ("/dicom-web/studies/1.2/pixeldata".to_owned(), vec![&pixels]),
+        ("/dicom-web/studies/1.2/bulkdata".to_owned(), vec![&table, &pixels]),
+    ] {
+        let bridge = Bridge::new();
+        let driver = lay(&bridge, Vec::new());
+        let mut first = whole(EXPLICIT, native(b"aa")).await;
+        first.series = Some(Uid::from_static("1.3"));
+        driver.item(first);
+        driver.complete();
+        let answer = bridge.ask("GET", &path, STORED).await;
+        let found = parts(&answer);
+        assert_eq!(found.iter().map(|(_, location, _)| location).collect::<Vec<_>>(), expected, "{path}");
+        assert_eq!(found.last().unwrap().2, b"aa");
+    }
+    let bridge = Bridge::new();
+    let octets = "multipart/related; type=\"application/octet-stream\"";
+    let answer = asked(&bridge, "", octets, &[(EXPLICIT, native(b"aa"))]).await;
+    assert_eq!(parts(&answer).len(), 2, "bytes of an instance are its bulk data");
+    let empty = DataSet::new().encode(Layout::ExplicitLe, QueryCharset::Auto);
+    asked(&bridge, "/bulkdata", octets, &[(EXPLICIT, empty)]).await.problem(404);
+}
+
+#[tokio::test]
+async fn hazard_bulk_data_of_a_short_study_has_no_closing_boundary() {
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole(EXPLICIT, native(b"aa")).await);
+    driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+    let request = Request::builder().uri("/dicom-web/studies/1.2/bulkdata").header("Host", "x");
+    let response = bridge.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert!(response.into_body().collect().await.is_err());
+}
+
+/// An object of another class.
+async fn of_class(class: &'static str, syntax: &'static str, bytes: Vec<u8>) -> Object {
+    let head = Head {
+        sop_class: Uid::from_static(class),
+        sop_instance: Uid::from_static("1.4"),
+        transfer_syntax: Uid::from_static(syntax),
+    };
+    let (log, object) = ObjectLog::new(head, &Budget::new(1 << 24));
+    log.append(&bytes.into()).await;
+    log.finish();
+    object
+}
+
+#[tokio::test]
+async fn a_pdf_is_shown_by_a_browser_without_the_byte_that_makes_it_even() {
+    let mut document = DataSet::new();
+    let value = DicomValue::Bytes(Bytes::from_static(b"%PDF-1.4\n\0"));
+    document.insert(tags::ENCAPSULATED_DOCUMENT, Element { vr: VR::OB, value });
+    let value = DicomValue::Bytes(Bytes::from_static(&[9, 0, 0, 0]));
+    document.insert(tags::ENCAPSULATED_DOCUMENT_LENGTH, Element { vr: VR::UL, value });
+    let bytes = document.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+    let viewer =
+        "multipart/related; type=\"application/pdf\", multipart/related; type=\"application/octet-stream\"";
+    for (path, accept) in
+        [("/rendered", browser), ("/rendered", "application/pdf"), ("/bulkdata/00420011", viewer)]
+    {
+        let bridge = Bridge::new();
+        let driver = lay(&bridge, Vec::new());
+        driver.item(of_class("1.2.840.10008.5.1.4.1.1.104.1", EXPLICIT, bytes.clone()).await);
+        driver.complete();
+        let answer = bridge.ask("GET", &format!("{INSTANCE}{path}"), accept).await;
+        if accept == viewer {
+            assert_eq!(parts(&answer)[0].0, "application/pdf");
+            assert_eq!(parts(&answer)[0].2, b"%PDF-1.4\n");
+        } else {
+            assert_eq!(
+                (answer.header("content-type"), &answer.body[..]),
+                ("application/pdf", &b"%PDF-1.4\n"[..])
+            );
+            assert_eq!(answer.header("content-length"), "9");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_video_is_played_as_it_is_stored_and_in_ranges() {
+    let bridge = Bridge::new();
+    hold(&bridge, MPEG4, encapsulated(&[b"mov", b"ie"])).await;
+    let request = Request::builder().uri(format!("{INSTANCE}/rendered")).header("Range", "bytes=0-");
+    let request = request.header("Host", "x").header("Accept", "*/*").body(Body::empty()).unwrap();
+    let response = bridge.app.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 206);
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("video/mp4"));
+    assert_eq!(response.headers()["content-range"], "bytes 0-4/5");
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "movie");
+    asked(&bridge, "/rendered", "*/*", &[(EXPLICIT, native(b"aa"))]).await.problem(501);
+}
+
+#[tokio::test]
+async fn wado_uri_answers_with_the_file_on_its_own_path_and_on_the_root() {
+    let query = "requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4&contentType=application%2Fdicom";
+    for (path, form) in [
+        (format!("/dicom-web/wado?{query}&transferSyntax=*"), Form::AsStored),
+        (format!("/dicom-web?{query}"), Form::Native),
+        (format!("/archives/main?{query}&transferSyntax={EXPLICIT}"), Form::Native),
+        (format!("/archives/main/wado?{query}&transferSyntax=%2A"), Form::AsStored),
+    ] {
+        let bridge = Bridge::new();
+        hold(&bridge, EXPLICIT, native(b"aa")).await;
+        let answer = bridge.ask("GET", &path, STORED).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("content-type"), format!("application/dicom; transfer-syntax={EXPLICIT}"));
+        assert!(answer.body[128..].starts_with(b"DICM") && answer.body.ends_with(b"aa"));
+        let asked = &bridge.archive.retrieves()[0];
+        assert_eq!((asked.form, asked.target.instance.as_ref().unwrap().as_str()), (form, "1.4"));
+    }
+    let bridge = Bridge::new();
+    bridge.get("/dicom-web").await.problem(404);
+    bridge.get("/dicom-web/wado?requestType=WADO&studyUID=1.2").await.problem(400);
+    bridge.get(&format!("/dicom-web/wado?{query}&transferSyntax={JPEG}")).await.problem(406);
+    bridge
+        .get("/dicom-web/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4")
+        .await
+        .problem(501);
+}
