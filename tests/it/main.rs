@@ -15,4 +15,5 @@ mod pacs;
 mod retrieval;
 mod search;
 mod store;
+mod stow;
 mod viewers;
