@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Fates, Scene, begin, body, instances, part10};
 use crate::support::http::read;
-use crate::support::objects::{Kind, expected};
+use crate::support::objects::{EXPLICIT, JPEG_BASELINE, Kind, expected};
 
 const SHORT: &str = "timeouts = { connect = \"1s\", association = \"1s\", silence = \"1s\" }";
 
@@ -61,6 +61,59 @@ async fn hazard_a_rude_answer_to_a_store_is_never_told_as_stored() {
         assert!([409, 502, 504].contains(&fates.status), "{fault}: {fates:?}");
         assert!(fates.failed.iter().all(|(_, reason)| *reason == 0x0110), "{fault}: {fates:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hazard_an_archive_that_breaks_off_within_objects_is_told_to_have_what_it_confirmed_alone() {
+    for (fault, all) in [
+        (Fault::StoreFailureAt(2), Some(false)),
+        // What breaks off on an association that was used before is sent once more.
+        (Fault::StoreAbortIn(3), None),
+        (Fault::StoreCloseIn(3), None),
+        (Fault::StoreStall, Some(false)),
+        (Fault::StoreEarly(0xA700), Some(false)),
+        (Fault::StoreSlow(100), Some(true)),
+        (Fault::StoreWarning(0xB007), Some(true)),
+    ] {
+        let scene = Scene::new(&[fault], SHORT).await;
+        let sent = instances(12, &Kind { pixels: 200_000, ..Kind::default() });
+        let fates = scene.post(&sent).await;
+        if fates.status == 502 || fates.status == 504 {
+            assert!(fates.stored.is_empty() && all == Some(false), "{fault}: {fates:?}");
+            continue;
+        }
+        assert_eq!(fates.stored.len() + fates.failed.len(), 12, "{fault}: {fates:?}");
+        let whole = fates.failed.is_empty();
+        assert!(all.is_none_or(|all| all == whole), "{fault}: {fates:?}");
+        let status = match (fates.stored.len(), fault) {
+            (0, _) => 409,
+            (12, fault) if !matches!(fault, Fault::StoreWarning(_)) => 200,
+            _ => 202,
+        };
+        assert_eq!(fates.status, status, "{fault}: {fates:?}");
+        scene.archive.clear_faults();
+        let (held, sent) = (scene.held().await, expected(&sent));
+        for instance in &fates.stored {
+            assert_eq!(held.get(instance), sent.get(instance), "{fault}: {instance}");
+        }
+        scene.app.settle("store faults").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classes_and_transfer_syntaxes_that_the_archive_does_not_take_are_told_by_their_codes() {
+    for (fault, syntax, reason) in
+        [(Fault::StoreNoClass, EXPLICIT, 0x0122), (Fault::StoreOnlyNative, JPEG_BASELINE, 0xC122)]
+    {
+        let scene = Scene::new(&[fault], SHORT).await;
+        let fates = scene.post(&instances(3, &Kind { syntax, ..Kind::default() })).await;
+        assert_eq!((fates.status, fates.failed.len()), (409, 3), "{fault}: {fates:?}");
+        assert!(fates.failed.iter().all(|(_, told)| *told == reason), "{fault}: {fates:?}");
+    }
+    // What is native can be had in another native form.
+    let scene = Scene::new(&[Fault::StoreOnlyImplicit], SHORT).await;
+    assert_eq!(scene.post(&instances(3, &Kind::default())).await.status, 200);
+    assert_eq!(scene.archive.count()[3], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,6 @@
 //! STOW-RS, proven over the wire: what the bridge tells a client is stored is in the archive, byte by byte, and
 //! nothing else is told to be.
 
-mod clients;
 mod faults;
 mod memory;
 
