@@ -36,12 +36,23 @@ pub(super) fn root_url(
         Some("https") => "https",
         _ => "http",
     };
+    // Two of them are a smuggler's, or a proxy's mistake (RFC 9112 3.2).
+    if headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(BadHost);
+    }
     let asked = || match uri.authority() {
         Some(authority) => Some(authority.as_str().to_owned()),
         None => headers.get(HOST).and_then(|value| value.to_str().ok()).map(str::to_owned),
     };
     // HTTP/1.0 has no Host; such a client does not follow URLs either.
-    let host = said("host", "x-forwarded-host").or_else(asked).unwrap_or_else(|| "localhost".to_owned());
+    let mut host = said("host", "x-forwarded-host").or_else(asked).unwrap_or_else(|| "localhost".to_owned());
+    // Many proxies pass on the host without its port, and the port by itself.
+    let usual = if scheme == "https" { "443" } else { "80" };
+    if let Some(port) = said("", "x-forwarded-port").filter(|port| port != usual && is_port(port))
+        && !has_port(&host)
+    {
+        host = format!("{host}:{port}");
+    }
     if !is_host(&host) {
         return Err(BadHost);
     }
@@ -87,6 +98,15 @@ fn is_host(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}
+
+/// Whether the host has a port behind it; the colons of an IPv6 address stand in brackets.
+fn has_port(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(_, port)| is_port(port))
+}
+
 fn is_prefix(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/.-_~".contains(&b);
     text.len() <= MAX_NAME && text.starts_with('/') && !text.contains("//") && text.bytes().all(allowed)
@@ -125,6 +145,27 @@ mod tests {
         assert_eq!(root(&behind_proxy(), &standard).unwrap(), "https://pacs.example:444");
         let public = Config { public_url: Some("https://a.example/b".to_owned()), ..Config::default() };
         assert_eq!(root(&public, &said).unwrap(), "https://a.example/b");
+    }
+
+    #[test]
+    fn a_port_that_comes_by_itself_is_put_to_a_host_without_one() {
+        let config = behind_proxy();
+        let url = |host: &'static str, proto: &'static str, port: &'static str| {
+            let said = [("host", host), ("x-forwarded-proto", proto), ("x-forwarded-port", port)];
+            root(&config, &said).unwrap()
+        };
+        assert_eq!(url("pacs.example", "https", "8443"), "https://pacs.example:8443");
+        assert_eq!(url("pacs.example", "https", "443"), "https://pacs.example");
+        assert_eq!(url("pacs.example:81", "http", "8080"), "http://pacs.example:81");
+        assert_eq!(url("[::1]", "http", "8080"), "http://[::1]:8080");
+        assert_eq!(url("pacs.example", "http", "x/y"), "http://pacs.example");
+    }
+
+    #[test]
+    fn hazard_two_hosts_are_none() {
+        let mut two = headers(&[("host", "a")]);
+        two.append("host", "b".parse().unwrap());
+        assert_eq!(root_url(&Config::default(), None, &Uri::from_static("/x"), &two), Err(BadHost));
     }
 
     #[test]
