@@ -291,11 +291,12 @@ impl Attribute<'_> {
     }
 }
 
-/// Whether the tag may stand in a data set (PS3.5 7.1), or in the File Meta that some clients put beside it.
+/// Whether the tag may stand in a data set, or in the File Meta that some clients put beside it. The lowest odd
+/// groups may not (PS3.5 7.1), but archives hold objects with them.
 fn has_a_place(tag: Tag, is_top: bool) -> bool {
     match tag.group() {
         FILE_META_GROUP => is_top,
-        0x0000 | 0x0001 | 0x0003 | 0x0005 | 0x0007 | 0xFFFE | 0xFFFF => false,
+        0x0000 | 0xFFFE => false,
         _ => true,
     }
 }

@@ -95,3 +95,26 @@ fn every_file_that_is_stored_is_in_the_archive_byte_for_byte() {
     let right: Vec<_> = NOT_STORED.iter().filter(|(file, _)| !wrong.contains_key(*file)).collect();
     assert!(right.is_empty(), "right after all: {right:?}");
 }
+
+/// Files that are not stored as pydicom describes them, and why.
+const NOT_DESCRIBED: &[(&str, &str)] = &[
+    ("test_files/MR_truncated.dcm", "its pixel data is cut short, and metadata with such is refused"),
+    ("test_files/badVR.dcm", "pydicom does not write its Number of Frames, 1A, as JSON"),
+];
+
+#[test]
+fn every_file_that_pydicom_describes_in_json_is_stored_with_its_attributes_and_frames() {
+    let folder = data("corpus", &[]);
+    let own = Destination::new("GANTRY");
+    let empty = Scratch::new("empty");
+    let archive = Archive::built_in(empty.path(), std::slice::from_ref(&own), &[]);
+    let bridge = Bridge::start(&archive, &own, "auto", "");
+    let arguments = [bridge.url.as_str(), folder.to_str().unwrap()];
+    let wrong: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(&python("describe_corpus.py", &arguments)).unwrap();
+    let excused = |file: &str| NOT_DESCRIBED.iter().any(|(excused, _)| *excused == file);
+    let problems: Vec<_> = wrong.iter().filter(|(file, _)| !excused(file)).collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+    let right: Vec<_> = NOT_DESCRIBED.iter().filter(|(file, _)| !wrong.contains_key(*file)).collect();
+    assert!(right.is_empty(), "right after all: {right:?}");
+}
