@@ -1,6 +1,7 @@
 //! The vocabulary every other module speaks: identifiers, data sets and queries. No I/O.
 
 pub mod ae_title;
+pub mod bulk;
 pub(crate) mod byte_order;
 pub mod charset;
 pub mod dataset;

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use super::document::{Content as Written, Document, Notation};
 use super::json::Json;
 use super::xml::Xml;
+pub use crate::dicom::bulk::MAX_INLINE;
+use crate::dicom::bulk::{is_bulk_data, is_pixel_data};
 use crate::dicom::byte_order::{swapped, word_size};
 use crate::dicom::charset::Charset;
 use crate::dicom::dataset::{Warning, WarningKind, is_textual, values_in};
@@ -24,15 +26,8 @@ use crate::dicom::{Tag, Uid, VR, tags};
 /// the transcript is cut off and says so.
 pub const MAX_TEXT: usize = 64 << 20;
 
-/// Longest value, in bytes, that stays inline whatever its VR; in text it becomes twenty times as long at the
-/// worst. The contours of structure sets and the text of reports stay far below.
-pub const MAX_INLINE: u32 = 1 << 20;
-
 /// Most warnings that are kept of one object.
 pub const MAX_WARNINGS: usize = 64;
-
-/// First of the attributes that hold an image's pixels: Float, Double Float, and Pixel Data.
-const FIRST_OF_PIXELS: Tag = tags::FLOAT_PIXEL_DATA;
 
 /// What the text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,16 +197,10 @@ impl Transcriber {
             self.document.begin_sequence(tag);
             return;
         }
-        let is_pixels = self.scopes.len() == 1 && (FIRST_OF_PIXELS..=tags::PIXEL_DATA).contains(&tag);
-        self.is_at_pixels |= is_pixels;
+        let at_top = self.scopes.len() == 1;
+        self.is_at_pixels |= at_top && is_pixel_data(tag);
         let vr = header.value_vr(self.scope().signed);
-        let is_bulk = match (header.content, header.length) {
-            (Content::Fragments, _) | (_, None) => true,
-            (_, Some(length)) => {
-                let is_long = is_binary(vr) && length as usize > self.bulk.inline;
-                length > 0 && (is_pixels || is_long || length > MAX_INLINE)
-            }
-        };
+        let is_bulk = is_bulk_data(&header, at_top, self.bulk.inline);
         if is_group_length(tag) {
             self.scanner.skip();
         } else if is_bulk {
@@ -306,12 +295,6 @@ impl OpenValue {
     fn bytes(&self) -> &[u8] {
         if self.joined.is_empty() { &self.piece } else { &self.joined }
     }
-}
-
-/// Whether values of this VR go in base64.
-fn is_binary(vr: VR) -> bool {
-    use VR::{OB, OD, OF, OL, OV, OW, UN};
-    matches!(vr, OB | OD | OF | OL | OV | OW | UN)
 }
 
 #[cfg(test)]

@@ -14,11 +14,12 @@ use bytes::Bytes;
 use super::frames::attributes::Attributes;
 use super::frames::encapsulated::Encapsulated;
 use super::frames::native::cell;
-use super::frames::{Cut, Error as FrameError, is_pixel_data};
+use super::frames::{Cut, Error as FrameError};
+use crate::dicom::bulk::{is_bulk_data, is_pixel_data};
 use crate::dicom::byte_order::Swapper;
 use crate::dicom::scan::{self, Content, ElementHeader, Event, Scanner};
 use crate::dicom::transfer_syntax::{Layout, codec};
-use crate::dicom::{Tag, Uid, VR, tags};
+use crate::dicom::{Tag, Uid, tags};
 
 pub use path::{BadPath, BulkPath};
 
@@ -27,7 +28,7 @@ pub use path::{BadPath, BulkPath};
 pub enum Selection {
     /// The one at this path.
     Path(BulkPath),
-    /// Those that metadata point to: binary values longer than this many bytes, and all pixel data.
+    /// Those that metadata point to where binary values up to so many bytes stand in them ([`is_bulk_data`]).
     Large(usize),
     /// The pixel data.
     Pixels,
@@ -201,10 +202,7 @@ impl Values {
         let at_top = self.sequences.is_empty();
         if at_top {
             self.attributes.element(header);
-            if self.document.open
-                && header.tag != tags::ENCAPSULATED_DOCUMENT_LENGTH
-                && header.tag > tags::ENCAPSULATED_DOCUMENT_LENGTH
-            {
+            if self.document.open && header.tag > tags::ENCAPSULATED_DOCUMENT_LENGTH {
                 self.end_document(None);
             }
             if self.document.open && header.tag == tags::ENCAPSULATED_DOCUMENT_LENGTH {
@@ -346,10 +344,7 @@ impl Values {
         match &self.selection {
             Selection::Path(path) => path.is(&self.sequences, header.tag),
             Selection::Pixels => at_top && is_pixel_data(header.tag),
-            Selection::Large(inline) => {
-                let long = header.length.is_none_or(|length| length as usize > *inline);
-                (at_top && is_pixel_data(header.tag)) || (is_binary(header.vr) && long)
-            }
+            Selection::Large(inline) => is_bulk_data(header, at_top, *inline),
         }
     }
 
@@ -367,11 +362,6 @@ impl Document {
         }
         bytes
     }
-}
-
-/// Whether a value of this VR is bytes, and bulk data where it is long.
-fn is_binary(vr: VR) -> bool {
-    matches!(vr, VR::OB | VR::OD | VR::OF | VR::OL | VR::OV | VR::OW | VR::UN)
 }
 
 /// The media type of an object's encapsulated document, which its SOP class settles (PS3.3 A.45, A.85, A.105);

@@ -21,9 +21,10 @@ use bytes::Bytes;
 use self::attributes::Attributes;
 use self::encapsulated::Encapsulated;
 use self::native::Native;
+use crate::dicom::Uid;
+use crate::dicom::bulk::is_pixel_data;
 use crate::dicom::scan::{self, Content, ElementHeader, Event, Scanner};
 use crate::dicom::transfer_syntax::is_native;
-use crate::dicom::{Tag, Uid, tags};
 
 pub use list::{BadFrameList, FrameList, MAX_FRAMES_ASKED};
 
@@ -273,11 +274,6 @@ impl Wanted {
             Self::Some(list) => list.last().copied(),
         }
     }
-}
-
-/// Pixel Data, Float Pixel Data or Double Float Pixel Data (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25).
-pub fn is_pixel_data(tag: Tag) -> bool {
-    matches!(tag, tags::PIXEL_DATA | tags::FLOAT_PIXEL_DATA | tags::DOUBLE_FLOAT_PIXEL_DATA)
 }
 
 fn is_native_or_deflated(syntax: &Uid) -> bool {

@@ -7,6 +7,7 @@
 mod support;
 
 mod demo;
+mod frames;
 mod hostile;
 mod interop;
 mod layers;

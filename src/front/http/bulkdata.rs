@@ -23,6 +23,7 @@ use super::wado::{Begun, answer, begin};
 use crate::archive::{Complete, Feed, Form, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::Uid;
+use crate::dicom::bulk::is_pixel_data;
 use crate::dicom::object::{Cursor, Head, Object};
 use crate::dicom::query::{Level, Target};
 use crate::dicom::tags;
@@ -31,7 +32,6 @@ use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::range::ByteRange;
 use crate::dicomweb::request;
 use crate::image::bulk::{BulkPath, Piece, Selection, Value, Values, document_type};
-use crate::image::frames::is_pixel_data;
 
 /// Answers with the value that the path names.
 pub(super) async fn value(context: Context) -> Result<Response, Problem> {
@@ -232,6 +232,10 @@ struct ValueCut(());
 impl Source for OneValue {
     type Proof = ValueCut;
 
+    fn leave(&mut self) {
+        self.rest.take().into_iter().for_each(Rest::let_it_end);
+    }
+
     fn poll_part(&mut self, cx: &mut Polling<'_>) -> Poll<Result<Part<ValueCut>, Broken>> {
         loop {
             if let Some(piece) = self.values.next()? {
@@ -246,9 +250,7 @@ impl Source for OneValue {
                 }));
             }
             if self.values.is_done() {
-                if let Some(rest) = self.rest.take() {
-                    rest.let_it_end();
-                }
+                self.leave();
                 return Poll::Ready(Ok(Part::Done(ValueCut(()))));
             }
             let Some(rest) = &mut self.rest else { return Poll::Ready(Err(Broken::NoValue)) };
@@ -290,6 +292,9 @@ impl Objects {
 impl Source for Objects {
     type Proof = Complete;
 
+    /// Its parts end with the retrieval.
+    fn leave(&mut self) {}
+
     fn poll_part(&mut self, cx: &mut Polling<'_>) -> Poll<Result<Part<Complete>, Broken>> {
         loop {
             let Some((values, cursor, naming)) = &mut self.current else {
@@ -311,7 +316,8 @@ impl Source for Objects {
             }
             // An object whose values are out is read to its end all the same: it has to be whole.
             match ready!(Pin::new(cursor).poll_next(cx)).transpose()? {
-                Some(bytes) => values.push(bytes),
+                Some(bytes) if !values.is_done() => values.push(bytes),
+                Some(_) => {}
                 None if values.is_finished() => self.current = None,
                 None => values.finish()?,
             }

@@ -67,10 +67,14 @@ impl Answer {
         if !self.list.is_ascending() {
             return self.gather(source).await;
         }
-        let head = match next(&mut source).await.map_err(problem)? {
-            Part::Begin(head) => head,
+        let head = match next(&mut source).await {
+            Ok(Part::Begin(head)) => head,
             // A frame of no bytes at all is not one that was asked for.
-            _ => return Err(problem(Broken::Surplus)),
+            Ok(_) => return Err(problem(Broken::Surplus)),
+            Err(broken) => {
+                source.leave();
+                return Err(problem(broken));
+            }
         };
         if !self.form.single_part {
             let writer = Writer::new();
@@ -188,6 +192,10 @@ struct Frames {
 impl Source for Frames {
     type Proof = AllCut;
 
+    fn leave(&mut self) {
+        self.rest.take().into_iter().for_each(Rest::let_it_end);
+    }
+
     fn poll_part(&mut self, cx: &mut Polling<'_>) -> Poll<Result<Part<AllCut>, Broken>> {
         loop {
             let (Some(cutter), Some(rest)) = (&mut self.cutter, &mut self.rest) else {
@@ -202,9 +210,7 @@ impl Source for Frames {
                 Step::Cut(Cut::Bytes(bytes)) => Part::Bytes(bytes),
                 Step::Cut(Cut::End) => Part::End,
                 Step::Done(proof) => {
-                    if let Some(rest) = self.rest.take() {
-                        rest.let_it_end();
-                    }
+                    self.leave();
                     Part::Done(proof)
                 }
                 Step::MoreBytes => match ready!(rest.poll_bytes(cx))? {

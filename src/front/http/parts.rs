@@ -34,6 +34,9 @@ pub(super) trait Source: Send + 'static {
     /// What shows that every value came whole.
     type Proof: Send + 'static;
 
+    /// Says that nothing more is wanted: what is left of an object may come to its end, if that is near.
+    fn leave(&mut self);
+
     /// The next step. After [`Part::Done`] there is none.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part<Self::Proof>, Broken>>;
 }
@@ -126,6 +129,7 @@ impl<S: Source> Pieces for Parts<S> {
                 return Poll::Ready(Ok(Some(bytes)));
             }
             if self.framing.is_none() || self.is_through() {
+                self.source.leave();
                 return Poll::Ready(Ok(None));
             }
             match ready!(self.source.poll_part(cx))? {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dicom::VR;
 use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::{DataSet, Element, Value as Content};
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, layout};

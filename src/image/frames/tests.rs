@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE as EXPLICIT, IMPLICIT_VR_LE as IMPLICIT};
+use crate::dicom::{Tag, tags};
 
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 const J2K: &str = "1.2.840.10008.1.2.4.90";

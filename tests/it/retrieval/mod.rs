@@ -21,12 +21,12 @@ use crate::support::process::free_port;
 
 /// How the bridge retrieves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method {
+pub(super) enum Method {
     Get,
     Move,
 }
 
-const METHODS: [Method; 2] = [Method::Get, Method::Move];
+pub(super) const METHODS: [Method; 2] = [Method::Get, Method::Move];
 
 impl Method {
     fn key(self) -> &'static str {
@@ -38,15 +38,15 @@ impl Method {
 }
 
 /// An archive, and a bridge before it.
-struct Scene {
-    archive: Running,
-    app: TestApp,
+pub(super) struct Scene {
+    pub(super) archive: Running,
+    pub(super) app: TestApp,
     instances: Vec<Instance>,
 }
 
 impl Scene {
     /// An archive that holds `instances` and has `faults`; `more` is further TOML for `[archive.main]`.
-    async fn new(method: Method, instances: Vec<Instance>, faults: &[Fault], more: &str) -> Self {
+    pub(super) async fn new(method: Method, instances: Vec<Instance>, faults: &[Fault], more: &str) -> Self {
         let port = free_port();
         let archive = pacs("PACS", &instances, port, faults).start().await.unwrap();
         let app = TestApp::start(&configuration(archive.addr(), port, method, more)).await;
@@ -93,7 +93,7 @@ fn configuration(address: SocketAddr, port: u16, method: Method, more: &str) -> 
 }
 
 /// The path of the study with this number.
-fn study_path(study: usize) -> String {
+pub(super) fn study_path(study: usize) -> String {
     format!("/dicom-web/studies/{}", study_uid(study))
 }
 
