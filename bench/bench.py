@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""The benchmark that bench/run starts: search, retrieval and memory of the bridge beside their references."""
+"""The benchmark that bench/run starts: search, retrieval, storing and memory of the bridge beside their references."""
 
 import argparse
 import json
+import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -10,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from fleet import ROOT, Archive, Bridge, data, free_port
+from fleet import ROOT, Archive, Bridge, data, free_port, scratch
 
 sys.path.insert(0, str(ROOT / "tests/peers"))
 import rawdimse  # noqa: E402 - stands beside the tests, which need it too
@@ -120,6 +122,66 @@ def wado(bridge, study, *options):
     return int(size)
 
 
+BOUNDARY = "bench-7MA4YWxkTrZu0gW"
+
+
+def stow_body(folder, manifest, into):
+    """One STOW-RS body of all files, written to `into`, as curl reads it from there."""
+    with open(into, "wb") as body:
+        for entry in manifest:
+            body.write(f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode())
+            body.write((folder / entry["file"]).read_bytes())
+            body.write(b"\r\n")
+        body.write(f"--{BOUNDARY}--\r\n".encode())
+
+
+def stow(bridge, body):
+    command = ["/usr/bin/curl", "-sS", "-X", "POST", "-T", body, "-o", "/dev/null", "-w", "%{http_code}", "-H", "Expect:",
+               "-H", f'Content-Type: multipart/related; type="application/dicom"; boundary={BOUNDARY}',
+               "-H", "Accept: application/dicom+json", f"{bridge.url}/studies"]
+    output = subprocess.run(command, capture_output=True, text=True)
+    # 202: stored with warnings, as an archive gives them to an object that it has already.
+    if output.returncode or output.stdout not in ("200", "202"):
+        raise SystemExit(f"STOW-RS: {output.stdout} {output.stderr} {(bridge.folder / 'log').read_text()[-3000:]}")
+
+
+def storescu(archive, folder, manifest):
+    """DCMTK's storescu without Nagle's delay, over one association, as that is all it does."""
+    files = [folder / entry["file"] for entry in manifest]
+    command = ["/usr/bin/storescu", "-aec", archive.title, "127.0.0.1", str(archive.port), *files]
+    subprocess.run(command, check=True, env={**os.environ, "TCP_NODELAY": "1"}, stdout=subprocess.DEVNULL)
+
+
+def store(kind, options):
+    """storescu and STOW-RS of the same study into the same archive, in turns."""
+    folder = data("ct", "--slices", str(options.slices))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    work = scratch("stow")
+    stow_body(folder, manifest, work / "body")
+    own = ("GANTRY", free_port())
+    print(f"{kind}: storing {options.slices} CT slices", flush=True)
+    servers = [Archive(kind, [], dict([own]), options.gantry)]
+    try:
+        servers.append(Bridge(options.gantry, servers[0], own, "auto"))
+        archive, bridge = servers
+        # Both once before it counts: the archive has every object then, whoever comes first.
+        storescu(archive, folder, manifest)
+        stow(bridge, work / "body")
+        idle = bridge.status("VmRSS")
+        bridge.forget_peak()
+        direct, bridged = [], []
+        for _ in range(options.rounds):
+            direct += timed(lambda: storescu(archive, folder, manifest), 1)
+            bridged += timed(lambda: stow(bridge, work / "body"), 1)
+        ratio("storescu, STOW-RS of the same, best", min(direct), min(bridged))
+        ratio("storescu, STOW-RS of the same, median", statistics.median(direct), statistics.median(bridged))
+        print(f"  memory above idle: {(bridge.status('VmHWM') - idle) / MIB:.1f} MiB", flush=True)
+    finally:
+        for server in reversed(servers):
+            server.stop()
+        shutil.rmtree(work, ignore_errors=True)
+
+
 def memory(bridge, study, *options):
     """Bytes of resident memory above idle at the peak of one retrieval."""
     idle = bridge.status("VmRSS")
@@ -179,9 +241,16 @@ def main():
     parser.add_argument("--big", type=int, default=2_000_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--archive", action="append", choices=["orthanc", "dcmqrscp"])
+    parser.add_argument("--only", choices=["read", "store"])
     options = parser.parse_args()
-    for kind in options.archive or ["orthanc", "dcmqrscp"]:
-        bench(kind, options)
+    kinds = options.archive or ["orthanc", "dcmqrscp"]
+    if options.only != "store":
+        for kind in kinds:
+            bench(kind, options)
+    if options.only != "read":
+        # The built-in archive throws objects away: what is measured is the way to it.
+        for kind in ["pacs", *kinds]:
+            store(kind, options)
 
 
 if __name__ == "__main__":

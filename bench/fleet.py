@@ -72,9 +72,12 @@ def on_loopback():
 class Archive(Server):
     """An archive that holds `folders` and moves to `destinations`, {title: port}."""
 
-    def __init__(self, kind, folders, destinations):
+    def __init__(self, kind, folders, destinations, gantry=None):
         self.port, self.title, folder = free_port(), kind.upper(), scratch(kind)
-        {"orthanc": self.orthanc, "dcmqrscp": self.dcmqrscp}[kind](folder, folders, destinations)
+        if kind == "pacs":
+            self.pacs(folder, gantry)
+        else:
+            {"orthanc": self.orthanc, "dcmqrscp": self.dcmqrscp}[kind](folder, folders, destinations)
         self.address = ("127.0.0.1", self.port, self.title)
 
     def orthanc(self, folder, folders, destinations):
@@ -83,7 +86,7 @@ class Archive(Server):
             "Name": self.title, "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
             "Plugins": [], "DicomAet": self.title, "DicomPort": self.port, "HttpPort": rest,
             "AuthenticationEnabled": False,
-            "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True,
+            "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "DicomAlwaysAllowStore": True,
             "DefaultEncoding": "Utf8", "SaveJobs": False,
             "DicomModalities": {title: [title, "127.0.0.1", port] for title, port in destinations.items()},
         }))
@@ -98,6 +101,12 @@ class Archive(Server):
                 if answer.status != 200:
                     raise SystemExit(f"Orthanc does not take {entry['file']}: {answer.status} {answer.read()[:300]}")
 
+    def pacs(self, folder, gantry):
+        """The built-in archive, which throws away what is stored."""
+        command = [gantry, "pacs", "--ae-title", self.title, "--listen", f"127.0.0.1:{self.port}", "--studies", "0",
+                   "--fault", "store-discard"]
+        super().__init__("pacs", folder, command, [self.port])
+
     def dcmqrscp(self, folder, folders, destinations):
         (folder / "db").mkdir()
         hosts = "".join(f"h{n} = ({title}, localhost, {port})\n" for n, (title, port) in enumerate(destinations.items()))
@@ -108,7 +117,8 @@ class Archive(Server):
             f"{self.title} {folder}/db RW (500, 1024mb) ANY\nAETable END\n")
         files = [source / entry["file"] for source in folders
                  for entry in json.loads((source / "manifest.json").read_text())]
-        subprocess.run(["/usr/bin/dcmqridx", folder / "db", *files], check=True, stdout=subprocess.DEVNULL)
+        if files:
+            subprocess.run(["/usr/bin/dcmqridx", folder / "db", *files], check=True, stdout=subprocess.DEVNULL)
         super().__init__("dcmqrscp", folder, ["/usr/bin/dcmqrscp", "-c", folder / "cfg", str(self.port)], [self.port],
                          on_loopback())
 

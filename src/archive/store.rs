@@ -31,7 +31,6 @@ use crate::dimse::status::{self, Class};
 mod check;
 mod contexts;
 mod form;
-mod inflate;
 mod source;
 
 /// How much may be queued for the archive, in bytes: enough for one vectored write of large PDVs, and for the

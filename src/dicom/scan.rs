@@ -11,6 +11,7 @@ use bytes::Bytes;
 pub use self::event::{Content, ElementHeader, Error, ErrorKind, Event, ItemHeader};
 pub use self::header::has_long_length;
 use self::header::{RawHeader, read_tag, read_u32};
+pub use self::inflate::Inflater;
 use self::input::Input;
 use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, Layout, layout};
 use super::{Tag, Uid, VR};

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::inflate::Inflate;
 use super::source::Broken;
 use crate::dicom::Uid;
 use crate::dicom::reencode::Reencoder;
+use crate::dicom::scan::Inflater;
 use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, layout};
 
 /// Turns the bytes of one object into the form that was agreed on. Pieces go in one by one, and what they become
 /// is taken out before the next.
 #[derive(Debug)]
 pub(super) struct Form {
-    inflate: Option<Inflate>,
+    inflater: Option<Inflater>,
     reencoder: Option<Reencoder>,
     ready: VecDeque<Bytes>,
 }
@@ -29,14 +29,14 @@ impl Form {
             IMPLICIT_VR_LE => Some(Reencoder::to_implicit(layout(from))),
             _ => Some(Reencoder::new(layout(from))),
         };
-        Self { inflate: inflates.then(Inflate::new), reencoder, ready: VecDeque::new() }
+        Self { inflater: inflates.then(Inflater::default), reencoder, ready: VecDeque::new() }
     }
 
     /// Takes the next piece.
     pub(super) fn push(&mut self, piece: Bytes) -> Result<(), Broken> {
-        match &mut self.inflate {
-            Some(inflate) => {
-                inflate.push(piece);
+        match &mut self.inflater {
+            Some(inflater) => {
+                inflater.push(piece);
                 Ok(())
             }
             None => self.reencode(piece),
@@ -49,8 +49,8 @@ impl Form {
             if let Some(piece) = self.ready.pop_front() {
                 return Ok(Some(piece));
             }
-            let Some(inflate) = &mut self.inflate else { return Ok(None) };
-            let Some(inflated) = inflate.next()? else { return Ok(None) };
+            let Some(inflater) = &mut self.inflater else { return Ok(None) };
+            let Some(inflated) = inflater.next().map_err(Broken::Deflation)? else { return Ok(None) };
             self.reencode(inflated)?;
         }
     }
@@ -72,7 +72,7 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::store::inflate::deflate;
+    use crate::archive::store::tests::deflate;
     use crate::dicom::transfer_syntax::EXPLICIT_VR_BE;
 
     const LITTLE: &[u8] = b"\x08\x00\x60\x00CS\x02\0CT\x28\x00\x10\x00US\x02\0\x34\x12";

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::check::Check;
-use super::inflate::NotDeflated;
 use crate::dicom::object::{BrokenObject, Cursor, Head};
 use crate::dicom::{Tag, scan};
 
@@ -36,18 +35,12 @@ pub(super) enum Broken {
     Structure(scan::Error),
     #[error("its length is odd, as no data set's is")]
     OddLength,
-    #[error("it is not the deflated data set that it is said to be")]
-    Deflation,
+    #[error("{0}")]
+    Deflation(scan::ErrorKind),
     #[error("its {0} is not encoded as its transfer syntax says")]
     NotItsSyntax(Tag),
     #[error("its {0} is not the one that it was announced with")]
     OtherUid(Tag),
-}
-
-impl From<NotDeflated> for Broken {
-    fn from(_: NotDeflated) -> Self {
-        Self::Deflation
-    }
 }
 
 impl From<scan::Error> for Broken {

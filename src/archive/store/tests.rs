@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, timeout};
 
-use super::inflate::deflate;
 use super::*;
 use crate::archive::Archive;
 use crate::archive::dimse::DimseArchive;
@@ -247,6 +246,13 @@ fn data_set(head: &Head, pixels: usize) -> Bytes {
     data_set.insert(tags::PIXEL_DATA, Element { vr: VR::OW, value });
     let bytes = data_set.encode(layout(&head.transfer_syntax), QueryCharset::Auto);
     if head.transfer_syntax.as_str() == DEFLATED_EXPLICIT_VR_LE { deflate(&bytes) } else { bytes.into() }
+}
+
+pub(super) fn deflate(bytes: &[u8]) -> Bytes {
+    use std::io::Write;
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap().into()
 }
 
 /// An object that is there whole, in pieces of `size`.

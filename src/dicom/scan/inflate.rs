@@ -17,9 +17,9 @@ const SMALLEST_PIECE: usize = 1 << 10;
 /// gets, not a bound.
 const USUAL_RATIO: usize = 8;
 
-/// A deflated stream on its way.
+/// A deflated stream on its way: inflated in steps, so that what a few bytes swell to is never in memory at once.
 #[derive(Debug)]
-pub(super) struct Inflater {
+pub struct Inflater {
     decompress: Decompress,
     deflated: VecDeque<Bytes>,
     ended: bool,
@@ -46,15 +46,20 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    pub(super) fn push(&mut self, piece: Bytes) {
+    /// Takes the next deflated bytes.
+    pub fn push(&mut self, piece: Bytes) {
         // Behind the end of the stream there may be padding to an even length.
         if !self.ended && !piece.is_empty() {
             self.deflated.push_back(piece);
         }
     }
 
-    /// The next bytes, not more than [`PIECE`]; `None`: more deflated ones are needed, or it is the end.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, ErrorKind> {
+    /// The next bytes, 64 KiB at most; `None`: more deflated ones are needed, or it is the end.
+    ///
+    /// # Errors
+    /// What was pushed is not deflated, or inflates to more than [`MAX_INFLATED`] bytes.
+    #[expect(clippy::should_implement_trait, reason = "None is not the end, so this is no iterator")]
+    pub fn next(&mut self) -> Result<Option<Bytes>, ErrorKind> {
         if self.is_damaged {
             return Err(ErrorKind::NotDeflated);
         }
@@ -102,7 +107,7 @@ impl Inflater {
     }
 
     /// Whether the end of the stream has come.
-    pub(super) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.ended
     }
 }
