@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn what_fills_a_piece_to_the_last_byte_leaves_nothing_behind() {
         for length in [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
-            let plain: Vec<u8> = (0..length).map(|i| (i * i >> 7) as u8).collect();
+            let plain: Vec<u8> = (0..length).map(|i| ((i * i) >> 7) as u8).collect();
             let mut inflater = Inflater::default();
             inflater.push(deflated(&plain).into());
             let mut out = Vec::new();
