@@ -38,6 +38,8 @@ def read(file):
     if ("7FE00010",) in form and ds.file_meta.TransferSyntaxUID.is_encapsulated:
         # Offset tables may be written anew.
         form["7FE00010",] = (form["7FE00010",][0], b"".join(fragments_of(ds)))
+    elif ("7FE00010",) in form and not ds.file_meta.TransferSyntaxUID.is_little_endian:
+        form["7FE00010",] = (form["7FE00010",][0], swapped(ds.PixelData, cell_of(ds)))
     return ds, form
 
 
@@ -249,8 +251,10 @@ def frames_of(ds):
         if ds.get("ExtendedOffsetTable") and ds.get("ExtendedOffsetTableLengths"):
             extended = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)
         return list(generate_frames(data, number_of_frames=count, extended_offsets=extended))
+    if "Rows" not in ds:
+        return None
     if not ds.file_meta.TransferSyntaxUID.is_little_endian:
-        data = swapped(data, WORDS[ds[keyword].VR])
+        data = swapped(data, cell_of(ds) if keyword == "PixelData" else WORDS[ds[keyword].VR])
     bits = int(ds.Rows) * int(ds.Columns) * int(ds.SamplesPerPixel) * bits_allocated(ds, keyword)
     if ds.PhotometricInterpretation == "YBR_FULL_422":
         bits = bits // 3 * 2
@@ -259,6 +263,11 @@ def frames_of(ds):
     # Frames of single bits follow each other without a gap.
     every = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     return [np.packbits(every[n * bits : (n + 1) * bits], bitorder="little").tobytes() for n in range(count)]
+
+
+def cell_of(ds):
+    """The bytes that change places in big endian pixel data. pydicom takes cells of 32 bits whole, though OW are words of 16."""
+    return max(2, int(ds.BitsAllocated) // 8) if ds["PixelData"].VR == "OW" else 1
 
 
 def fragments_of(ds):

@@ -27,6 +27,8 @@ SHORT = 120
 # What the web does not carry comes in Explicit VR Little Endian (PS3.18 8.7.3).
 REENCODED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"}
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
+# Their fragments are no frames, but pieces of one stream.
+MPEG = {f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)}
 
 
 def main():
@@ -119,8 +121,8 @@ def of_bulk(uri, wanted, path, ds):
         return
     contents = [content for _, content in answer.parts]
     if path in corpus.PIXEL_DATA and ds.file_meta.TransferSyntaxUID.is_encapsulated:
-        wanted = corpus.frames_of(ds)
-        yield from of_frames(contents, wanted)
+        film = ds.file_meta.TransferSyntaxUID in MPEG
+        yield from of_frames(contents, [b"".join(corpus.fragments_of(ds))] if film else corpus.frames_of(ds))
         return
     if len(contents) != 1 or not same(contents[0], wanted):
         yield f"{uri}: {[len(c) for c in contents]} bytes, or others; is {len(wanted)}"

@@ -43,7 +43,8 @@ def ask(method, url, headers=None, body=None):
             connection.close()
             del kept[to.netloc]
             if fresh:
-                raise
+                # A reset may overtake even the status.
+                return Answer(BROKEN)
             continue  # a kept connection that the server had closed
         fields = {name.lower(): value for name, value in raw.getheaders()}
         try:
