@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clients;
+mod corpus;
 mod demo;
 mod frames;
 mod hostile;

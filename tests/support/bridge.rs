@@ -23,22 +23,26 @@ impl Bridge {
     /// Starts `gantry serve` before `archive`, retrieving by `retrieve` (`auto`, `get` or `move`), as the AE `own`,
     /// which the archive knows as a destination. `more` is further TOML for the table `[archive.main]`.
     pub(crate) fn start(archive: &Archive, own: &Destination, retrieve: &str, more: &str) -> Self {
-        let Destination { ae_title, port } = own;
-        Self::with_configuration(&format!(
-            "[dimse]\nlisten = \"127.0.0.1:{port}\"\nae_title = \"{ae_title}\"\n\
-             move_ae_titles = [\"{ae_title}\"]\n\
-             [archive.main]\nprotocol = \"dimse\"\nae_title = \"{}\"\naddress = \"127.0.0.1:{}\"\n\
-             retrieve = \"{retrieve}\"\n{more}\n",
-            archive.ae_title, archive.port
-        ))
+        Self::with_configuration(&before(archive, own, retrieve, more))
+    }
+
+    /// The same, by a URL that does not depend on the Host that clients send: that for Python leaves out the port.
+    pub(crate) fn start_with_public_url(archive: &Archive, own: &Destination) -> Self {
+        let port = free_port();
+        let public = format!("public_url = \"http://127.0.0.1:{port}\"");
+        Self::listening(port, &before(archive, own, "auto", ""), &public)
     }
 
     /// Starts `gantry serve` with this configuration, to which `[http]` is added.
     pub(crate) fn with_configuration(configuration: &str) -> Self {
-        let port = free_port();
+        Self::listening(free_port(), configuration, "")
+    }
+
+    /// On this port; `more` is further TOML for the table `[http]`.
+    fn listening(port: u16, configuration: &str, more: &str) -> Self {
         let scratch = Scratch::new("gantry");
         let text = format!(
-            "{configuration}\n[http]\nlisten = \"127.0.0.1:{port}\"\ncors_origins = [\"{ORIGIN}\"]\n"
+            "{configuration}\n[http]\nlisten = \"127.0.0.1:{port}\"\ncors_origins = [\"{ORIGIN}\"]\n{more}\n"
         );
         let file = scratch.write("gantry.toml", &text);
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
@@ -47,4 +51,16 @@ impl Bridge {
         let http = format!("127.0.0.1:{port}");
         Self { url: format!("http://{http}/dicom-web"), http, server }
     }
+}
+
+/// The configuration of a bridge before `archive`.
+fn before(archive: &Archive, own: &Destination, retrieve: &str, more: &str) -> String {
+    let Destination { ae_title, port } = own;
+    format!(
+        "[dimse]\nlisten = \"127.0.0.1:{port}\"\nae_title = \"{ae_title}\"\n\
+         move_ae_titles = [\"{ae_title}\"]\n\
+         [archive.main]\nprotocol = \"dimse\"\nae_title = \"{}\"\naddress = \"127.0.0.1:{}\"\n\
+         retrieve = \"{retrieve}\"\n{more}\n",
+        archive.ae_title, archive.port
+    )
 }

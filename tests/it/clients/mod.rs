@@ -11,7 +11,7 @@ const CLIENTS: [&str; 2] = ["python", "javascript"];
 
 /// Searches and retrieves in every way that the clients know.
 fn use_everything(archive: &Archive, own: &Destination) {
-    let bridge = Bridge::start(archive, own, "auto", "");
+    let bridge = Bridge::start_with_public_url(archive, own);
     let folder = data("viewers", &[]);
     for client in CLIENTS {
         python("clients.py", &[client, &bridge.url, folder.to_str().unwrap(), "use"]);

@@ -6,7 +6,7 @@ use crate::support::bridge::{Bridge, ORIGIN};
 use crate::support::peers::{Archive, Destination, data, python};
 
 /// The sections of the table that are replayed.
-const SECTIONS: [&str; 3] = ["searches", "objects", "rendered_later"];
+const SECTIONS: [&str; 4] = ["searches", "objects", "rendered_later", "uploads"];
 
 /// Replays every request before `archive`, which moves to `own`.
 fn replay(archive: &Archive, own: &Destination) {
