@@ -51,7 +51,7 @@ fn send(folder: &Path, archive: &Archive) {
 }
 
 #[test]
-fn what_clients_store_in_orthanc_is_what_a_storage_scu_stores_there_byte_for_byte() {
+fn what_clients_store_is_in_orthanc_byte_for_byte() {
     let own = Destination::new("GANTRY");
     let folder = data("viewers", &[]);
     let direct = empty_orthanc(&own);
@@ -60,12 +60,12 @@ fn what_clients_store_in_orthanc_is_what_a_storage_scu_stores_there_byte_for_byt
         let archive = empty_orthanc(&own);
         let bridge = Bridge::start(&archive, &own, "auto", "");
         python("clients.py", &[client, &bridge.url, folder.to_str().unwrap(), "store"]);
-        python("same_in_orthanc.py", &[&direct.rest, &archive.rest]);
+        python("same_in_orthanc.py", &[folder.to_str().unwrap(), &archive.rest, &direct.rest]);
     }
 }
 
 #[test]
-fn what_clients_store_in_the_built_in_archive_is_there_byte_for_byte() {
+fn what_clients_store_is_in_the_built_in_archive_byte_for_byte() {
     let own = Destination::new("GANTRY");
     let folder = data("viewers", &[]);
     for client in CLIENTS {

@@ -5,16 +5,11 @@
 use crate::support::bridge::{Bridge, ORIGIN};
 use crate::support::peers::{Archive, Destination, data, python};
 
-/// The sections of the table that are replayed.
-const SECTIONS: [&str; 4] = ["searches", "objects", "rendered_later", "uploads"];
-
 /// Replays every request before `archive`, which moves to `own`.
 fn replay(archive: &Archive, own: &Destination) {
     let bridge = Bridge::start(archive, own, "auto", "");
     let folder = data("viewers", &[]);
-    let mut arguments = vec![bridge.url.as_str(), folder.to_str().unwrap(), ORIGIN];
-    arguments.extend(SECTIONS);
-    python("viewers.py", &arguments);
+    python("viewers.py", &[bridge.url.as_str(), folder.to_str().unwrap(), ORIGIN]);
 }
 
 /// Replays every request before the built-in archive with these options.
