@@ -218,6 +218,8 @@ def make_viewers(manifest):
     for role, file in BORROWED.items():
         ds = pydicom.dcmread(get_testdata_file(file, download=False))
         ds.SpecificCharacterSet = "ISO_IR 100"
+        if ds.file_meta.TransferSyntaxUID.is_encapsulated:
+            ds["PixelData"].VR = "OB"  # some of them say OW, which archives correct
         add(role, ds, "OTHER", others)
     ds = image(SECONDARY_CAPTURE, "palette", rows=16, bits=8, character_set=["ISO_IR 100"])
     ds.PhotometricInterpretation, ds.ConversionType = "PALETTE COLOR", "SYN"

@@ -385,12 +385,7 @@ def is_files(answer, entries):
 
 
 def different(form, wanted):
-    """Orthanc also corrects the VR of encapsulated pixel data."""
-
-    def value(of, path):
-        return of.get(path, (None, None))[path in corpus.PIXEL_DATA :]
-
-    return [path for path in {*form, *wanted} if value(form, path) != value(wanted, path)]
+    return [path for path in {*form, *wanted} if form.get(path) != wanted.get(path)]
 
 
 def data_set(file):

@@ -18,6 +18,11 @@ const EXCUSED: &[Excuse] = &[
     ("test_files/MR_truncated.dcm", "json", "cut short: the bulk data visibly break off"),
     ("test_files/MR_truncated.dcm", "xml", "cut short: the bulk data visibly break off"),
     ("test_files/MR_truncated.dcm", "frames", "cut short: the frame visibly breaks off"),
+    (
+        "test_files/nested_priv_SQ.dcm",
+        "frames",
+        "it has pixel data without Rows: an object that is no image is a 502",
+    ),
     ("test_files/badVR.dcm", "frames", "its Number of Frames, 1A, is no number to pydicom"),
     ("test_files/badVR.dcm", "json", "pydicom does not take its Number of Frames, 1A, from JSON"),
     (
