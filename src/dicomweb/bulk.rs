@@ -22,6 +22,9 @@ pub const MAX_IN_MEMORY: usize = 8 << 20;
 /// Most parts with bulk data of one request: each frame of a large multi-frame object may be one, and costs some
 /// hundred bytes of memory.
 pub const MAX_PARTS: usize = 100_000;
+/// Most characters of the names of all parts of one request, Content-Locations and Content-IDs. They are kept
+/// twice, as they came and as what they mean.
+pub const MAX_NAMES: usize = 32 << 20;
 
 /// What a part says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,8 +45,10 @@ pub enum Error {
     /// There is more of it than one request may bring.
     #[error("the bulk data of one request is limited to {0} bytes")]
     TooLong(u64),
-    /// There are more than [`MAX_PARTS`] parts.
-    #[error("the bulk data of one request is limited to {MAX_PARTS} parts")]
+    /// There are more than [`MAX_PARTS`] parts, or their names are longer than [`MAX_NAMES`].
+    #[error(
+        "the bulk data of one request is limited to {MAX_PARTS} parts, and their names to {MAX_NAMES} characters"
+    )]
     TooManyParts,
     /// The temporary file cannot be written or read: our fault.
     #[error("bulk data cannot be kept in a temporary file")]
@@ -58,6 +63,8 @@ pub struct Intake {
     max_length: u64,
     spool: Spool,
     parts: Vec<Part>,
+    /// Of all names so far, in bytes.
+    names_length: usize,
     given: HashMap<String, Vec<usize>>,
     canonical: HashMap<String, Vec<usize>>,
 }
@@ -70,6 +77,7 @@ impl Intake {
             max_length,
             spool: Spool::new(MAX_IN_MEMORY),
             parts: Vec::new(),
+            names_length: 0,
             given: HashMap::new(),
             canonical: HashMap::new(),
         }
@@ -78,7 +86,7 @@ impl Intake {
     /// Begins a part.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many, or their names are too long.
     pub fn begin(&mut self, label: &Label) -> Result<(), Error> {
         if self.parts.len() >= MAX_PARTS {
             return Err(Error::TooManyParts);
@@ -87,6 +95,10 @@ impl Intake {
         let id =
             label.id.map(|id| format!("cid:{}", id.trim().trim_start_matches('<').trim_end_matches('>')));
         for name in label.location.map(|l| l.trim().to_owned()).into_iter().chain(id) {
+            self.names_length += name.len();
+            if self.names_length > MAX_NAMES {
+                return Err(Error::TooManyParts);
+            }
             self.canonical.entry(canonical(&self.base, &name)).or_default().push(index);
             self.given.entry(name).or_default().push(index);
         }
@@ -158,20 +170,30 @@ impl BulkData {
         self.parts.iter().filter(|part| !part.claimed).count()
     }
 
+    /// How many parts a BulkDataURI names.
+    pub(super) fn count(&self, uri: &str) -> usize {
+        self.named(uri).len()
+    }
+
     /// The parts that a BulkDataURI names, in the order in which they came: the name as it was given, else what
     /// it means as a URI. Several are the frames of one value.
     pub(super) fn claim(&mut self, uri: &str) -> Vec<Part> {
+        let indices = self.named(uri).to_vec();
+        for &index in &indices {
+            self.parts[index].claimed = true;
+        }
+        indices.into_iter().map(|index| self.parts[index].clone()).collect()
+    }
+
+    /// Their places.
+    fn named(&self, uri: &str) -> &[usize] {
         let uri = uri.trim();
         let meant = || {
             let uuid = ["urn:uuid:", "cid:"].map(|scheme| format!("{scheme}{uri}"));
             let names = [canonical(&self.base, uri)].into_iter().chain(uuid);
             names.into_iter().find_map(|name| self.canonical.get(&name))
         };
-        let indices = self.given.get(uri).or_else(meant).cloned().unwrap_or_default();
-        for &index in &indices {
-            self.parts[index].claimed = true;
-        }
-        indices.into_iter().map(|index| self.parts[index].clone()).collect()
+        self.given.get(uri).or_else(meant).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn spooled(&self) -> &Spooled {
@@ -250,6 +272,11 @@ mod tests {
         intake.push(Bytes::from_static(b"123456")).await.unwrap();
         intake.begin(&Label::default()).unwrap();
         assert!(matches!(intake.push(Bytes::from_static(b"78901")).await, Err(Error::TooLong(10))));
+        let long = "x".repeat(8000);
+        let mut named = Intake::new(BASE, 10);
+        let label = Label { location: Some(&long), ..Label::default() };
+        let begun = (0..MAX_PARTS).take_while(|_| named.begin(&label).is_ok()).count();
+        assert!(begun * long.len() <= MAX_NAMES, "{begun}");
         let mut many = Intake::new(BASE, 10);
         (0..MAX_PARTS).for_each(|_| many.begin(&Label::default()).unwrap());
         assert!(matches!(many.begin(&Label::default()), Err(Error::TooManyParts)));

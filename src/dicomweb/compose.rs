@@ -113,6 +113,11 @@ pub async fn compose(metadata: Metadata, bulk: &mut BulkData) -> Result<Composed
 
     let mut wanted = VecDeque::with_capacity(references.len());
     for reference in references {
+        let has_frames = reference.path.tag == tags::PIXEL_DATA && reference.path.within.is_empty();
+        // Before they are looked up: any number of elements may name any number of parts.
+        if !has_frames && bulk.count(&reference.uri) > 1 {
+            return Err(Error::AmbiguousBulkData(reference.path));
+        }
         let parts = bulk.claim(&reference.uri);
         if parts.is_empty() {
             return Err(Error::MissingBulkData(reference.path));

@@ -85,6 +85,10 @@ impl Encoder {
                 }
             }
         }
+        // References are in the order of the data set, so that one without an element would hide those behind it.
+        if let Some((path, _)) = wanted.pop_front() {
+            return Err(Error::MissingBulkData(path));
+        }
         self.flush();
         Ok(self.pieces)
     }
@@ -115,7 +119,6 @@ impl Encoder {
                 }
                 self.encapsulated(path, fragments, &[length_of(parts)])
             }
-            _ if parts.len() > 1 => Err(Error::AmbiguousBulkData(path)),
             _ => self.value(path, vr, fragments, length_of(parts)),
         }
     }

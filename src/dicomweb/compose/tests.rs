@@ -228,6 +228,48 @@ async fn bulk_data_that_is_missing_or_does_not_fit_fails_the_instance() {
 }
 
 #[tokio::test]
+async fn hazard_a_value_whose_item_follows_an_empty_one_is_not_lost() {
+    let icons =
+        json!({"00880200": {"vr": "SQ", "Value": [null, {"00420011": {"vr": "OB", "BulkDataURI": "a"}}]}});
+    let object = object(icons, &[("a", "application/octet-stream", None, b"abcd")]).await;
+    let items = object.element(Tag(0x0088, 0x0200)).unwrap().items().unwrap();
+    assert_eq!(items.len(), 2);
+    assert_eq!(items[1].element(Tag(0x0042, 0x0011)).unwrap().to_bytes().unwrap(), &b"abcd"[..]);
+}
+
+#[tokio::test]
+async fn hazard_an_element_that_comes_twice_with_bulk_data_takes_none_away_from_those_behind_it() {
+    let twice = br#"{"00080016":{"vr":"UI","Value":["1.2"]},"00080018":{"vr":"UI","Value":["1.2.3.4"]},
+        "0020000D":{"vr":"UI","Value":["1.2.3"]},"0020000E":{"vr":"UI","Value":["1.2.3.5"]},
+        "00281201":{"vr":"OW","BulkDataURI":"a"},"00281201":{"vr":"OW","BulkDataURI":"b"},
+        "00420011":{"vr":"OB","BulkDataURI":"c"}}"#;
+    let metadata = read_json(twice).unwrap().remove(0);
+    assert!(metadata.warnings.iter().any(|warning| warning.kind.discards()), "the second is told");
+    let parts = [("a", &b"first "[..]), ("b", b"second"), ("c", b"behind")];
+    let mut bulk = bulk_data(&parts.map(|(name, bytes)| (name, "", None, bytes))).await;
+    let bytes = encoded(compose(metadata, &mut bulk).await.unwrap()).await;
+    assert!(memchr::memmem::find(&bytes, b"first ").is_some());
+    assert!(memchr::memmem::find(&bytes, b"behind").is_some());
+}
+
+#[tokio::test]
+async fn hazard_many_elements_that_name_many_parts_of_one_name_cost_no_memory_for_each_pair() {
+    let mut intake = Intake::new("http://h/dicom-web/studies", 1 << 30);
+    for _ in 0..50_000 {
+        intake.begin(&Label { location: Some("a"), ..Label::default() }).unwrap();
+        intake.push(Bytes::from_static(b"x")).await.unwrap();
+    }
+    let mut bulk = intake.finish().await.unwrap();
+    let all: serde_json::Map<_, _> = (0..2000)
+        .map(|n| (format!("0019{:04X}", 0x1000 + n), json!({"vr": "OB", "BulkDataURI": "a"})))
+        .collect();
+    let begun = std::time::Instant::now();
+    let error = compose(metadata(all.into()), &mut bulk).await.unwrap_err();
+    assert!(matches!(error, Error::AmbiguousBulkData(_)), "{error}");
+    assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn several_instances_may_refer_to_one_part_and_unused_parts_are_counted() {
     let octets = "application/octet-stream";
     let mut bulk = bulk_data(&[("p", octets, None, b"123456"), ("unused", octets, None, b"x")]).await;

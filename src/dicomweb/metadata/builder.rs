@@ -38,8 +38,8 @@ struct Attribute<'a> {
     /// `None`: its name names none.
     tag: Option<Tag>,
     declared: Declared,
+    /// Its values; of a sequence, its items, empty ones as [`Part::Null`].
     parts: Vec<Part<'a>>,
-    items: usize,
     inline: Option<Vec<u8>>,
     uri: Option<String>,
     /// The first thing that makes the whole attribute useless.
@@ -74,7 +74,6 @@ impl<'a> Builder<'a> {
             scope.data_set.set_str(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
         }
         if let Some(attribute) = self.attribute() {
-            attribute.items += 1;
             attribute.parts.push(Part::Item(scope.data_set));
         } else {
             self.is_beyond_ascii = false;
@@ -119,7 +118,6 @@ impl<'a> Builder<'a> {
                 tag,
                 declared: Declared::Absent,
                 parts: Vec::new(),
-                items: 0,
                 inline: None,
                 uri: None,
                 fault,
@@ -213,7 +211,7 @@ impl<'a> Builder<'a> {
 
     /// Puts the attribute into its data set.
     fn resolve(&mut self, attribute: Attribute<'a>) -> Result<Option<WarningKind>, WarningKind> {
-        let Attribute { tag, declared, parts, inline, uri, fault, .. } = attribute;
+        let Attribute { tag, declared, parts, inline, uri, fault, bulk_before, .. } = attribute;
         if let Some(kind) = fault {
             return Err(kind);
         }
@@ -244,7 +242,8 @@ impl<'a> Builder<'a> {
         if let Value::Strings(strings) = &value {
             self.is_beyond_ascii |= !strings.iter().all(|s| s.is_ascii());
         }
-        self.insert(tag, Element { vr, value })?;
+        let wants_bulk = reference.is_some() || self.current.bulk.len() > bulk_before;
+        self.insert(tag, Element { vr, value }, wants_bulk)?;
         if let Some(uri) = reference {
             let path = self.path(tag);
             self.current.bulk.push(BulkReference { path, vr, uri });
@@ -252,14 +251,15 @@ impl<'a> Builder<'a> {
         Ok(warning)
     }
 
-    fn insert(&mut self, tag: Tag, element: Element) -> Result<(), WarningKind> {
+    fn insert(&mut self, tag: Tag, element: Element, wants_bulk: bool) -> Result<(), WarningKind> {
         let data_set = match self.scopes.last_mut() {
             _ if tag.group() == FILE_META_GROUP => &mut self.current.file_meta,
             Some(scope) => &mut scope.data_set,
             None => return Err(WarningKind::Misplaced),
         };
         match data_set.get(tag) {
-            Some(first) if *first != element => return Err(WarningKind::Duplicate),
+            // Of bulk data, nobody knows here whether it is the same.
+            Some(first) if wants_bulk || *first != element => return Err(WarningKind::Duplicate),
             // Nothing is lost; a private creator may have been put in for an element that came before it.
             Some(_) => {}
             None => data_set.insert(tag, element),
@@ -276,7 +276,8 @@ impl<'a> Builder<'a> {
 
     fn path(&self, tag: Tag) -> ElementPath {
         let around = self.scopes.iter().filter_map(|scope| scope.attribute.as_ref());
-        let within = around.map(|sequence| (sequence.tag.unwrap_or(Tag(0, 0)), sequence.items)).collect();
+        let within =
+            around.map(|sequence| (sequence.tag.unwrap_or(Tag(0, 0)), sequence.parts.len())).collect();
         ElementPath { within, tag }
     }
 

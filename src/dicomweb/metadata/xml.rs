@@ -12,6 +12,9 @@ use crate::dicom::scan::MAX_DEPTH;
 
 /// Deepest nesting of XML elements. An item costs two, a name within it three more.
 const MAX_NESTING: usize = 2 * MAX_DEPTH + 16;
+/// Most attributes of an XML element; the model has four at most. Each is compared with all before it, as none may
+/// come twice.
+const MAX_ATTRIBUTES: usize = 64;
 
 /// Reads one data set in the Native DICOM Model.
 ///
@@ -210,7 +213,10 @@ fn joined(name: &Name) -> String {
 
 /// The value of an XML attribute, unescaped.
 fn attribute(element: &BytesStart, name: &str) -> Result<Option<String>, ReadErrorKind> {
-    for attribute in element.attributes() {
+    for (number, attribute) in element.attributes().enumerate() {
+        if number >= MAX_ATTRIBUTES {
+            return Err(ReadErrorKind::Xml);
+        }
         let attribute: Attribute = attribute.map_err(|_| ReadErrorKind::Xml)?;
         if attribute.key.local_name().as_ref() == name {
             let value =

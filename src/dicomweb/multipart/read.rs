@@ -173,6 +173,7 @@ impl Reader {
                 self.delimiter = memmem::Finder::new(&self.delimiter.needle()[1..]).into_owned();
             }
             self.state = State::Headers;
+            self.passed = 0;
             return Ok(Step::Again);
         }
         self.passed += line.text.len() + 1;

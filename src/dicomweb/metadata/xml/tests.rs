@@ -156,3 +156,11 @@ fn nesting_and_gaps_in_numbers_are_bounded() {
         r#"<DicomAttribute tag="00080008" vr="CS"><Value number="999999999999">x</Value></DicomAttribute>"#;
     assert_eq!(error(&document(gap)), ReadErrorKind::TooManyValues);
 }
+
+#[test]
+fn hazard_an_element_with_a_hundred_thousand_xml_attributes_is_refused_at_once() {
+    let attributes: String = (0..100_000).map(|n| format!("a{n}='' ")).collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(error(&document(&format!("<DicomAttribute {attributes}/>"))), ReadErrorKind::Xml);
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}

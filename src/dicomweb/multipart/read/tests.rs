@@ -65,6 +65,12 @@ fn a_body_may_begin_with_a_line_end_and_end_with_its_last_hyphen() {
 }
 
 #[test]
+fn the_length_of_a_preamble_does_not_count_as_padding() {
+    let body = [&b"x".repeat(MAX_PADDING)[..], b"\r\n--b\r\n\r\none\r\n--b \r\n\r\ntwo\r\n--b--"].concat();
+    assert_eq!(whole(&body), (vec![part("", b"one"), part("", b"two")], Ok(())));
+}
+
+#[test]
 fn line_ends_are_lf_where_the_first_delimiter_says_so_and_data_keep_their_cr() {
     let body = b"--b\nContent-Type: x/y\n\none\r\n--b\n\ntwo\n--b--\n";
     assert_eq!(whole(body), (vec![part("x/y", b"one\r"), part("", b"two")], Ok(())));
