@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, Version};
+use http::{HeaderMap, StatusCode};
 
-use super::body::Channel;
 use super::error::Problem;
 use super::{Server, origin};
 use crate::archive::Archive;
@@ -32,8 +31,6 @@ pub(super) struct Context {
     pub(super) frames: Option<String>,
     /// The path of a bulk data value within its object.
     pub(super) path: Option<String>,
-    /// The connection, where one response has it for itself: HTTP/1.
-    connection: Option<Connection>,
     client: Option<IpAddr>,
     headers: HeaderMap,
 }
@@ -42,14 +39,6 @@ impl Context {
     /// The client, for an operation of this priority.
     pub(super) fn caller(&self, priority: Priority) -> Caller {
         Caller { client: self.client, priority }
-    }
-
-    /// How an answer that streams is ended where it breaks off or nobody reads it.
-    pub(super) fn channel(&self) -> Channel {
-        match &self.connection {
-            Some(connection) => Channel::Connection(connection.clone()),
-            None => Channel::Stream(self.server.0.config.write_timeout),
-        }
     }
 
     /// The part of a single value that the client asks for, where it does without a condition.
@@ -96,7 +85,6 @@ impl FromRequestParts<Server> for Context {
             frames: part("frames"),
             path: part("path"),
             client: origin::client_address(config, peer, &parts.headers),
-            connection: connection.filter(|_| parts.version < Version::HTTP_2).cloned(),
             headers: parts.headers.clone(),
             server: server.clone(),
             archive,

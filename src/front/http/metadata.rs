@@ -58,7 +58,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         charset: rest.assumed_charset,
     };
     texts.begin(first);
-    let body = Body::new(Streaming::new(texts, context.channel()));
+    let body = Body::new(Streaming::new(texts));
     Ok(answer(&context, &content_type, &rest.missing, body))
 }
 

@@ -12,6 +12,7 @@ mod context;
 mod cors;
 mod error;
 mod frames;
+mod guard;
 mod metadata;
 mod objects;
 mod origin;
@@ -194,6 +195,7 @@ pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CompressionLayer::new().gzip(true).compress_when(Text))
+        .layer(from_fn_with_state(server.clone(), guard::guard))
         .layer(from_fn_with_state(server.clone(), cors::allow))
         .layer(from_fn(log))
         .with_state(server)

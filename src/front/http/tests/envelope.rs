@@ -193,3 +193,30 @@ async fn a_slow_answer_streams_on_without_a_validator_unless_the_client_sent_one
         late.await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_slow_reader_of_an_answer_that_was_held_is_not_taken_for_one_that_stalls() {
+    let bridge = Bridge::new();
+    let driver = lay_objects(&bridge, Vec::new());
+    let (log, object) = super::wado::object("1.4", "1.2.840.10008.1.2.1");
+    driver.item(object);
+    // More than is held for a validator, so that the reader gets to what was held first.
+    let writing = tokio::spawn(async move {
+        for _ in 0..40 {
+            log.append(&Bytes::from(vec![7; 1 << 18])).await;
+        }
+        log.finish();
+        driver.complete();
+        driver
+    });
+    let path = "/dicom-web/studies/1.2/series/1.3/instances/1.4";
+    let request = Request::builder().uri(path).header("Host", "x").body(Body::empty()).unwrap();
+    let mut body = bridge.app.clone().oneshot(request).await.unwrap().into_body();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame.expect("it is read all the time").into_data().unwrap().len();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(length > 10 << 20);
+    writing.await.unwrap();
+}
