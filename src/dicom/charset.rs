@@ -137,7 +137,7 @@ impl Charset {
             Kind::Whole(_) => true,
             Kind::CodeExtensions(extensions) => extensions.begins_with_ascii() || !is_affected(vr),
         };
-        let is_ascii = is_plain && bytes.is_ascii() && !bytes.contains(&ESC);
+        let is_ascii = is_plain && bytes.iter().fold(true, |all, b| all & (*b < 0x80) & (*b != ESC));
         if is_ascii { std::str::from_utf8(bytes).ok() } else { None }
     }
 

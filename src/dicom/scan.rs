@@ -128,6 +128,13 @@ impl Scanner {
         }
     }
 
+    /// The whole value of the element that the last event began, where it came in one piece, without taking
+    /// it. Who reads it here calls [`Self::skip`] next, and is spared two events.
+    #[inline]
+    pub fn value(&self) -> Option<&[u8]> {
+        self.input.front(self.value? as usize)
+    }
+
     /// `true`: what is passed over has ended.
     fn pass_over(&mut self) -> Result<bool, Error> {
         while let Some(depth) = self.skipping {
@@ -166,6 +173,7 @@ impl Scanner {
         Ok(remaining)
     }
 
+    #[inline]
     fn fill(&mut self) -> Result<(), Error> {
         self.input.fill().map_err(|kind| self.error(kind))
     }

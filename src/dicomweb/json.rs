@@ -51,12 +51,11 @@ impl Notation for Json {
     }
 
     fn begin_attribute(&self, out: &mut Vec<u8>, tag: Tag, vr: VR, _creator: Option<&str>) {
-        out.push(b'"');
-        put_hex(out, tag.group());
-        put_hex(out, tag.element());
-        out.extend_from_slice(br#"":{"vr":""#);
-        out.extend_from_slice(&vr.to_bytes());
-        out.push(b'"');
+        let mut text = *br#""GGGGEEEE":{"vr":"VR""#;
+        text[1..5].copy_from_slice(&hex(tag.group()));
+        text[5..9].copy_from_slice(&hex(tag.element()));
+        text[18..20].copy_from_slice(&vr.to_bytes());
+        out.extend_from_slice(&text);
     }
 
     fn end_attribute(&self, out: &mut Vec<u8>) {
@@ -192,7 +191,8 @@ fn float(out: &mut Vec<u8>, number: f64) {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
-    let is_plain = text.bytes().all(|b| b >= b' ' && b != b'"' && b != b'\\');
+    // Without a way out in the middle, so that many bytes are looked at at once.
+    let is_plain = text.bytes().fold(true, |all, b| all & (b >= b' ') & (b != b'"') & (b != b'\\'));
     if is_plain {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
@@ -204,8 +204,11 @@ fn string(out: &mut Vec<u8>, text: &str) {
 
 /// Four hexadecimal digits in capitals.
 pub(super) fn put_hex(out: &mut Vec<u8>, half: u16) {
-    let digits = [12, 8, 4, 0].map(|shift| b"0123456789ABCDEF"[usize::from(half >> shift & 0xF)]);
-    out.extend_from_slice(&digits);
+    out.extend_from_slice(&hex(half));
+}
+
+fn hex(half: u16) -> [u8; 4] {
+    [12, 8, 4, 0].map(|shift| b"0123456789ABCDEF"[usize::from(half >> shift & 0xF)])
 }
 
 /// Base64 with padding (RFC 4648 section 4).

@@ -65,14 +65,20 @@ pub struct Transcript {
 #[derive(Debug)]
 pub struct Transcriber {
     scanner: Scanner,
-    document: Document,
+    writer: Writer,
     bulk: BulkData,
-    /// The data set, and each item that is open.
-    scopes: Vec<Scope>,
     value: Option<OpenValue>,
-    warnings: Vec<Warning>,
     broken: Option<Error>,
     is_at_pixels: bool,
+}
+
+/// What makes text of values.
+#[derive(Debug)]
+struct Writer {
+    document: Document,
+    /// The data set, and each item that is open.
+    scopes: Vec<Scope>,
+    warnings: Vec<Warning>,
 }
 
 /// What holds for the values of a data set, or of an item.
@@ -105,11 +111,13 @@ impl Transcriber {
         let charset = Arc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
         Self {
             scanner: Scanner::for_transfer_syntax(transfer_syntax),
-            document: Document::new(notation, Vec::with_capacity(USUAL_TEXT)),
+            writer: Writer {
+                document: Document::new(notation, Vec::with_capacity(USUAL_TEXT)),
+                scopes: vec![Scope { charset, signed: false }],
+                warnings: Vec::new(),
+            },
             bulk,
-            scopes: vec![Scope { charset, signed: false }],
             value: None,
-            warnings: Vec::new(),
             broken: None,
             is_at_pixels: false,
         }
@@ -150,9 +158,9 @@ impl Transcriber {
 
     /// Ends the transcription where it is, though more bytes may come.
     pub fn stop(mut self) -> Transcript {
-        self.document.end_all();
-        let (text, twice) = self.document.finish();
-        let mut warnings = self.warnings;
+        self.writer.document.end_all();
+        let (text, twice) = self.writer.document.finish();
+        let mut warnings = self.writer.warnings;
         let room = MAX_WARNINGS - warnings.len();
         warnings
             .extend(twice.into_iter().take(room).map(|tag| Warning { tag, kind: WarningKind::Duplicate }));
@@ -161,63 +169,73 @@ impl Transcriber {
 
     fn step(&mut self, event: Event) {
         match event {
-            Event::Element(header) => self.element(header),
+            Event::Element(header) => self.element(&header),
             Event::Value(piece) => {
                 if let Some(value) = &mut self.value {
                     value.push(piece);
                 }
             }
             Event::ElementEnd => match self.value.take() {
-                Some(value) => self.end_of_value(&value),
-                None => self.document.end_sequence(),
+                Some(value) => self.writer.value(&value.header, value.vr, value.bytes()),
+                None => self.writer.document.end_sequence(),
             },
-            Event::Item(_) => {
-                self.document.begin_item();
-                let scope = self.scope().clone();
-                self.scopes.push(scope);
-            }
-            Event::ItemEnd => {
-                self.scopes.pop();
-                for tag in self.document.end_item() {
-                    self.warn(tag, WarningKind::Duplicate);
-                }
-            }
+            Event::Item(_) => self.writer.begin_item(),
+            Event::ItemEnd => self.writer.end_item(),
             // Elements with fragments are passed over.
             Event::Fragment(_) | Event::FragmentEnd => {}
         }
-        if self.document.length() > MAX_TEXT {
+        if self.writer.document.length() > MAX_TEXT {
             let (offset, tag) = (self.scanner.position(), Tag(0, 0));
             self.broken = Some(Error { kind: ErrorKind::TooLarge, offset, tag });
         }
     }
 
-    fn element(&mut self, header: ElementHeader) {
+    fn element(&mut self, header: &ElementHeader) {
         let tag = header.tag;
         if header.content == Content::Items {
-            self.document.begin_sequence(tag);
+            self.writer.document.begin_sequence(tag);
             return;
         }
-        let at_top = self.scopes.len() == 1;
+        let at_top = self.writer.scopes.len() == 1;
         self.is_at_pixels |= at_top && is_pixel_data(tag);
-        let vr = header.value_vr(self.scope().signed);
-        let is_bulk = is_bulk_data(&header, at_top, self.bulk.inline);
+        let vr = header.value_vr(self.writer.scope().signed);
+        let is_bulk = is_bulk_data(header, at_top, self.bulk.inline);
         if is_group_length(tag) {
             self.scanner.skip();
         } else if is_bulk {
-            self.document.attribute(tag, vr, Written::BulkData(&self.bulk.url));
+            self.writer.document.attribute(tag, vr, Written::BulkData(&self.bulk.url));
+            self.scanner.skip();
+        } else if let Some(value) = self.scanner.value() {
+            self.writer.value(header, vr, value);
             self.scanner.skip();
         } else {
-            self.value = Some(OpenValue { header, vr, piece: Bytes::new(), joined: Vec::new() });
+            self.value = Some(OpenValue { header: *header, vr, piece: Bytes::new(), joined: Vec::new() });
+        }
+    }
+}
+
+impl Writer {
+    fn begin_item(&mut self) {
+        self.document.begin_item();
+        let scope = self.scope().clone();
+        self.scopes.push(scope);
+    }
+
+    fn end_item(&mut self) {
+        self.scopes.pop();
+        for tag in self.document.end_item() {
+            self.warn(tag, WarningKind::Duplicate);
         }
     }
 
-    fn end_of_value(&mut self, value: &OpenValue) {
-        let (tag, vr, bytes) = (value.header.tag, value.vr, value.bytes());
-        if value.header.is_no_sequence() {
+    /// Writes an attribute with this value.
+    fn value(&mut self, header: &ElementHeader, vr: VR, bytes: &[u8]) {
+        let tag = header.tag;
+        if header.is_no_sequence() {
             self.warn(tag, WarningKind::NotASequence);
         }
         if tag == tags::PIXEL_REPRESENTATION {
-            self.scope().signed = value.header.is_nonzero(bytes);
+            self.scope().signed = header.is_nonzero(bytes);
         }
         if is_textual(vr) {
             self.text(tag, vr, bytes);
@@ -229,7 +247,7 @@ impl Transcriber {
         }
         let bytes = &bytes[..whole];
         // UN is in little endian wherever it stands (PS3.5 6.2.2).
-        if value.header.layout == Layout::ExplicitBe && value.header.vr != VR::UN {
+        if header.layout == Layout::ExplicitBe && header.vr != VR::UN {
             self.document.attribute(tag, vr, Written::Bytes(&swapped(vr, bytes)));
         } else {
             self.document.attribute(tag, vr, Written::Bytes(bytes));

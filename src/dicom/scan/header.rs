@@ -19,7 +19,7 @@ impl RawHeader {
     pub(super) fn read(input: &Input, layout: Layout) -> Option<Self> {
         let start = input.peek::<8>()?;
         let letters = [start[4], start[5]];
-        let known = VR::from_binary(letters);
+        let known = vr_of_letters(letters);
         // Some writers leave the VR out of single elements, or of all of them, under an explicit syntax. What
         // stands there then is a length, hardly ever printable.
         let is_left_out = known.is_none()
@@ -51,6 +51,47 @@ impl RawHeader {
     }
 }
 
+/// The VR of these two letters; a table of jumps, as every header of every object comes by here.
+fn vr_of_letters(letters: [u8; 2]) -> Option<VR> {
+    Some(match &letters {
+        b"AE" => VR::AE,
+        b"AS" => VR::AS,
+        b"AT" => VR::AT,
+        b"CS" => VR::CS,
+        b"DA" => VR::DA,
+        b"DS" => VR::DS,
+        b"DT" => VR::DT,
+        b"FL" => VR::FL,
+        b"FD" => VR::FD,
+        b"IS" => VR::IS,
+        b"LO" => VR::LO,
+        b"LT" => VR::LT,
+        b"OB" => VR::OB,
+        b"OD" => VR::OD,
+        b"OF" => VR::OF,
+        b"OL" => VR::OL,
+        b"OV" => VR::OV,
+        b"OW" => VR::OW,
+        b"PN" => VR::PN,
+        b"SH" => VR::SH,
+        b"SL" => VR::SL,
+        b"SQ" => VR::SQ,
+        b"SS" => VR::SS,
+        b"ST" => VR::ST,
+        b"SV" => VR::SV,
+        b"TM" => VR::TM,
+        b"UC" => VR::UC,
+        b"UI" => VR::UI,
+        b"UL" => VR::UL,
+        b"UN" => VR::UN,
+        b"UR" => VR::UR,
+        b"US" => VR::US,
+        b"UT" => VR::UT,
+        b"UV" => VR::UV,
+        _ => return None,
+    })
+}
+
 /// Whether an explicit header has a 32-bit length after two reserved bytes (PS3.5 Table 7.1-1).
 pub fn has_long_length(vr: VR) -> bool {
     use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
@@ -69,4 +110,18 @@ pub(super) fn read_tag(layout: Layout, bytes: &[u8]) -> Tag {
 
 pub(super) fn read_u32(layout: Layout, bytes: [u8; 4]) -> u32 {
     if layout == Layout::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_letters_are_the_vr_of_that_name_or_none() {
+        for a in 0..=u8::MAX {
+            for b in 0..=u8::MAX {
+                assert_eq!(vr_of_letters([a, b]), VR::from_binary([a, b]));
+            }
+        }
+    }
 }

@@ -83,6 +83,12 @@ impl Input {
         self.copy_front(&mut bytes).then_some(bytes)
     }
 
+    /// The next `length` bytes, which stay, where they are in one piece.
+    #[inline]
+    pub(super) fn front(&self, length: usize) -> Option<&[u8]> {
+        self.front.get(..length)
+    }
+
     /// Fills `out` with the next bytes, which stay; `false` when there are not enough yet.
     pub(super) fn copy_front(&self, out: &mut [u8]) -> bool {
         if self.length < out.len() {
