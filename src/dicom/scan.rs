@@ -103,6 +103,7 @@ impl Scanner {
     }
 
     /// The next step; `None`: more bytes are needed, or the data set is at its end.
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "None is not the end, so this is no iterator")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.skipping.is_some() && !self.pass_over()? {

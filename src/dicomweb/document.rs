@@ -157,9 +157,7 @@ impl Document {
         self.begin_attribute(tag, vr);
         match content {
             Content::Strings(values) => self.strings(tag, vr, Strings::Divided(values.iter())),
-            Content::Text(text) => {
-                self.strings(tag, vr, Strings::InText(values_in(vr, text)));
-            }
+            Content::Text(text) => self.strings(tag, vr, Strings::InText(values_in(vr, text))),
             Content::Bytes([]) => {}
             Content::Bytes(bytes) => self.notation.bytes(&mut self.out, vr, bytes),
             Content::BulkData(url) => {

@@ -172,12 +172,26 @@ fn exact(out: &mut Vec<u8>, number: impl std::fmt::Display, magnitude: u64) {
 
 /// Writes a whole number.
 pub(super) fn put_integer(out: &mut Vec<u8>, number: i64) {
-    if let Ok(digit @ 0..=9) = u8::try_from(number) {
-        out.push(b'0' + digit);
-    } else {
-        write!(out, "{number}").expect("memory always takes it");
+    let mut digits = [0; LONGEST_INTEGER];
+    let mut at = digits.len();
+    let mut rest = number.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
     }
+    if number < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    out.extend_from_slice(&digits[at..]);
 }
+
+/// The sign and the digits of the longest 64-bit number.
+const LONGEST_INTEGER: usize = 20;
 
 fn float(out: &mut Vec<u8>, number: f64) {
     if number.is_finite() {
@@ -223,6 +237,10 @@ pub(super) fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 /// holds.
 fn put_number(out: &mut Vec<u8>, value: &str) -> bool {
     let value = value.trim();
+    if is_plain_number(value.as_bytes()) {
+        out.extend_from_slice(value.as_bytes());
+        return true;
+    }
     let (is_negative, unsigned) = match value.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, value.strip_prefix('+').unwrap_or(value)),
@@ -253,6 +271,22 @@ fn put_number(out: &mut Vec<u8>, value: &str) -> bool {
     }
     out.extend_from_slice(exponent.as_bytes());
     true
+}
+
+/// Whether the text is a JSON number as it stands, without an exponent and not too long: most are.
+fn is_plain_number(text: &[u8]) -> bool {
+    let unsigned = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = unsigned.iter().take_while(|b| b.is_ascii_digit()).count();
+    let is_whole = match unsigned {
+        [b'0', ..] => whole == 1,
+        _ => (1..LONGEST_OF_A_DOUBLE).contains(&whole),
+    };
+    is_whole
+        && match &unsigned[whole..] {
+            [] => true,
+            [b'.', fraction @ ..] => !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit),
+            _ => false,
+        }
 }
 
 /// So many digits before the point any double has room for.

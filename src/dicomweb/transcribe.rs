@@ -167,6 +167,7 @@ impl Transcriber {
         Transcript { text, warnings, broken: self.broken }
     }
 
+    #[inline]
     fn step(&mut self, event: Event) {
         match event {
             Event::Element(header) => self.element(&header),
@@ -296,7 +297,7 @@ impl Writer {
 }
 
 /// Room for the metadata of an ordinary image, in bytes.
-const USUAL_TEXT: usize = 8 << 10;
+const USUAL_TEXT: usize = 16 << 10;
 
 impl OpenValue {
     fn push(&mut self, piece: Bytes) {

@@ -8,7 +8,7 @@ pub(crate) fn values_in(vr: VR, text: &str) -> TextValues<'_> {
     let whole = trim(vr, text);
     let rest = if whole.is_empty() {
         None
-    } else if is_single_valued(vr) || !text.contains('\\') {
+    } else if is_single_valued(vr) || !has_backslash(whole) {
         return TextValues { vr, divides: false, rest: Some(whole) };
     } else {
         Some(text)
@@ -32,10 +32,11 @@ impl<'a> Iterator for TextValues<'a> {
         if !self.divides {
             return Some(rest);
         }
-        let value = match rest.split_once('\\') {
-            Some((value, rest)) => {
-                self.rest = Some(rest);
-                value
+        // Values are short: a plain loop finds the backslash before a search for it would have begun.
+        let value = match rest.bytes().position(|b| b == b'\\') {
+            Some(at) => {
+                self.rest = Some(&rest[at + 1..]);
+                &rest[..at]
             }
             None => rest,
         };
@@ -46,9 +47,15 @@ impl<'a> Iterator for TextValues<'a> {
 /// Without padding: behind, and in front too where leading spaces mean nothing (PS3.5 6.2). NULs are taken
 /// for padding with every VR, as some senders pad with them.
 pub(crate) fn trim(vr: VR, value: &str) -> &str {
-    let value = value.trim_end_matches([' ', '\0']);
+    let padding = value.bytes().rev().take_while(|b| matches!(b, b' ' | b'\0')).count();
+    let value = &value[..value.len() - padding];
     match vr {
         VR::LT | VR::ST | VR::UC | VR::UR | VR::UT => value,
-        _ => value.trim_start_matches(' '),
+        _ => &value[value.bytes().take_while(|b| *b == b' ').count()..],
     }
+}
+
+fn has_backslash(text: &str) -> bool {
+    // Without a way out in the middle, so that many bytes are looked at at once.
+    text.bytes().fold(false, |any, b| any | (b == b'\\'))
 }
