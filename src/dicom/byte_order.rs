@@ -13,6 +13,16 @@ pub(crate) fn word_size(vr: VR) -> usize {
     }
 }
 
+/// The VR whose words are as long as a cell of pixel data in this VR, of so many Bits Allocated (0028,0100). Big
+/// endian writers of 32 and 64 bits turn each cell around as a whole, although it goes as OW.
+pub(crate) fn cell(vr: VR, bits: u16) -> VR {
+    match (vr, bits) {
+        (VR::OW, 32) => VR::OL,
+        (VR::OW, 64) => VR::OV,
+        _ => vr,
+    }
+}
+
 /// Turns the words of one value around, piece by piece.
 #[derive(Debug)]
 pub(crate) struct Swapper {

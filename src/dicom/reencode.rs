@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::byte_order::Swapper;
+use super::byte_order::{Swapper, cell};
 use super::dictionary::{is_group_length, is_us_or_ss};
 use super::encode::{
     padding, put_header, put_item, put_item_end, put_sequence_end, put_undefined, put_undefined_item,
@@ -34,6 +34,8 @@ pub struct Reencoder {
     open: Vec<Open>,
     /// Pixel Representation is 1: for the data set, and for each item that is open.
     signed: Vec<bool>,
+    /// Bits Allocated of the data set itself, once it has come from big endian.
+    bits: u16,
     out: Out,
 }
 
@@ -68,7 +70,14 @@ impl Reencoder {
 
     fn little_endian(from: Layout, explicit: bool) -> Self {
         let to = if explicit { Layout::ExplicitLe } else { Layout::ImplicitLe };
-        Self { to, scanner: Scanner::new(from), open: Vec::new(), signed: vec![false], out: Out::default() }
+        Self {
+            to,
+            scanner: Scanner::new(from),
+            open: Vec::new(),
+            signed: vec![false],
+            bits: 0,
+            out: Out::default(),
+        }
     }
 
     /// Takes the next bytes and returns what can be told so far of the re-encoded data set.
@@ -144,7 +153,12 @@ impl Reencoder {
 
     fn open_value(&mut self, tag: Tag, vr: VR, length: u32, layout: Layout) {
         let big_endian = layout == Layout::ExplicitBe;
-        let swapper = Swapper::new(if big_endian { vr } else { VR::UN });
+        let of_pixels = tag == tags::PIXEL_DATA && self.signed.len() == 1;
+        let swapper = Swapper::new(match big_endian {
+            true if of_pixels => cell(vr, self.bits),
+            true => vr,
+            false => VR::UN,
+        });
         let padding = (length % 2 == 1).then_some(padding(vr));
         self.open.push(Open::Value(OpenValue { tag, swapper, padding }));
     }
@@ -156,6 +170,9 @@ impl Reencoder {
         {
             // 0 or 1, in either byte order.
             *signed |= piece.iter().any(|&b| b != 0);
+        }
+        if value.tag == tags::BITS_ALLOCATED && self.signed.len() == 1 {
+            self.bits = piece.iter().fold(self.bits, |bits, &byte| bits << 8 | u16::from(byte));
         }
         if value.swapper.is_idle() {
             self.out.pass(piece);

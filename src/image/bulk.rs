@@ -13,10 +13,9 @@ use bytes::Bytes;
 
 use super::frames::attributes::Attributes;
 use super::frames::encapsulated::Encapsulated;
-use super::frames::native::cell;
 use super::frames::{Cut, Error as FrameError};
 use crate::dicom::bulk::{is_bulk_data, is_pixel_data};
-use crate::dicom::byte_order::Swapper;
+use crate::dicom::byte_order::{Swapper, cell};
 use crate::dicom::scan::{self, Content, ElementHeader, Event, Scanner};
 use crate::dicom::transfer_syntax::{Layout, codec};
 use crate::dicom::{Tag, Uid, tags};

@@ -47,6 +47,23 @@ fn implicit_vr_gets_the_vrs_of_the_dictionary_and_of_the_context() {
     assert_eq!(reencode(Layout::ImplicitLe, &source), wanted);
 }
 
+#[test]
+fn big_endian_pixels_are_turned_around_cell_by_cell() {
+    for (bits, turned) in [
+        (16, b"\x02\x01\x04\x03\x06\x05\x08\x07"),
+        (32, b"\x04\x03\x02\x01\x08\x07\x06\x05"),
+        (64, b"\x08\x07\x06\x05\x04\x03\x02\x01"),
+    ] {
+        let head = [&b"\x00\x28\x01\x00US\x00\x02\x00"[..], &[bits]].concat();
+        let source =
+            [&head[..], b"\x7F\xE0\x00\x10OW\0\0\0\0\0\x08\x01\x02\x03\x04\x05\x06\x07\x08"].concat();
+        for size in [1, 3, usize::MAX] {
+            let out = reencode_in_pieces(Layout::ExplicitBe, &source, size).unwrap();
+            assert_eq!(&out[out.len() - 8..], turned, "{bits}");
+        }
+    }
+}
+
 fn to_implicit(from: Layout, source: &[u8], size: usize) -> Vec<u8> {
     let mut reencoder = Reencoder::to_implicit(from);
     let mut out = Vec::new();

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::attributes::Attributes;
 use super::{Cut, Error};
 use crate::dicom::VR;
-use crate::dicom::byte_order::Swapper;
+use crate::dicom::byte_order::{Swapper, cell};
 use crate::dicom::scan::ElementHeader;
 use crate::dicom::transfer_syntax::Layout;
 
@@ -160,16 +160,6 @@ fn frame_bits(attributes: &Attributes, value_bits: u64) -> u64 {
     // Some writers say so and store every sample all the same.
     let all = full.checked_mul(u64::from(attributes.frames()));
     if all.is_some_and(|all| all > 0 && all <= value_bits) { full } else { full / 3 * 2 }
-}
-
-/// The VR whose words are as long as a cell of the pixel data. Big endian writers of 32 and 64 bits turn each
-/// cell around as a whole, although it goes as OW.
-pub(in crate::image) fn cell(vr: VR, bits: u16) -> VR {
-    match (vr, bits) {
-        (VR::OW, 32) => VR::OL,
-        (VR::OW, 64) => VR::OV,
-        _ => vr,
-    }
 }
 
 /// Moves the bits of a frame to the beginning of a byte. Pixels fill a byte from its lowest bit on.
