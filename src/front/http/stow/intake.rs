@@ -149,8 +149,8 @@ impl Intake {
         };
         let transfer_syntax = reader.transfer_syntax(&syntax);
         let (found, held) = reader.into_parts();
-        let differs = |a: &Option<Uid>, b: &Option<Uid>| a.is_some() && b.is_some() && a != b;
-        let contradiction = differs(&meta.class, &found.class) || differs(&meta.instance, &found.instance);
+        // The data set is the object; its File Meta Information is what some tool wrote around it, and many that
+        // change UIDs leave it as it was.
         let missing =
             [&found.class, &found.instance, &found.study, &found.series].iter().any(|uid| uid.is_none());
         let foreign = self.study.is_some() && found.study != self.study;
@@ -165,9 +165,6 @@ impl Intake {
         else {
             return self.refuse(reference, Refusal::MissingUids);
         };
-        if contradiction {
-            return self.refuse(reference, Refusal::Contradiction);
-        }
         if foreign {
             return self.refuse(reference, Refusal::ForeignStudy);
         }

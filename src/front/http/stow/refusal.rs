@@ -20,8 +20,6 @@ pub(super) enum Refusal {
     NoTransferSyntax,
     #[error("its SOP Class, SOP Instance, Study or Series Instance UID is missing or cannot be read")]
     MissingUids,
-    #[error("its File Meta Information and its data set name different SOP Class or SOP Instance UIDs")]
-    Contradiction,
     #[error("it belongs to another study than the one in the URL")]
     ForeignStudy,
     #[error("its part is labelled as something other than application/dicom")]
@@ -50,7 +48,6 @@ impl Refusal {
     /// Failure Reason (0008,1197).
     pub(super) fn reason(self) -> u16 {
         match self {
-            Self::Contradiction => status::IDENTIFIER_DOES_NOT_MATCH,
             Self::ForeignStudy => FOREIGN_STUDY,
             Self::NotKept => status::PROCESSING_FAILURE,
             _ => status::UNABLE_TO_PROCESS,
@@ -68,8 +65,7 @@ impl Refusal {
             | Self::BrokenOff
             | Self::UnfitPart
             | Self::BadMetadata(_) => true,
-            Self::Contradiction
-            | Self::ForeignStudy
+            Self::ForeignStudy
             | Self::MissingBulkData(_)
             | Self::BadBulkData(_)
             | Self::FrameCount
