@@ -39,9 +39,18 @@ pub(super) enum Broken {
     ReaderStalled,
 }
 
+/// Why the body of an answer broke off, and whose objects were in it.
+#[derive(Debug, thiserror::Error)]
+#[error("{broken}")]
+pub(super) struct BrokenOff {
+    pub(super) archive: String,
+    pub(super) broken: Broken,
+}
+
 /// A streaming answer.
 #[derive(Debug)]
 pub(super) struct Streaming<P> {
+    archive: String,
     /// `None` when all is written, or nothing more will be.
     pieces: Option<P>,
 }
@@ -50,20 +59,20 @@ pub(super) struct Streaming<P> {
 impl<P> Unpin for Streaming<P> {}
 
 impl<P: Pieces> Streaming<P> {
-    /// A body of these pieces.
-    pub(super) fn new(pieces: P) -> Self {
-        Self { pieces: Some(pieces) }
+    /// A body of these pieces, of objects of this archive.
+    pub(super) fn new(pieces: P, archive: &str) -> Self {
+        Self { archive: archive.to_owned(), pieces: Some(pieces) }
     }
 }
 
 impl<P: Pieces> http_body::Body for Streaming<P> {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let Some(pieces) = &mut self.pieces else { return Poll::Ready(None) };
         Poll::Ready(match ready!(pieces.poll_next(cx)) {
             Ok(Some(bytes)) => Some(Ok(Frame::data(bytes))),
@@ -78,7 +87,7 @@ impl<P: Pieces> http_body::Body for Streaming<P> {
                     _ => tracing::warn!("an answer broke off: {broken}"),
                 }
                 self.pieces = None;
-                Some(Err(broken))
+                Some(Err(BrokenOff { archive: self.archive.clone(), broken }))
             }
         })
     }

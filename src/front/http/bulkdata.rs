@@ -88,7 +88,7 @@ async fn all(context: Context, selection: Selection) -> Result<Response, Problem
     let body = match next(&mut source).await.map_err(|broken| Problem::broken(archive, broken))? {
         Part::Begin(head) => {
             let parts = Parts::new(source, &head, Vec::new(), Framing::Multipart(writer));
-            Body::new(Streaming::new(parts))
+            Body::new(Streaming::new(parts, context.archive.name()))
         }
         _ => return Err(Problem::client(StatusCode::NOT_FOUND, "the objects have no such bulk data")),
     };
@@ -128,7 +128,7 @@ pub(super) async fn one(
         let writer = Writer::new();
         let headers = content_type(&writer.content_type(form.media_type));
         let parts = Parts::new(source, &head, Vec::new(), Framing::Multipart(writer));
-        return Ok((headers, Body::new(Streaming::new(parts))).into_response());
+        return Ok((headers, Body::new(Streaming::new(parts, context.archive.name()))).into_response());
     }
     let (held, whole) = match head.length {
         Some(_) => (Vec::new(), false),
@@ -142,7 +142,7 @@ pub(super) async fn one(
         None => (StatusCode::OK, 0..u64::MAX),
     };
     let parts = Parts::new(source, &head, held, Framing::Single(range));
-    Ok((status, headers, Body::new(Streaming::new(parts))).into_response())
+    Ok((status, headers, Body::new(Streaming::new(parts, context.archive.name()))).into_response())
 }
 
 /// The part of a value of this length that the client asks for. A condition on it (If-Range) names a validator

@@ -80,7 +80,9 @@ impl Answer {
             let writer = Writer::new();
             let headers = content_type(&writer.content_type(self.form.media_type));
             let parts = Parts::new(source, &head, Vec::new(), Framing::Multipart(writer));
-            return Ok((headers, Body::new(Streaming::new(parts))).into_response());
+            return Ok(
+                (headers, Body::new(Streaming::new(parts, self.context.archive.name()))).into_response()
+            );
         }
         let (held, whole) = match head.length {
             Some(_) => (Vec::new(), false),
@@ -94,7 +96,7 @@ impl Answer {
         }
         let framing = Framing::Single(0..length.unwrap_or(u64::MAX));
         let parts = Parts::new(source, &head, held, framing);
-        Ok((headers, Body::new(Streaming::new(parts))).into_response())
+        Ok((headers, Body::new(Streaming::new(parts, self.context.archive.name()))).into_response())
     }
 
     /// Frames in an order of their own.
@@ -134,7 +136,7 @@ impl Answer {
         }
         body.push_back(writer.finish(proof));
         headers.insert(CONTENT_LENGTH, body.iter().map(Bytes::len).sum::<usize>().into());
-        Ok((headers, Body::new(Streaming::new(Gathered(body)))).into_response())
+        Ok((headers, Body::new(Streaming::new(Gathered(body), self.context.archive.name()))).into_response())
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         charset: rest.assumed_charset,
     };
     texts.begin(first);
-    let body = Body::new(Streaming::new(texts));
+    let body = Body::new(Streaming::new(texts, context.archive.name()));
     Ok(answer(&context, &content_type, &rest.missing, body))
 }
 

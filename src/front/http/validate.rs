@@ -3,7 +3,7 @@
 //!
 //! Archives rewrite demographics and add instances without a word, so that nothing is ever immutable here: a
 //! client may keep an answer, and asks each time whether it still holds. What is too long or too slow to be held
-//! streams on without a validator.
+//! streams on without a validator. What breaks off while it is held is answered with the status of what broke it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,6 +25,8 @@ use tokio::time::{Instant, timeout_at};
 use twox_hash::XxHash3_128;
 
 use super::Server;
+use super::body::BrokenOff;
+use super::error::Problem;
 
 /// Longest answer that is held, in bytes: a frame, or the metadata of some hundred instances.
 const MAX_HELD: usize = 8 << 20;
@@ -87,7 +89,11 @@ async fn hold(response: Response, known: &[HeaderValue], room: &Room) -> Respons
                 }
             }
             Ok(Some(Err(error))) => {
-                held.end = Some(error);
+                // Nothing of it is out yet, so that there can be a status in its place.
+                match error.into_inner().downcast::<BrokenOff>() {
+                    Ok(off) => return Problem::broken(&off.archive, off.broken).into_response(),
+                    Err(error) => held.end = Some(axum::Error::new(error)),
+                }
                 break;
             }
             Ok(None) => {

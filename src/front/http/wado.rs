@@ -47,7 +47,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         let content_type = writer.content_type(DICOM);
         (Framing::Multipart(writer), content_type)
     };
-    let body = Streaming::new(Files::new(first, rest.objects, framing));
+    let body = Streaming::new(Files::new(first, rest.objects, framing), context.archive.name());
     Ok(answer(&context, &content_type, &rest.missing, Body::new(body)))
 }
 

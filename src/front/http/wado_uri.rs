@@ -42,6 +42,6 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let retrieve = Retrieve { target: asked.target, form };
     let Begun { first, rest } = begin(&context, Priority::Interactive, retrieve).await?;
     let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
-    let body = Streaming::new(Files::new(first, rest.objects, Framing::SinglePart));
+    let body = Streaming::new(Files::new(first, rest.objects, Framing::SinglePart), context.archive.name());
     Ok(answer(&context, &content_type, &rest.missing, Body::new(body)))
 }
