@@ -6,7 +6,7 @@
 use super::Error;
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{
-    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE,
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, codec,
 };
 
 /// How pixel data is encoded.
@@ -119,16 +119,14 @@ fn syntaxes_of(media_type: &str) -> Option<&'static [&'static str]> {
             "1.2.840.10008.1.2.4.107",
             "1.2.840.10008.1.2.4.108",
         ],
+        "video/h265" => &["1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108"],
         _ => return None,
     })
 }
 
 /// Whether the syntax is of video: one bit stream for all frames.
 pub(super) fn is_video(syntax: &Uid) -> bool {
-    let number = syntax.as_str().strip_prefix("1.2.840.10008.1.2.4.").unwrap_or_default();
-    // With `.1` behind it where the stream is in several fragments (PS3.5 A.4).
-    let number = number.split('.').next().and_then(|number| number.parse::<u16>().ok());
-    number.is_some_and(|number| (100..=108).contains(&number))
+    codec(syntax).is_video()
 }
 
 const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";

@@ -66,6 +66,7 @@ fn the_image_tells_which_of_a_media_types_syntaxes_it_is_in() {
         ("image/jp2", jpeg_2000_image(0), JPEG_2000),
         ("image/dicom-rle", [[1, 0, 0, 0], [64, 0, 0, 0]].concat(), RLE),
         ("video/mp4", vec![0; 8], "1.2.840.10008.1.2.4.102"),
+        ("video/h265", vec![0; 8], "1.2.840.10008.1.2.4.107"),
     ] {
         assert_eq!(encapsulated(evidence(media_type, &image)), expected, "{media_type} {image:X?}");
     }
