@@ -160,12 +160,19 @@ fn default_range() -> MediaRange {
     MediaRange { essence: "multipart/related".to_owned(), parameters, weight: 1000 }
 }
 
-/// The type of a value that the range asks for, in lower case.
+/// The type of a value that the range asks for, in lower case, by the name that the standard has for it now.
 fn inner_essence(range: &MediaRange) -> String {
-    match range.essence.as_str() {
+    let essence = match range.essence.as_str() {
         "multipart/related" => range.parameter("type").unwrap_or("*/*").trim().to_ascii_lowercase(),
         "multipart/*" => "*/*".to_owned(),
         other => other.to_owned(),
+    };
+    // Of earlier editions; some clients know no others.
+    match essence.as_str() {
+        "image/x-dicom-rle" => "image/dicom-rle".to_owned(),
+        "image/x-jls" => "image/jls".to_owned(),
+        "image/jhc" => "image/jphc".to_owned(),
+        _ => essence,
     }
 }
 
@@ -178,6 +185,19 @@ fn covers(range: &str, media_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_of_earlier_editions_are_those_of_this_one() {
+        for (asked, syntax, named) in [
+            ("image/x-jls", JLS, "image/jls"),
+            ("image/x-dicom-rle", "1.2.840.10008.1.2.5", "image/dicom-rle"),
+            ("image/jhc", "1.2.840.10008.1.2.4.201", "image/jphc"),
+        ] {
+            let header = format!("multipart/related; type=\"{asked}\"");
+            let form = Accept::new([], [header.as_str()]).pixel_form(&Uid::from_static(syntax), true);
+            assert_eq!(form, Some(ValueForm { single_part: false, media_type: named }), "{asked}");
+        }
+    }
 
     const NATIVE: &str = EXPLICIT_VR_LE;
     const JPEG: &str = "1.2.840.10008.1.2.4.50";
