@@ -141,8 +141,9 @@ impl Transcriber {
         }
     }
 
-    /// Whether all that matters has come: the walk is at the pixel data, behind which only padding and
-    /// digital signatures stand, or cannot go on. Who wants no more than this calls [`Self::stop`].
+    /// Whether all that matters has come: the walk is at the pixel data, or cannot go on. Behind
+    /// the pixel data stand padding and signatures, and private elements of some scanners (group 7FE1), which
+    /// metadata have to have. Who wants no more than this calls [`Self::stop`].
     pub fn is_done(&self) -> bool {
         self.is_at_pixels || self.broken.is_some()
     }

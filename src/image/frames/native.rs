@@ -12,7 +12,6 @@ use bytes::Bytes;
 
 use super::attributes::Attributes;
 use super::{Cut, Error};
-use crate::dicom::VR;
 use crate::dicom::byte_order::{Swapper, cell};
 use crate::dicom::scan::ElementHeader;
 use crate::dicom::transfer_syntax::Layout;
