@@ -170,7 +170,11 @@ impl PixelData {
             None => (inline.len() as u64, inline),
         };
         if length == 0 {
-            return Ok(None);
+            // Without a value it is empty on purpose; bulk data that came empty was lost on the way.
+            return match native_length.filter(|_| parts.is_some()) {
+                Some(expected) => Err(Error::ShortPixelData { length, expected }),
+                None => Ok(None),
+            };
         }
         let first = parts.and_then(<[Part]>::first);
         let evidence = Evidence {

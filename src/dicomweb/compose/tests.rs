@@ -215,6 +215,8 @@ async fn bulk_data_that_is_missing_or_does_not_fit_fails_the_instance() {
     );
     let short = error(pixels(), &[("p", octets, None, b"12345")]).await;
     assert_eq!(short, "the pixel data has 5 bytes where 6 are wanted");
+    let lost = error(pixels(), &[("p", octets, None, b"")]).await;
+    assert_eq!(lost, "the pixel data has 0 bytes where 6 are wanted");
     let two = [("p", octets, None, &b"123456"[..]), ("p", octets, None, b"123456")];
     assert_eq!(error(frames(3), &two).await, "the pixel data has 3 frames and comes in 2 parts");
     let one = [("p", "image/jpeg", Some(JPEG), &b"12"[..])];
