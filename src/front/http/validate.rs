@@ -6,6 +6,7 @@
 //! streams on without a validator. What breaks off while it is held is answered with the status of what broke it.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -63,8 +64,11 @@ pub(super) async fn validate(State(server): State<Server>, mut request: Request,
     }
     if head {
         let (mut parts, body) = response.into_parts();
-        if let Some(length) = body.size_hint().exact().filter(|_| !parts.headers.contains_key(CONTENT_LENGTH))
-        {
+        if parts.status == StatusCode::NOT_MODIFIED {
+            return Response::from_parts(parts, Body::new(Nothing));
+        }
+        let known = parts.headers.contains_key(CONTENT_LENGTH);
+        if let Some(length) = body.size_hint().exact().filter(|_| !known) {
             parts.headers.insert(CONTENT_LENGTH, length.into());
         }
         response = Response::from_parts(parts, Body::empty());
@@ -127,6 +131,23 @@ fn matches(known: &HeaderValue, tag: &HeaderValue) -> bool {
     let Ok(known) = known.to_str() else { return false };
     let tag = tag.to_str().map(opaque).unwrap_or_default();
     known.split(',').any(|one| one.trim() == "*" || opaque(one) == tag)
+}
+
+/// No body, which does not tell its length: axum would write it into the head of a 304, where a cache takes it
+/// for the length of what it has.
+#[derive(Debug)]
+struct Nothing;
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// The beginning of an answer, or all of it, and what follows.

@@ -106,6 +106,9 @@ async fn a_client_that_has_the_answer_already_gets_304_and_a_changed_one_in_full
             "{known}"
         );
     }
+    lay(bridge, [study("1.2", "20240101")]);
+    let head = bridge.ask_with("HEAD", "/dicom-web/studies", &[("If-None-Match", &tag)]).await;
+    assert_eq!((head.status.as_u16(), head.headers.get("content-length")), (304, None));
     lay(bridge, [study("1.2", "20240102")]);
     let changed = ask(Some(&tag)).await;
     assert_eq!(changed.status, 200);
