@@ -95,6 +95,12 @@ impl Problem {
         self
     }
 
+    /// The same with when to come back.
+    pub(super) fn try_again(mut self) -> Self {
+        self.retry_after = Some(TRY_AGAIN);
+        self
+    }
+
     fn body(&self) -> Vec<u8> {
         let side = match self.fault {
             Fault::Client => "client",

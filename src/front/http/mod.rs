@@ -165,14 +165,15 @@ struct Shared {
     archives: router::Router,
     snapshots: snapshot::Snapshots,
     room: validate::Room,
+    metadata_room: stow::Room,
     shutdown: CancellationToken,
 }
 
 /// The routes of the server, ready to be served. From `shutdown` on it is not ready any more.
 pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken) -> Router {
     let base_path = config.base_path.clone();
-    let (snapshots, room) = <(snapshot::Snapshots, validate::Room)>::default();
-    let server = Server(Arc::new(Shared { config, archives, snapshots, room, shutdown }));
+    let (snapshots, room, metadata_room) = <(snapshot::Snapshots, validate::Room, stow::Room)>::default();
+    let server = Server(Arc::new(Shared { config, archives, snapshots, room, metadata_room, shutdown }));
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);
         // Many objects stream; what a client asks for again and again is small.

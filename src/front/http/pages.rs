@@ -1,12 +1,14 @@
 //! The pages that are no DICOMweb resources, and the answers to what is not there.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::Server;
 use super::error::Problem;
+use super::stow;
 
 /// The interface's description, as it is served.
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
@@ -52,8 +54,14 @@ pub(super) async fn openapi() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/yaml")], OPENAPI)
 }
 
-/// No such path.
-pub(super) async fn not_found(State(server): State<Server>, uri: Uri) -> Problem {
+/// No such path. Who posts to it, as with a slip in the URL, is to read so.
+pub(super) async fn not_found(
+    State(server): State<Server>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Problem {
+    stow::pass_over(&server, &headers, body).await;
     no_such_resource(&server, &uri)
 }
 
@@ -69,7 +77,13 @@ pub(super) fn no_such_resource(server: &Server, uri: &Uri) -> Problem {
 }
 
 /// The path is there, the method is not. The methods that are stand in the Allow header.
-pub(super) async fn method_not_allowed(method: Method) -> Response {
+pub(super) async fn method_not_allowed(
+    State(server): State<Server>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    stow::pass_over(&server, &headers, body).await;
     if method == Method::OPTIONS {
         return StatusCode::NO_CONTENT.into_response();
     }

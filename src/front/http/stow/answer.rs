@@ -31,6 +31,8 @@ pub(super) enum Broken {
     TooLong,
     /// The bridge cannot keep bulk data.
     NotKept,
+    /// The metadata of other requests take all the memory that there is for them.
+    Full,
 }
 
 impl Broken {
@@ -42,6 +44,7 @@ impl Broken {
             }
             Self::Interrupted(Interrupted::Lost) | Self::Multipart(_) => StatusCode::BAD_REQUEST,
             Self::NotKept => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -56,6 +59,7 @@ impl Broken {
             Self::TooManyParts => "the request has too many parts; the rest was not read".to_owned(),
             Self::TooLong => "the request has more metadata or bulk data than is kept at a time".to_owned(),
             Self::NotKept => "the bridge has no room for the bulk data of the request".to_owned(),
+            Self::Full => "the bridge has no room for more metadata at the moment".to_owned(),
         }
     }
 }
@@ -143,6 +147,7 @@ fn nothing_done(instances: &[Instance], broken: Option<Broken>) -> Option<Proble
         let text = format!("{}; nothing was stored", broken.text());
         return Some(match broken {
             Broken::NotKept => Problem::bridge(broken.status(), text),
+            Broken::Full => Problem::bridge(broken.status(), text).try_again(),
             _ => Problem::client(broken.status(), text),
         });
     }

@@ -10,6 +10,7 @@ use super::answer::Broken;
 use super::intake::{MAX_PARTS, TooManyParts};
 use super::payload::is_plain;
 use super::refusal::Refusal;
+use super::room::{Full, Room, Share};
 use super::stores::Stores;
 use crate::dicom::{Uid, tags};
 use crate::dicomweb::bulk::{self, BulkData, Label};
@@ -57,6 +58,7 @@ pub(super) struct Description {
     documents: Vec<Document>,
     /// Of all documents, in bytes.
     length: usize,
+    share: Share,
     bulk: bulk::Intake,
     refused: usize,
     open: Open,
@@ -76,9 +78,10 @@ enum Open {
 
 impl Description {
     /// Takes the parts of a request to `url`, whose metadata is in this notation.
-    pub(super) fn new(notation: Notation, url: &str) -> Self {
+    pub(super) fn new(notation: Notation, url: &str, room: &Room) -> Self {
         let bulk = bulk::Intake::new(url, MAX_BULK_DATA);
-        Self { notation, documents: Vec::new(), length: 0, bulk, refused: 0, open: Open::Refused }
+        let share = room.share();
+        Self { notation, documents: Vec::new(), length: 0, share, bulk, refused: 0, open: Open::Refused }
     }
 
     /// Begins a part: metadata by its type, else bulk data.
@@ -126,6 +129,7 @@ impl Description {
                 if self.length > MAX_DOCUMENT {
                     return Err(Broken::TooLong);
                 }
+                self.share.grow(bytes.len())?;
                 document.bytes.extend_from_slice(&bytes);
                 Ok(())
             }
@@ -140,6 +144,7 @@ impl Description {
             stores.refuse(Reference::default(), Refusal::UnfitPart);
         }
         let mut bulk = self.bulk.finish().await?;
+        let _opened = self.share.open().await;
         let mut left_out = LeftOut::default();
         for Document { notation, bytes } in self.documents {
             // A long document takes its time, in which others want to be served.
@@ -236,6 +241,12 @@ impl From<compose::Error> for Refusal {
                 Self::NotKept
             }
         }
+    }
+}
+
+impl From<Full> for Broken {
+    fn from(Full: Full) -> Self {
+        Self::Full
     }
 }
 

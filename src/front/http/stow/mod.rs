@@ -12,6 +12,7 @@ mod intake;
 mod metadata;
 mod payload;
 mod refusal;
+mod room;
 mod source;
 mod stores;
 
@@ -26,6 +27,7 @@ use self::intake::Intake;
 use self::metadata::{Description, Notation};
 use self::payload::{Payload, part_label};
 use self::refusal::Refusal;
+pub(super) use self::room::Room;
 use self::source::Source;
 use self::stores::Stores;
 use super::Server;
@@ -45,7 +47,7 @@ pub(super) async fn store(
 ) -> Result<Response, Problem> {
     let mut source = Source::new(body, server.0.config.read_timeout);
     let result = match context {
-        Ok(context) => run(context, &headers, &mut source).await,
+        Ok(context) => run(context, &headers, &mut source, &server.0.metadata_room).await,
         Err(problem) => Err(problem),
     };
     // A client that is still writing when the connection closes sees a reset in place of the answer. One that
@@ -56,7 +58,19 @@ pub(super) async fn store(
     result
 }
 
-async fn run(context: Context, headers: &HeaderMap, source: &mut Source) -> Result<Response, Problem> {
+/// Reads a body that nobody wants, so that its sender sees the answer and not a reset.
+pub(super) async fn pass_over(server: &Server, headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(EXPECT) {
+        Source::new(body, server.0.config.read_timeout).drain().await;
+    }
+}
+
+async fn run(
+    context: Context,
+    headers: &HeaderMap,
+    source: &mut Source,
+    room: &Room,
+) -> Result<Response, Problem> {
     let study = context.study.as_deref();
     let url =
         format!("{}/studies{}{}", context.service_url, study.map_or("", |_| "/"), study.unwrap_or_default());
@@ -77,11 +91,11 @@ async fn run(context: Context, headers: &HeaderMap, source: &mut Source) -> Resu
             report(intake, read).await
         }
         Payload::Description(notation, reader) => {
-            let read = description(*reader, source, Description::new(notation, &url)).await;
+            let read = description(*reader, source, Description::new(notation, &url, room)).await;
             report_of_description(read, stores, study).await
         }
         Payload::Metadata(notation) => {
-            let read = metadata_alone(notation, source, Description::new(notation, &url)).await;
+            let read = metadata_alone(notation, source, Description::new(notation, &url, room)).await;
             report_of_description(read, stores, study).await
         }
     };

@@ -1,5 +1,11 @@
 //! Instances that come as metadata with bulk data beside it.
 
+use std::pin::Pin;
+use std::task::{Context as Cx, Poll};
+
+use futures_core::Stream;
+use tokio::sync::oneshot;
+
 use super::*;
 use crate::dicom::transfer_syntax::layout;
 use crate::dicomweb::metadata::MAX_DOCUMENT;
@@ -152,6 +158,49 @@ async fn metadata_that_cannot_be_read_is_a_400_that_says_where() {
     let long = vec![b' '; MAX_DOCUMENT + 1];
     bridge.describe("application/dicom+json", long).await.problem(413);
     assert!(bridge.archive.callers().is_empty());
+}
+
+/// A body of one piece, and silence.
+struct Unfinished {
+    piece: Option<Bytes>,
+    /// Told when the piece has been read.
+    read: Option<oneshot::Sender<()>>,
+}
+
+impl Stream for Unfinished {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Cx<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(piece) = self.piece.take() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        self.read.take().into_iter().for_each(|read| read.send(()).unwrap());
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn hazard_documents_that_are_left_unfinished_do_not_fill_the_memory() {
+    let bridge = Bridge::new();
+    let mut left = Vec::new();
+    for _ in 0..2 {
+        let (started, begun) = oneshot::channel();
+        let app = bridge.app.clone();
+        let body = Unfinished { piece: Some(vec![b' '; MAX_DOCUMENT].into()), read: Some(started) };
+        left.push(tokio::spawn(async move {
+            send(&app, STUDIES, &[("Content-Type", "application/dicom+json")], Body::from_stream(body)).await
+        }));
+        begun.await.unwrap();
+    }
+    let answer = bridge.describe("application/dicom+json", described("1.4.1").to_string()).await;
+    assert_eq!(answer.header("retry-after"), "5");
+    answer.problem(503);
+    for request in left {
+        request.abort();
+        assert!(request.await.is_err());
+    }
+    let answer = bridge.describe("application/dicom+json", described("1.4.1").to_string()).await;
+    assert_eq!(answer.status, 200, "what was held is given back");
 }
 
 #[tokio::test]

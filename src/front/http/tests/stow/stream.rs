@@ -179,9 +179,13 @@ async fn hazard_a_slow_archive_holds_the_client_back_and_memory_stays_bounded() 
 
 /// Posts to a server on a socket and reads what comes back to its end.
 async fn over_the_wire(headers: &str, body: &[u8]) -> String {
+    over_the_wire_to(STUDIES, headers, body).await
+}
+
+async fn over_the_wire_to(path: &str, headers: &str, body: &[u8]) -> String {
     let bridge = Bridge::new();
     let mut client = TcpStream::connect(serve(&bridge).await).await.unwrap();
-    let head = format!("POST {STUDIES} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n\r\n");
     let mut text = Vec::new();
     let talk = async {
         client.write_all(head.as_bytes()).await.unwrap();
@@ -201,6 +205,10 @@ async fn hazard_a_client_that_writes_everything_first_sees_its_answer_and_no_res
     let headers = format!("Content-Type: {TYPE}\r\nContent-Length: {length}");
     let endless_preamble = over_the_wire(&headers, &large).await;
     assert!(endless_preamble.starts_with("HTTP/1.1 400 "), "{endless_preamble}");
+    for (path, status) in [("/dicomweb/studies", 404), ("/dicom-web/series", 405)] {
+        let nowhere = over_the_wire_to(path, &headers, &large).await;
+        assert!(nowhere.starts_with(&format!("HTTP/1.1 {status} ")), "{nowhere}");
+    }
 }
 
 #[tokio::test]
