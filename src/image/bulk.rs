@@ -188,7 +188,7 @@ impl Values {
             }
             Event::FragmentEnd => {
                 if let (Stage::Frames(frames, cuts), Some(scanner)) = (&mut self.stage, &self.scanner) {
-                    frames.end(scanner.position(), cuts);
+                    frames.end(scanner.position(), cuts)?;
                 }
             }
             Event::ElementEnd => self.element_end()?,

@@ -79,6 +79,9 @@ pub enum Error {
     /// The pixel data ends before the frame does.
     #[error("the pixel data of the object ends before frame {0} does")]
     TooShort(u32),
+    /// The offset table names places where no fragment begins, so that nobody can tell the frames apart.
+    #[error("the offset table of the object does not fit its fragments")]
+    WrongOffsets,
     /// Rows, Columns, Samples per Pixel or Bits Allocated are missing or zero, so that the length of a frame is
     /// not known.
     #[error("the object does not say how large its frames are")]
@@ -211,7 +214,7 @@ impl Cutter {
             }
             Event::FragmentEnd => {
                 if let (Stage::Encapsulated(fragments), Some(scanner)) = (&mut self.stage, &self.scanner) {
-                    fragments.end(scanner.position(), &mut self.out);
+                    fragments.end(scanner.position(), &mut self.out)?;
                 }
             }
             Event::ElementEnd => self.element_end()?,

@@ -4,7 +4,8 @@
 //! In this order: the Extended Offset Table; the Basic Offset Table; a single frame is all fragments; of codecs
 //! whose codestreams do not end with a marker, each fragment is a frame; else a frame ends with the fragment
 //! that ends with EOI or EOC (FFD9), and before one that begins with SOI or SOC. A table that cannot be
-//! one is passed over. A byte of padding behind the end marker is not part of the frame (PS3.18 8.7.3.3.2);
+//! one is passed over; one whose offsets lie beside the fragments, as of writers that forget the item headers, is
+//! believed only as far as the markers agree with it. A byte of padding behind the end marker is not part of the frame (PS3.18 8.7.3.3.2);
 //! where the codec has none, nobody can tell it from data, and it stays.
 
 use std::collections::VecDeque;
@@ -42,8 +43,14 @@ pub(in crate::image) struct Encapsulated {
     open: bool,
     /// The beginning of a fragment of which is not known yet whether a frame begins with it.
     beginning: Option<Vec<u8>>,
+    /// The first bytes of the fragment, up to three.
+    start: Vec<u8>,
     /// The last bytes of the fragment.
     tail: Vec<u8>,
+    /// Whether the fragment before this one, of the same frame, ended with an end marker.
+    was_ended: bool,
+    /// Whether the open frame has an end marker in it with a codestream's beginning behind: two frames, by that.
+    has_two: bool,
     writer: Writer,
 }
 
@@ -84,7 +91,10 @@ impl Encapsulated {
             frame: 0,
             open: false,
             beginning: None,
+            start: Vec::with_capacity(3),
             tail: Vec::with_capacity(TAIL),
+            was_ended: false,
+            has_two: false,
             writer: Writer::default(),
         })
     }
@@ -132,29 +142,48 @@ impl Encapsulated {
     }
 
     /// A fragment ends, and the next item would stand at `position`.
-    pub(in crate::image) fn end(&mut self, position: u64, out: &mut VecDeque<Cut>) {
+    ///
+    /// # Errors
+    /// The offset table does not fit the fragments: the frame that is open has bytes of another one in it, or has
+    /// not all of its own.
+    pub(in crate::image) fn end(&mut self, position: u64, out: &mut VecDeque<Cut>) -> Result<(), Error> {
         if let Some(table) = self.table.take() {
             self.plan = self.choose(table);
-            return;
+            return Ok(());
         }
         if self.beginning.is_some() {
             self.decide(out);
         }
         let offset = position - self.first.unwrap_or(position);
+        let has_ended = self.tail.windows(2).any(|pair| pair == END);
+        self.has_two |= self.was_ended && starts_codestream(&self.start);
         let ends = match &self.plan {
             Plan::Unknown | Plan::Single => false,
             Plan::OneEach => true,
-            Plan::Extended(table, _) | Plan::Basic(table) => table.is_behind(self.frame, offset),
-            Plan::Markers => self.tail.windows(2).any(|pair| pair == END),
+            Plan::Extended(table, _) | Plan::Basic(table) => match table.begins_next(self.frame, offset) {
+                Some(begins) => begins,
+                None if has_ended && !self.has_two => true,
+                None => return Err(Error::WrongOffsets),
+            },
+            Plan::Markers => has_ended,
         };
+        self.was_ended = has_ended && !ends;
+        self.start.clear();
         self.tail.clear();
         if ends {
             self.end_frame(out);
         }
+        Ok(())
     }
 
     /// The pixel data ends.
     pub(in crate::image) fn finish(&mut self, out: &mut VecDeque<Cut>) -> Result<(), Error> {
+        if let Plan::Extended(table, _) | Plan::Basic(table) = &self.plan
+            && self.open
+            && table.goes_on_behind(self.frame)
+        {
+            return Err(Error::WrongOffsets);
+        }
         if self.open {
             self.end_frame(out);
         }
@@ -172,6 +201,10 @@ impl Encapsulated {
         if frames == 1 || self.codec.is_video() {
             return Plan::Single;
         }
+        // RLE has one fragment a frame, whatever a table says (PS3.5 A.4.2).
+        if self.codec == Codec::Rle {
+            return Plan::OneEach;
+        }
         if let Some((offsets, lengths)) = self.attributes.extended_table() {
             return Plan::Extended(offsets, lengths);
         }
@@ -185,8 +218,7 @@ impl Encapsulated {
     /// Whether the open frame goes on in this fragment, whose first bytes are known now.
     fn decide(&mut self, out: &mut VecDeque<Cut>) {
         let beginning = self.beginning.take().unwrap_or_default();
-        let starts_a_codestream = matches!(beginning[..], [0xFF, 0xD8, 0xFF] | [0xFF, 0x4F, 0xFF]);
-        if starts_a_codestream {
+        if starts_codestream(&beginning) {
             self.end_frame(out);
             self.begin_frame(out);
         }
@@ -196,6 +228,7 @@ impl Encapsulated {
     fn begin_frame(&mut self, out: &mut VecDeque<Cut>) {
         self.frame = self.frame.saturating_add(1);
         self.open = true;
+        self.has_two = false;
         let is_wanted =
             self.wanted.as_ref().is_none_or(|wanted| wanted.front().is_some_and(|&next| next == self.frame));
         if !is_wanted {
@@ -212,7 +245,9 @@ impl Encapsulated {
     }
 
     fn pass(&mut self, piece: Bytes, out: &mut VecDeque<Cut>) {
-        if matches!(self.plan, Plan::Markers) {
+        if matches!(self.plan, Plan::Markers | Plan::Basic(_) | Plan::Extended(..)) {
+            let room = 3 - self.start.len();
+            self.start.extend_from_slice(&piece[..piece.len().min(room)]);
             let fresh = &piece[piece.len().saturating_sub(TAIL)..];
             let surplus = (self.tail.len() + fresh.len()).saturating_sub(TAIL);
             self.tail.drain(..surplus.min(self.tail.len()));
@@ -231,6 +266,11 @@ impl Encapsulated {
     }
 }
 
+/// Whether a fragment with these first bytes begins a codestream of JPEG, JPEG-LS or JPEG 2000.
+fn starts_codestream(beginning: &[u8]) -> bool {
+    matches!(beginning, [0xFF, 0xD8, 0xFF] | [0xFF, 0x4F, 0xFF])
+}
+
 /// Passes the bytes of a wanted frame on, but for its padding.
 #[derive(Debug, Default)]
 struct Writer {
@@ -240,6 +280,8 @@ struct Writer {
     left: Option<u64>,
     /// Whether a zero behind the end marker is padding.
     strips: bool,
+    /// Whether any bytes of it went out.
+    wrote: bool,
     /// The last two bytes that went out.
     last: [u8; 2],
     /// A zero at the end of what came, which may be padding.
@@ -275,19 +317,19 @@ impl Writer {
             [only] => self.last = [self.last[1], only],
             [.., a, b] => self.last = [a, b],
         }
+        self.wrote = true;
         out.push_back(Cut::Bytes(piece));
     }
 
-    /// Ends the frame; whether it was a wanted one.
+    /// Ends the frame; whether it was a wanted one. One of no bytes is not ended: it is still missing.
     fn finish(&mut self, out: &mut VecDeque<Cut>) -> bool {
-        if !self.on {
+        if !std::mem::take(&mut self.on) || !(self.wrote || self.held) {
             return false;
         }
         if self.held && self.last != END {
             self.write(Bytes::from_static(&[0]), out);
         }
         out.push_back(Cut::End);
-        self.on = false;
         true
     }
 }

@@ -13,10 +13,16 @@ const MAX_ENTRIES: usize = 1 << 20;
 pub(super) struct OffsetTable(Vec<u64>);
 
 impl OffsetTable {
-    /// Whether what begins `offset` bytes behind the first fragment's item belongs to the frame behind `frame`
-    /// (from 1), or later ones.
-    pub(super) fn is_behind(&self, frame: u32, offset: u64) -> bool {
-        usize::try_from(frame).ok().and_then(|next| self.0.get(next)).is_some_and(|&begin| offset >= begin)
+    /// Whether the frame behind `frame` (from 1) begins with the item `offset` bytes behind the first fragment's;
+    /// `None`: it should have begun before, in the middle of a fragment, so that the table is a wrong one.
+    pub(super) fn begins_next(&self, frame: u32, offset: u64) -> Option<bool> {
+        let next = usize::try_from(frame).ok().and_then(|next| self.0.get(next));
+        next.map_or(Some(false), |&begin| (offset <= begin).then_some(offset == begin))
+    }
+
+    /// Whether there is a frame behind `frame` (from 1).
+    pub(super) fn goes_on_behind(&self, frame: u32) -> bool {
+        usize::try_from(frame).is_ok_and(|next| next < self.0.len())
     }
 }
 

@@ -286,6 +286,38 @@ fn several_fragments_a_frame_are_found_by_the_table_and_by_their_markers() {
 }
 
 #[test]
+fn hazard_a_table_that_lies_about_the_fragments_cuts_no_frame_wrongly() {
+    let object = |table: &[u32]| Build::new(JPEG).grey(3, 1, 1, 8).fragments(table, &[A, B, C]);
+    let size = (A.len() + 8) as u32;
+    let right = [0, size, size + (B.len() + 8) as u32];
+    assert_eq!(object(&right).cut(&[2]).unwrap(), [FRAMES[1]]);
+    for (table, lies_at) in [
+        ([0, size + 1, u32::MAX], 1),
+        ([0, size, u32::MAX], 2),
+        ([0, size, right[2] + 2], 2),
+        // Without the item headers: the markers say that the fragments are the frames all the same.
+        ([0, size - 8, right[2] - 16], 4),
+    ] {
+        for frame in 1..=3 {
+            let cut = object(&table).cut(&[frame]);
+            if frame < lies_at {
+                assert_eq!(cut.unwrap(), [FRAMES[frame as usize - 1]], "{table:?} {frame}");
+            } else {
+                assert!(matches!(cut, Err(Error::WrongOffsets)), "{table:?} {frame}: {cut:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hazard_an_empty_fragment_is_no_frame() {
+    let object = Build::new(JPEG).grey(2, 1, 1, 8).fragments(&[], &[b"", b""]);
+    assert!(matches!(object.cut(&[1]), Err(Error::TooShort(1))));
+    let rle = Build::new("1.2.840.10008.1.2.5").grey(2, 1, 1, 8).fragments(&[], &[b"", b"\x01\x02"]);
+    assert!(matches!(rle.cut(&[1]), Err(Error::TooShort(1))));
+}
+
+#[test]
 fn a_video_is_one_stream_and_has_no_frames_to_cut() {
     let object = Build::new(MPEG4).grey(120, 4, 4, 8).fragments(&[], &[b"mov", b"ie\0"]);
     assert_eq!(object.cut(&[1]), Err(Error::Video));
