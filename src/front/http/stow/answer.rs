@@ -12,11 +12,13 @@ use super::intake::TooManyParts;
 use super::refusal::Refusal;
 use super::source::Interrupted;
 use super::stores::{Instance, Outcome};
-use crate::archive::Error;
 use crate::dicomweb::media_type::DataSetForm;
 use crate::dicomweb::multipart::{Writer, read};
 use crate::dicomweb::store_response::{Fate, module};
 use crate::dicomweb::{json, xml};
+
+/// Most reasons that are told in words, each in a header field of its own.
+const MAX_REASONS: usize = 8;
 
 /// Why the body was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,15 +89,13 @@ pub(super) struct Report {
     pub(super) instances: Vec<Instance>,
     /// Why its body was not read to its end.
     pub(super) broken: Option<Broken>,
-    /// Why some instances were not tried.
-    pub(super) given_up: Option<Error>,
     /// What a person should know besides.
     pub(super) notes: Vec<String>,
 }
 
 /// The answer to a request.
 pub(super) fn answer(context: &Context, form: DataSetForm, report: Report) -> Result<Response, Problem> {
-    let Report { instances, broken, given_up, notes } = report;
+    let Report { instances, broken, notes } = report;
     let stored = instances.iter().filter(|i| !matches!(i.fate(), Fate::Failed(_))).count();
     let archive = context.archive.name();
     if stored < instances.len() {
@@ -113,7 +113,7 @@ pub(super) fn answer(context: &Context, form: DataSetForm, report: Report) -> Re
         _ => StatusCode::ACCEPTED,
     };
     let mut headers = HeaderMap::new();
-    for text in warnings(&instances, broken, given_up).into_iter().chain(notes) {
+    for text in warnings(&instances, broken).into_iter().chain(notes) {
         let value = HeaderValue::try_from(format!("299 {}: {text}", context.service_url));
         headers.extend(value.ok().map(|value| (WARNING, value)));
     }
@@ -170,16 +170,21 @@ fn nothing_done(instances: &[Instance], broken: Option<Broken>) -> Option<Proble
     Some(Problem::client(StatusCode::BAD_REQUEST, text))
 }
 
-/// What a person should know beyond the codes in the module.
-fn warnings(instances: &[Instance], broken: Option<Broken>, given_up: Option<Error>) -> Vec<String> {
-    let mut refusals: BTreeMap<Refusal, usize> = BTreeMap::new();
+/// What a person should know beyond the codes in the module: why instances were not stored, and how many.
+fn warnings(instances: &[Instance], broken: Option<Broken>) -> Vec<String> {
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for instance in instances {
-        if let Outcome::Refused(refusal) = instance.outcome() {
-            *refusals.entry(*refusal).or_default() += 1;
+        let reason = match instance.outcome() {
+            Outcome::Refused(refusal) => refusal.to_string(),
+            Outcome::Answered(Err(error)) => public_text(error.clone()),
+            Outcome::Answered(Ok(_)) => continue,
+        };
+        // Few differ, but for what names a class or an offset.
+        if reasons.len() < MAX_REASONS || reasons.contains_key(&reason) {
+            *reasons.entry(reason).or_default() += 1;
         }
     }
-    let refused =
-        refusals.into_iter().map(|(refusal, count)| format!("instances not stored: {count}: {refusal}"));
-    let given_up = given_up.map(|error| format!("no further instances were sent: {}", public_text(error)));
-    broken.map(Broken::text).into_iter().chain(refused).chain(given_up).collect()
+    let failed =
+        reasons.into_iter().map(|(reason, count)| format!("instances not stored: {count}: {reason}"));
+    broken.map(Broken::text).into_iter().chain(failed).collect()
 }

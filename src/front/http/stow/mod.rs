@@ -131,8 +131,7 @@ async fn single_part(labelled: Option<Uid>, source: &mut Source, intake: &mut In
 }
 
 async fn report(intake: Intake, read: Result<(), Broken>) -> Report {
-    let given_up = intake.given_up().cloned();
-    Report { instances: intake.finish().await, broken: read.err(), given_up, notes: Vec::new() }
+    Report { instances: intake.finish().await, broken: read.err(), notes: Vec::new() }
 }
 
 async fn description(
@@ -178,12 +177,11 @@ async fn report_of_description(
         Ok(description) => description.store(&mut stores, study.as_ref()).await,
         Err(broken) => Err(broken),
     };
-    let given_up = stores.given_up().cloned();
     let (notes, broken) = match stored {
         Ok(notes) => (notes, None),
         Err(broken) => (Vec::new(), Some(broken)),
     };
-    Report { instances: stores.finish().await, broken, given_up, notes }
+    Report { instances: stores.finish().await, broken, notes }
 }
 
 async fn next(source: &mut Source, intake: &Intake) -> Result<Option<bytes::Bytes>, Broken> {
