@@ -103,7 +103,7 @@ impl Scanner {
     }
 
     /// The next step; `None`: more bytes are needed, or the data set is at its end.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "None is not the end, so this is no iterator")]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         if self.skipping.is_some() && !self.pass_over()? {
@@ -137,6 +137,7 @@ impl Scanner {
     }
 
     /// `true`: what is passed over has ended.
+    #[inline(never)]
     fn pass_over(&mut self) -> Result<bool, Error> {
         while let Some(depth) = self.skipping {
             let has_ended = if let Some(remaining) = self.value {
@@ -179,6 +180,8 @@ impl Scanner {
         self.input.fill().map_err(|kind| self.error(kind))
     }
 
+    // In every caller's own loop: an event that goes through memory costs as much as the step to it.
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<Event>, Error> {
         // Only headers without an event (delimiters that close nothing) go around again.
         loop {
@@ -287,6 +290,7 @@ impl Scanner {
         })
     }
 
+    #[inline(always)]
     fn element_header(&mut self, layout: Layout, tag: Tag) -> Result<Step, Error> {
         let Some(raw) = RawHeader::read(&self.input, layout) else { return Ok(Step::MoreBytes) };
         let layout = raw.layout;

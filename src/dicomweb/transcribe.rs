@@ -168,7 +168,8 @@ impl Transcriber {
         Transcript { text, warnings, broken: self.broken }
     }
 
-    #[inline]
+    // Inlined up to the walk itself, so that an event never goes through memory.
+    #[inline(always)]
     fn step(&mut self, event: Event) {
         match event {
             Event::Element(header) => self.element(&header),
@@ -257,12 +258,11 @@ impl Writer {
     }
 
     fn text(&mut self, tag: Tag, vr: VR, bytes: &[u8]) {
-        let charset = Arc::clone(&self.scope().charset);
         let decoded;
-        let text = match charset.as_ascii(bytes, vr) {
+        let text = match self.scope().charset.as_ascii(bytes, vr) {
             Some(text) => text,
             None => {
-                decoded = charset.decode(bytes, vr);
+                decoded = self.scope().charset.decode(bytes, vr);
                 if decoded.damaged {
                     self.warn(tag, WarningKind::UndecodableText);
                 }

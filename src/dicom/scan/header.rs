@@ -16,6 +16,7 @@ pub(super) struct RawHeader {
 
 impl RawHeader {
     /// The header that the input begins with; `None`: more bytes are needed.
+    #[inline(always)]
     pub(super) fn read(input: &Input, layout: Layout) -> Option<Self> {
         let start = input.peek::<8>()?;
         let letters = [start[4], start[5]];
