@@ -133,12 +133,18 @@ impl Charset {
 
     /// The bytes of a value of this VR as text, where every one of them is an ASCII character.
     pub(crate) fn as_ascii<'a>(&self, bytes: &'a [u8], vr: VR) -> Option<&'a str> {
-        let is_plain = match &self.kind {
+        let is_ascii =
+            self.has_ascii(vr) && bytes.iter().fold(true, |all, b| all & (*b < 0x80) & (*b != ESC));
+        if is_ascii { std::str::from_utf8(bytes).ok() } else { None }
+    }
+
+    /// Whether ASCII in a value of this VR is ASCII, up to the first escape character.
+    #[inline]
+    pub(crate) fn has_ascii(&self, vr: VR) -> bool {
+        match &self.kind {
             Kind::Whole(_) => true,
             Kind::CodeExtensions(extensions) => extensions.begins_with_ascii() || !is_affected(vr),
-        };
-        let is_ascii = is_plain && bytes.iter().fold(true, |all, b| all & (*b < 0x80) & (*b != ESC));
-        if is_ascii { std::str::from_utf8(bytes).ok() } else { None }
+        }
     }
 
     /// Encodes a single value of this VR; `None` when it has a character that the set has not.

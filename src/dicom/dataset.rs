@@ -17,7 +17,7 @@ mod parse;
 mod text;
 mod walk;
 
-pub(crate) use self::text::{TextValues, trim, values_in};
+pub(crate) use self::text::{TextValues, trim, unpadded, values_in};
 pub(crate) use self::walk::Step;
 
 /// A data set: elements by ascending tag, without group lengths.
@@ -240,12 +240,14 @@ impl FromIterator<(Tag, Element)> for DataSet {
 }
 
 /// Whether values of this VR are text.
+#[inline]
 pub fn is_textual(vr: VR) -> bool {
     use VR::{AE, AS, CS, DA, DS, DT, IS, LO, LT, PN, SH, ST, TM, UC, UI, UR, UT};
     matches!(vr, AE | AS | CS | DA | DS | DT | IS | LO | LT | PN | SH | ST | TM | UC | UI | UR | UT)
 }
 
 /// Whether a textual element holds one value only, so that a backslash in it is text (PS3.5 6.2).
+#[inline]
 pub fn is_single_valued(vr: VR) -> bool {
     matches!(vr, VR::LT | VR::ST | VR::UR | VR::UT)
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub use self::event::{Content, ElementHeader, Error, ErrorKind, Event, ItemHeader};
 pub use self::header::has_long_length;
-use self::header::{RawHeader, read_tag, read_u32};
+use self::header::{RawHeader, read_short, read_tag, read_u32};
 pub use self::inflate::Inflater;
 use self::input::Input;
 use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, Layout, layout};
@@ -115,7 +115,21 @@ impl Scanner {
     /// Passes over the element, item or fragment that the last event began: nothing in it is told, its end
     /// neither; the next event is what follows. Much faster than walking through it, and no less strict about
     /// whether the data set breaks off; what stands in sequences and items of defined length is not looked at.
+    #[inline(always)]
     pub fn skip(&mut self) {
+        // Most values lie in one piece, and are over at once.
+        match self.value {
+            Some(remaining) if self.input.front(remaining as usize).is_some() => {
+                self.input.advance(remaining as usize);
+                self.position += u64::from(remaining);
+                self.value = None;
+            }
+            _ => self.begin_to_skip(),
+        }
+    }
+
+    #[inline(never)]
+    fn begin_to_skip(&mut self) {
         if self.value.is_some() {
             // The frame of a fragment's siblings stays.
             self.skipping = Some(self.stack.len());
@@ -189,23 +203,22 @@ impl Scanner {
             if let Some(remaining) = self.value {
                 return Ok(self.next_of_value(remaining));
             }
-            if let Some(frame) = self.stack.last()
-                && frame.end == Some(self.position)
-            {
-                return Ok(Some(self.close()));
-            }
+            let (layout, kind) = match self.stack.last() {
+                Some(frame) if frame.end == Some(self.position) => return Ok(Some(self.close())),
+                Some(frame) => (frame.layout, Some(frame.kind)),
+                None => (self.layout, None),
+            };
             let Some(start) = self.input.peek::<8>() else { return Ok(None) };
-            let layout = self.stack.last().map_or(self.layout, |f| f.layout);
             let tag = read_tag(layout, &start);
             let length = read_u32(layout, [start[4], start[5], start[6], start[7]]);
-            let step = match self.stack.last().map(|f| f.kind) {
+            let step = match kind {
                 Some(kind @ (FrameKind::Sequence | FrameKind::Fragments)) => {
                     self.item_header(kind, tag, length)?
                 }
                 Some(FrameKind::Item) | None if tag.group() == ITEM.group() => {
                     self.delimiter_of_item(tag, length)?
                 }
-                Some(FrameKind::Item) | None => self.element_header(layout, tag)?,
+                Some(FrameKind::Item) | None => self.element_header(layout, tag, start)?,
             };
             match step {
                 Step::Event(event) => return Ok(Some(event)),
@@ -291,8 +304,24 @@ impl Scanner {
     }
 
     #[inline(always)]
-    fn element_header(&mut self, layout: Layout, tag: Tag) -> Result<Step, Error> {
-        let Some(raw) = RawHeader::read(&self.input, layout) else { return Ok(Step::MoreBytes) };
+    fn element_header(&mut self, layout: Layout, tag: Tag, start: [u8; 8]) -> Result<Step, Error> {
+        if layout == Layout::ExplicitLe
+            && let Some((vr, length)) = read_short(start)
+        {
+            let offset = self.position;
+            self.header(tag, 8)?;
+            self.end_within_limit(length)?;
+            self.value = Some(length);
+            let (value_offset, length, content) = (self.position, Some(length), Content::Value);
+            let header = ElementHeader { tag, vr, length, offset, value_offset, layout, content };
+            return Ok(Step::Event(Event::Element(header)));
+        }
+        self.other_element_header(layout, tag, start)
+    }
+
+    /// The same for any element.
+    fn other_element_header(&mut self, layout: Layout, tag: Tag, start: [u8; 8]) -> Result<Step, Error> {
+        let Some(raw) = RawHeader::read(&self.input, layout, start) else { return Ok(Step::MoreBytes) };
         let layout = raw.layout;
         let mut vr = raw.vr;
         // Pixel data is only encapsulated where its length is undefined (PS3.5 A.4); UN of undefined length
@@ -371,16 +400,19 @@ impl Scanner {
         Ok((length != UNDEFINED).then_some(length))
     }
 
+    #[inline]
     fn end_within_limit(&self, length: u32) -> Result<u64, Error> {
         let end = self.position + u64::from(length);
         if end > self.limit() { Err(self.error(ErrorKind::Overrun)) } else { Ok(end) }
     }
 
+    #[inline]
     fn limit(&self) -> u64 {
         self.stack.last().map_or(u64::MAX, |f| f.limit)
     }
 
     /// Takes a header of `size` bytes off the input.
+    #[inline]
     fn header(&mut self, tag: Tag, size: usize) -> Result<(), Error> {
         self.tag = tag;
         self.headers += 1;
@@ -395,6 +427,7 @@ impl Scanner {
         Ok(())
     }
 
+    #[cold]
     fn error(&self, kind: ErrorKind) -> Error {
         Error { kind, offset: self.position, tag: self.tag }
     }

@@ -12,7 +12,7 @@ use crate::dicom::{Tag, VR, tags};
 
 /// What attributes look like as text. Whatever it writes for one attribute or item must not depend on what
 /// stands before or behind it, so that attributes can be brought in order.
-pub(super) trait Notation: std::fmt::Debug + Sync {
+pub(super) trait Notation: std::fmt::Debug {
     /// Whether attributes name the owner of private ones.
     fn names_creators(&self) -> bool;
     fn begin(&self, out: &mut Vec<u8>);
@@ -20,6 +20,12 @@ pub(super) trait Notation: std::fmt::Debug + Sync {
     /// What an attribute begins with; `creator`: the owner of a private one, where it is named and known.
     fn begin_attribute(&self, out: &mut Vec<u8>, tag: Tag, vr: VR, creator: Option<&str>);
     fn end_attribute(&self, out: &mut Vec<u8>);
+    /// A whole attribute of a textual VR that has this value alone, or none where it is empty: without padding,
+    /// and nothing but what [`is_plain`]. `false`: nothing was written, it has to go the long way.
+    #[inline]
+    fn plain(&self, _out: &mut Vec<u8>, _tag: Tag, _vr: VR, _value: &[u8]) -> bool {
+        false
+    }
     /// The values of a textual VR, at least one.
     fn strings(&self, out: &mut Vec<u8>, vr: VR, values: Strings<'_>);
     /// The value of any other VR, in little endian and not empty.
@@ -53,6 +59,16 @@ pub(super) enum Strings<'a> {
     InText(TextValues<'a>),
 }
 
+impl Strings<'_> {
+    /// Whether there are two or more, as long as none was taken.
+    fn is_several(&self) -> bool {
+        match self {
+            Self::Divided(values) => values.len() > 1,
+            Self::InText(values) => values.is_several(),
+        }
+    }
+}
+
 impl<'a> Iterator for Strings<'a> {
     type Item = &'a str;
 
@@ -66,8 +82,8 @@ impl<'a> Iterator for Strings<'a> {
 
 /// Text in the making.
 #[derive(Debug)]
-pub(super) struct Document {
-    notation: &'static dyn Notation,
+pub(super) struct Document<N> {
+    notation: N,
     out: Vec<u8>,
     /// Where the text of this data set begins.
     start: usize,
@@ -100,19 +116,22 @@ struct Attribute {
     start: usize,
 }
 
-impl Document {
+/// Room for the attributes of an ordinary image.
+const USUAL_ATTRIBUTES: usize = 128;
+
+impl<N: Notation> Document<N> {
     /// A document whose text is appended to `out`.
-    pub(super) fn new(notation: &'static dyn Notation, mut out: Vec<u8>) -> Self {
+    pub(super) fn new(notation: N, mut out: Vec<u8>) -> Self {
         notation.begin(&mut out);
         let start = out.len();
-        let mut document =
-            Self { notation, out, start, scopes: Vec::new(), attributes: Vec::new(), left_out: 0 };
+        let attributes = Vec::with_capacity(USUAL_ATTRIBUTES);
+        let mut document = Self { notation, out, start, scopes: Vec::new(), attributes, left_out: 0 };
         document.open_scope();
         document
     }
 
     /// The whole of a data set.
-    pub(super) fn of(notation: &'static dyn Notation, data_set: &DataSet, out: Vec<u8>) -> Vec<u8> {
+    pub(super) fn of(notation: N, data_set: &DataSet, out: Vec<u8>) -> Vec<u8> {
         let mut document = Self::new(notation, out);
         for step in data_set.walk() {
             match step {
@@ -166,6 +185,24 @@ impl Document {
             }
         }
         self.notation.end_attribute(&mut self.out);
+    }
+
+    /// Writes a textual attribute that has this value alone, or none where it is empty: in ASCII and without padding.
+    /// `false`: it is none of those that there is a short way for.
+    #[inline]
+    pub(super) fn plain(&mut self, tag: Tag, vr: VR, value: &[u8]) -> bool {
+        if tag == tags::SPECIFIC_CHARACTER_SET || !is_plain(value) {
+            return false;
+        }
+        if self.left_out > 0 || is_left_out(tag) {
+            return true;
+        }
+        let start = self.out.len();
+        let is_written = self.notation.plain(&mut self.out, tag, vr, value);
+        if is_written {
+            self.list(tag, start);
+        }
+        is_written
     }
 
     /// Begins a sequence; its items and its end follow.
@@ -290,14 +327,21 @@ impl Document {
         twice
     }
 
-    fn begin_attribute(&mut self, tag: Tag, vr: VR) {
-        let start = self.out.len();
+    /// Notes that the text of an attribute begins here.
+    #[inline]
+    fn list(&mut self, tag: Tag, start: usize) {
         let scope = self.scopes.last_mut().expect("the data set itself is always open");
-        if self.attributes[scope.first..].last().is_some_and(|last| last.tag >= tag) {
+        if self.attributes.len() > scope.first && self.attributes.last().is_some_and(|last| last.tag >= tag) {
             scope.is_ascending = false;
         }
         self.attributes.push(Attribute { tag, start });
-        let creator = creator_of(tag).and_then(|owner| scope.creators.get(&owner));
+    }
+
+    fn begin_attribute(&mut self, tag: Tag, vr: VR) {
+        self.list(tag, self.out.len());
+        let owner = if self.notation.names_creators() { creator_of(tag) } else { None };
+        let scope = self.scopes.last().expect("the data set itself is always open");
+        let creator = owner.and_then(|owner| scope.creators.get(&owner));
         self.notation.begin_attribute(&mut self.out, tag, vr, creator.map(String::as_str));
     }
 
@@ -308,11 +352,8 @@ impl Document {
                 self.scope().creators.insert(tag, owner.to_owned());
             }
         }
-        let mut rest = values.clone();
-        match (rest.next(), rest.next()) {
-            (None, _) => {}
-            (Some(only), None) if is_empty(vr, only) => {}
-            _ => self.notation.strings(&mut self.out, vr, values),
+        if values.is_several() || values.clone().next().is_some_and(|only| !is_empty(vr, only)) {
+            self.notation.strings(&mut self.out, vr, values);
         }
     }
 
@@ -336,6 +377,33 @@ pub(super) fn is_empty(vr: VR, value: &str) -> bool {
 pub(super) fn name_groups(value: &str) -> impl Iterator<Item = (&'static str, &str)> {
     let groups = value.split('=').map(str::trim_end);
     ["Alphabetic", "Ideographic", "Phonetic"].into_iter().zip(groups).filter(|(_, text)| !text.is_empty())
+}
+
+/// Whether text is nothing but ASCII that stands in any quotation marks as it is: no control characters, no quotation
+/// mark, no backslash. Looks at eight bytes at once, as values are too short for anything wider.
+#[inline]
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    // The highest bit of a byte is set where it is not plain, and perhaps of those above such a one.
+    let odd = |word: u64| {
+        let quotes = word ^ (ONES * b'"' as u64);
+        let backslashes = word ^ (ONES * b'\\' as u64);
+        let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
+        (word | below(word, b' ') | below(quotes, 1) | below(backslashes, 1)) & HIGHS
+    };
+    let mut all = 0;
+    for word in text.as_chunks::<8>().0 {
+        all |= odd(u64::from_ne_bytes(*word));
+    }
+    // What is left over, together with what was looked at already; letters are in place of what is not there.
+    let rest = match (text.last_chunk::<8>(), text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(last), ..) => u64::from_ne_bytes(*last),
+        (_, Some([a, b, c, d]), Some([e, f, g, h])) => u64::from_ne_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+        _ => text.iter().fold(u64::from_ne_bytes(*b"AAAAAAAA"), |word, b| word << 8 | u64::from(*b)),
+    };
+    all |= odd(rest);
+    all == 0
 }
 
 fn is_left_out(tag: Tag) -> bool {

@@ -30,7 +30,7 @@ pub fn write_array(data_sets: &[DataSet]) -> Vec<u8> {
 /// Specific Character Set (0008,0005) describes the text as sent: ISO_IR 192 where the data set has the
 /// attribute or text beyond ASCII (PS3.18 F.2.2). Binary data goes inline.
 pub fn write_object(data_set: &DataSet, out: &mut Vec<u8>) {
-    *out = Document::of(&Json, data_set, std::mem::take(out));
+    *out = Document::of(Json, data_set, std::mem::take(out));
 }
 
 /// The notation. Attributes and items end with a comma, which the end of what surrounds them takes back.
@@ -51,11 +51,40 @@ impl Notation for Json {
     }
 
     fn begin_attribute(&self, out: &mut Vec<u8>, tag: Tag, vr: VR, _creator: Option<&str>) {
-        let mut text = *br#""GGGGEEEE":{"vr":"VR""#;
-        text[1..5].copy_from_slice(&hex(tag.group()));
-        text[5..9].copy_from_slice(&hex(tag.element()));
-        text[18..20].copy_from_slice(&vr.to_bytes());
-        out.extend_from_slice(&text);
+        out.extend_from_slice(&filled_in(*br#""GGGGEEEE":{"vr":"VR""#, tag, vr));
+    }
+
+    #[inline]
+    fn plain(&self, out: &mut Vec<u8>, tag: Tag, vr: VR, value: &[u8]) -> bool {
+        if value.is_empty() {
+            out.extend_from_slice(&filled_in(*br#""GGGGEEEE":{"vr":"VR"},"#, tag, vr));
+            return true;
+        }
+        match vr {
+            VR::DS | VR::IS => {
+                if !is_plain_number(value) {
+                    return false;
+                }
+                out.extend_from_slice(&filled_in(*br#""GGGGEEEE":{"vr":"VR","Value":["#, tag, vr));
+                out.extend_from_slice(value);
+                out.extend_from_slice(b"]},");
+            }
+            VR::PN => {
+                if value.contains(&b'=') {
+                    return false;
+                }
+                let begin = *br#""GGGGEEEE":{"vr":"VR","Value":[{"Alphabetic":""#;
+                out.extend_from_slice(&filled_in(begin, tag, vr));
+                out.extend_from_slice(value);
+                out.extend_from_slice(br#""}]},"#);
+            }
+            _ => {
+                out.extend_from_slice(&filled_in(*br#""GGGGEEEE":{"vr":"VR","Value":[""#, tag, vr));
+                out.extend_from_slice(value);
+                out.extend_from_slice(br#""]},"#);
+            }
+        }
+        true
     }
 
     fn end_attribute(&self, out: &mut Vec<u8>) {
@@ -125,6 +154,15 @@ impl Notation for Json {
         close(out, b'}');
         out.push(b',');
     }
+}
+
+/// What an attribute begins with, given the tag and the VR that are its own.
+#[inline]
+fn filled_in<const N: usize>(mut text: [u8; N], tag: Tag, vr: VR) -> [u8; N] {
+    text[1..5].copy_from_slice(&hex(tag.group()));
+    text[5..9].copy_from_slice(&hex(tag.element()));
+    text[18..20].copy_from_slice(&vr.to_bytes());
+    text
 }
 
 /// Closes an object or array, in place of the comma behind its last entry.
@@ -221,8 +259,13 @@ pub(super) fn put_hex(out: &mut Vec<u8>, half: u16) {
     out.extend_from_slice(&hex(half));
 }
 
+/// All four at once: a digit to each byte, and what lies between `9` and `A` to those from 10 on.
+#[inline]
 fn hex(half: u16) -> [u8; 4] {
-    [12, 8, 4, 0].map(|shift| b"0123456789ABCDEF"[usize::from(half >> shift & 0xF)])
+    let half = u32::from(half);
+    let digits = half >> 12 | (half >> 8 & 0xF) << 8 | (half >> 4 & 0xF) << 16 | (half & 0xF) << 24;
+    let letters = (digits + 0x0606_0606) >> 4 & 0x0101_0101;
+    (digits + 0x3030_3030 + letters * u32::from(b'A' - b'9' - 1)).to_le_bytes()
 }
 
 /// Base64 with padding (RFC 4648 section 4).

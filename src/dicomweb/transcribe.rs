@@ -16,7 +16,7 @@ pub use crate::dicom::bulk::MAX_INLINE;
 use crate::dicom::bulk::{is_bulk_data, is_pixel_data};
 use crate::dicom::byte_order::{swapped, word_size};
 use crate::dicom::charset::Charset;
-use crate::dicom::dataset::{Warning, WarningKind, is_textual, values_in};
+use crate::dicom::dataset::{Warning, WarningKind, is_textual, unpadded, values_in};
 use crate::dicom::dictionary::is_group_length;
 use crate::dicom::scan::{Content, ElementHeader, Error, ErrorKind, Event, Scanner};
 use crate::dicom::transfer_syntax::Layout;
@@ -63,9 +63,19 @@ pub struct Transcript {
 
 /// A transcription in progress.
 #[derive(Debug)]
-pub struct Transcriber {
+pub struct Transcriber(Notated);
+
+/// One of each notation, so that the walk and what is written of it become one piece of code.
+#[derive(Debug)]
+enum Notated {
+    Json(Transcription<Json>),
+    Xml(Transcription<Xml>),
+}
+
+#[derive(Debug)]
+struct Transcription<N> {
     scanner: Scanner,
-    writer: Writer,
+    writer: Writer<N>,
     bulk: BulkData,
     value: Option<OpenValue>,
     broken: Option<Error>,
@@ -74,8 +84,8 @@ pub struct Transcriber {
 
 /// What makes text of values.
 #[derive(Debug)]
-struct Writer {
-    document: Document,
+struct Writer<N> {
+    document: Document<N>,
     /// The data set, and each item that is open.
     scopes: Vec<Scope>,
     warnings: Vec<Warning>,
@@ -104,10 +114,49 @@ impl Transcriber {
     /// A transcription of a data set in this transfer syntax, from its first byte; no preamble, no group 0002.
     /// Text is in the `assumed` character set where the data set names none.
     pub fn new(format: Format, transfer_syntax: &Uid, assumed: Option<&Charset>, bulk: BulkData) -> Self {
-        let notation: &'static dyn Notation = match format {
-            Format::Json => &Json,
-            Format::Xml => &Xml,
-        };
+        Self(match format {
+            Format::Json => Notated::Json(Transcription::new(Json, transfer_syntax, assumed, bulk)),
+            Format::Xml => Notated::Xml(Transcription::new(Xml, transfer_syntax, assumed, bulk)),
+        })
+    }
+
+    /// Takes the next bytes of the data set.
+    pub fn push(&mut self, bytes: Bytes) {
+        match &mut self.0 {
+            Notated::Json(transcription) => transcription.push(bytes),
+            Notated::Xml(transcription) => transcription.push(bytes),
+        }
+    }
+
+    /// Whether all that matters has come: the walk is at the pixel data, or cannot go on. Behind
+    /// the pixel data stand padding and signatures, and private elements of some scanners (group 7FE1), which
+    /// metadata have to have. Who wants no more than this calls [`Self::stop`].
+    pub fn is_done(&self) -> bool {
+        match &self.0 {
+            Notated::Json(transcription) => transcription.is_done(),
+            Notated::Xml(transcription) => transcription.is_done(),
+        }
+    }
+
+    /// Says that the data set has ended.
+    pub fn finish(self) -> Transcript {
+        match self.0 {
+            Notated::Json(transcription) => transcription.finish(),
+            Notated::Xml(transcription) => transcription.finish(),
+        }
+    }
+
+    /// Ends the transcription where it is, though more bytes may come.
+    pub fn stop(self) -> Transcript {
+        match self.0 {
+            Notated::Json(transcription) => transcription.stop(),
+            Notated::Xml(transcription) => transcription.stop(),
+        }
+    }
+}
+
+impl<N: Notation> Transcription<N> {
+    fn new(notation: N, transfer_syntax: &Uid, assumed: Option<&Charset>, bulk: BulkData) -> Self {
         let charset = Arc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
         Self {
             scanner: Scanner::for_transfer_syntax(transfer_syntax),
@@ -123,8 +172,7 @@ impl Transcriber {
         }
     }
 
-    /// Takes the next bytes of the data set.
-    pub fn push(&mut self, bytes: Bytes) {
+    fn push(&mut self, bytes: Bytes) {
         if self.broken.is_some() {
             return;
         }
@@ -141,15 +189,11 @@ impl Transcriber {
         }
     }
 
-    /// Whether all that matters has come: the walk is at the pixel data, or cannot go on. Behind
-    /// the pixel data stand padding and signatures, and private elements of some scanners (group 7FE1), which
-    /// metadata have to have. Who wants no more than this calls [`Self::stop`].
-    pub fn is_done(&self) -> bool {
+    fn is_done(&self) -> bool {
         self.is_at_pixels || self.broken.is_some()
     }
 
-    /// Says that the data set has ended.
-    pub fn finish(mut self) -> Transcript {
+    fn finish(mut self) -> Transcript {
         if self.broken.is_none() {
             let scanner = std::mem::replace(&mut self.scanner, Scanner::new(Layout::ExplicitLe));
             self.broken = scanner.finish().err();
@@ -157,8 +201,7 @@ impl Transcriber {
         self.stop()
     }
 
-    /// Ends the transcription where it is, though more bytes may come.
-    pub fn stop(mut self) -> Transcript {
+    fn stop(mut self) -> Transcript {
         self.writer.document.end_all();
         let (text, twice) = self.writer.document.finish();
         let mut warnings = self.writer.warnings;
@@ -217,7 +260,7 @@ impl Transcriber {
     }
 }
 
-impl Writer {
+impl<N: Notation> Writer<N> {
     fn begin_item(&mut self) {
         self.document.begin_item();
         let scope = self.scope().clone();
@@ -242,8 +285,14 @@ impl Writer {
         }
         if is_textual(vr) {
             self.text(tag, vr, bytes);
-            return;
+        } else {
+            self.other(header, vr, bytes);
         }
+    }
+
+    /// Writes an attribute with this value, which is no text.
+    fn other(&mut self, header: &ElementHeader, vr: VR, bytes: &[u8]) {
+        let tag = header.tag;
         let whole = bytes.len() - bytes.len() % word_size(vr);
         if whole < bytes.len() {
             self.warn(tag, WarningKind::BrokenWord);
@@ -257,7 +306,17 @@ impl Writer {
         }
     }
 
+    #[inline]
     fn text(&mut self, tag: Tag, vr: VR, bytes: &[u8]) {
+        let value = &bytes[unpadded(vr, bytes)];
+        let is_written = self.scope().charset.has_ascii(vr) && self.document.plain(tag, vr, value);
+        if !is_written {
+            self.any_text(tag, vr, bytes);
+        }
+    }
+
+    #[inline(never)]
+    fn any_text(&mut self, tag: Tag, vr: VR, bytes: &[u8]) {
         let decoded;
         let text = match self.scope().charset.as_ascii(bytes, vr) {
             Some(text) => text,

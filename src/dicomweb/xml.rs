@@ -16,7 +16,7 @@ const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePre
 /// Specific Character Set (0008,0005) describes the text as sent: ISO_IR 192 where the data set has the
 /// attribute or text beyond ASCII. Binary data goes inline. Characters that XML cannot hold become U+FFFD.
 pub fn write_document(data_set: &DataSet) -> Vec<u8> {
-    Document::of(&Xml, data_set, Vec::with_capacity(1024))
+    Document::of(Xml, data_set, Vec::with_capacity(1024))
 }
 
 /// The notation.

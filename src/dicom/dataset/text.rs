@@ -1,5 +1,7 @@
 //! Text values, one by one: without padding, divided at backslashes where the VR has several values.
 
+use std::ops::Range;
+
 use super::is_single_valued;
 use crate::dicom::VR;
 
@@ -24,6 +26,13 @@ pub(crate) struct TextValues<'a> {
     rest: Option<&'a str>,
 }
 
+impl TextValues<'_> {
+    /// Whether there are two or more, as long as none was taken.
+    pub(crate) fn is_several(&self) -> bool {
+        self.divides && self.rest.is_some()
+    }
+}
+
 impl<'a> Iterator for TextValues<'a> {
     type Item = &'a str;
 
@@ -46,13 +55,24 @@ impl<'a> Iterator for TextValues<'a> {
 
 /// Without padding: behind, and in front too where leading spaces mean nothing (PS3.5 6.2). NULs are taken
 /// for padding with every VR, as some senders pad with them.
+#[inline]
 pub(crate) fn trim(vr: VR, value: &str) -> &str {
-    let padding = value.bytes().rev().take_while(|b| matches!(b, b' ' | b'\0')).count();
-    let value = &value[..value.len() - padding];
-    match vr {
-        VR::LT | VR::ST | VR::UC | VR::UR | VR::UT => value,
-        _ => &value[value.bytes().take_while(|b| *b == b' ').count()..],
+    &value[unpadded(vr, value.as_bytes())]
+}
+
+/// What of a value in ASCII, or in UTF-8, is no padding.
+#[inline]
+pub(crate) fn unpadded(vr: VR, mut value: &[u8]) -> Range<usize> {
+    while let [rest @ .., b' ' | b'\0'] = value {
+        value = rest;
     }
+    let end = value.len();
+    if !matches!(vr, VR::LT | VR::ST | VR::UC | VR::UR | VR::UT) {
+        while let [b' ', rest @ ..] = value {
+            value = rest;
+        }
+    }
+    end - value.len()..end
 }
 
 fn has_backslash(text: &str) -> bool {

@@ -15,10 +15,9 @@ pub(super) struct RawHeader {
 }
 
 impl RawHeader {
-    /// The header that the input begins with; `None`: more bytes are needed.
+    /// The header that the input begins with, whose first bytes are `start`; `None`: more bytes are needed.
     #[inline(always)]
-    pub(super) fn read(input: &Input, layout: Layout) -> Option<Self> {
-        let start = input.peek::<8>()?;
+    pub(super) fn read(input: &Input, layout: Layout, start: [u8; 8]) -> Option<Self> {
         let letters = [start[4], start[5]];
         let known = vr_of_letters(letters);
         // Some writers leave the VR out of single elements, or of all of them, under an explicit syntax. What
@@ -52,54 +51,78 @@ impl RawHeader {
     }
 }
 
-/// The VR of these two letters; a table of jumps, as every header of every object comes by here.
-fn vr_of_letters(letters: [u8; 2]) -> Option<VR> {
-    Some(match &letters {
-        b"AE" => VR::AE,
-        b"AS" => VR::AS,
-        b"AT" => VR::AT,
-        b"CS" => VR::CS,
-        b"DA" => VR::DA,
-        b"DS" => VR::DS,
-        b"DT" => VR::DT,
-        b"FL" => VR::FL,
-        b"FD" => VR::FD,
-        b"IS" => VR::IS,
-        b"LO" => VR::LO,
-        b"LT" => VR::LT,
-        b"OB" => VR::OB,
-        b"OD" => VR::OD,
-        b"OF" => VR::OF,
-        b"OL" => VR::OL,
-        b"OV" => VR::OV,
-        b"OW" => VR::OW,
-        b"PN" => VR::PN,
-        b"SH" => VR::SH,
-        b"SL" => VR::SL,
-        b"SQ" => VR::SQ,
-        b"SS" => VR::SS,
-        b"ST" => VR::ST,
-        b"SV" => VR::SV,
-        b"TM" => VR::TM,
-        b"UC" => VR::UC,
-        b"UI" => VR::UI,
-        b"UL" => VR::UL,
-        b"UN" => VR::UN,
-        b"UR" => VR::UR,
-        b"US" => VR::US,
-        b"UT" => VR::UT,
-        b"UV" => VR::UV,
-        _ => return None,
-    })
+/// VR and length in an explicit header in little endian, where the VR is one with the short form. Such elements are
+/// neither sequences nor of undefined length, and nearly all are such.
+#[inline(always)]
+pub(super) fn read_short(start: [u8; 8]) -> Option<(VR, u32)> {
+    let vr = vr_of_letters([start[4], start[5]]).filter(|vr| !has_long_length(*vr))?;
+    Some((vr, u32::from(u16::from_le_bytes([start[6], start[7]]))))
 }
 
+/// The VR of these two letters. Every header of every object comes by here, and which VR it has is hard to foresee
+/// for a processor: hence a table to look it up in, rather than a jump.
+#[inline]
+fn vr_of_letters([first, second]: [u8; 2]) -> Option<VR> {
+    let row = BY_LETTERS.get(usize::from(first.wrapping_sub(b'A')))?;
+    *row.get(usize::from(second.wrapping_sub(b'A')))?
+}
+
+static BY_LETTERS: [[Option<VR>; 26]; 26] = {
+    let all = [
+        (*b"AE", VR::AE),
+        (*b"AS", VR::AS),
+        (*b"AT", VR::AT),
+        (*b"CS", VR::CS),
+        (*b"DA", VR::DA),
+        (*b"DS", VR::DS),
+        (*b"DT", VR::DT),
+        (*b"FL", VR::FL),
+        (*b"FD", VR::FD),
+        (*b"IS", VR::IS),
+        (*b"LO", VR::LO),
+        (*b"LT", VR::LT),
+        (*b"OB", VR::OB),
+        (*b"OD", VR::OD),
+        (*b"OF", VR::OF),
+        (*b"OL", VR::OL),
+        (*b"OV", VR::OV),
+        (*b"OW", VR::OW),
+        (*b"PN", VR::PN),
+        (*b"SH", VR::SH),
+        (*b"SL", VR::SL),
+        (*b"SQ", VR::SQ),
+        (*b"SS", VR::SS),
+        (*b"ST", VR::ST),
+        (*b"SV", VR::SV),
+        (*b"TM", VR::TM),
+        (*b"UC", VR::UC),
+        (*b"UI", VR::UI),
+        (*b"UL", VR::UL),
+        (*b"UN", VR::UN),
+        (*b"UR", VR::UR),
+        (*b"US", VR::US),
+        (*b"UT", VR::UT),
+        (*b"UV", VR::UV),
+    ];
+    let mut table = [[None; 26]; 26];
+    let mut at = 0;
+    while at < all.len() {
+        let ([first, second], vr) = all[at];
+        table[(first - b'A') as usize][(second - b'A') as usize] = Some(vr);
+        at += 1;
+    }
+    table
+};
+
 /// Whether an explicit header has a 32-bit length after two reserved bytes (PS3.5 Table 7.1-1).
+#[inline]
 pub fn has_long_length(vr: VR) -> bool {
     use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
     matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
 }
 
 /// The tag at the beginning of `bytes`, which has four of them.
+#[inline(always)]
 pub(super) fn read_tag(layout: Layout, bytes: &[u8]) -> Tag {
     let halves = [[bytes[0], bytes[1]], [bytes[2], bytes[3]]];
     let [group, element] = match layout {
@@ -109,6 +132,7 @@ pub(super) fn read_tag(layout: Layout, bytes: &[u8]) -> Tag {
     Tag(group, element)
 }
 
+#[inline(always)]
 pub(super) fn read_u32(layout: Layout, bytes: [u8; 4]) -> u32 {
     if layout == Layout::ExplicitBe { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
 }

@@ -79,6 +79,12 @@ impl Input {
         if let Some(bytes) = self.front.first_chunk::<N>() {
             return Some(*bytes);
         }
+        self.peek_pieces()
+    }
+
+    /// The same across pieces, which is rare.
+    #[cold]
+    fn peek_pieces<const N: usize>(&self) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         self.copy_front(&mut bytes).then_some(bytes)
     }
@@ -118,6 +124,7 @@ impl Input {
     }
 
     /// Drops the front, and `count` bytes behind it.
+    #[cold]
     fn advance_pieces(&mut self, mut count: usize) {
         self.front = self.rest.pop_front().unwrap_or_default();
         while count > 0 && count >= self.front.len() {
