@@ -4,7 +4,7 @@
 //! [`Cutter::push`] takes the encoded data set in pieces of any size, [`Cutter::next`] hands out the wanted
 //! frames in ascending order. Frame bytes are slices of what was pushed; nothing is gathered but the offset
 //! tables, and those only as far as the last wanted frame. What a frame's boundaries are taken from stands in
-//! [`encapsulated`] and [`native`].
+//! `encapsulated` and `native`.
 
 pub(super) mod attributes;
 pub(super) mod encapsulated;
