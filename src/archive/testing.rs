@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
 pub(crate) use super::retrieval::planted_panic;
 use super::{Archive, Complete, Error, Feed, Fut, Kind, Result, Retrieval, Retrieve, Search, Step, Stored};
 use crate::caller::Caller;
+use crate::dicom::charset::QueryCharset;
 use crate::dicom::object::{Head, Object};
 use crate::dicom::query::Query;
 
@@ -45,6 +48,27 @@ impl<T> Driver<T> {
     /// Ends the feed with an error.
     pub(crate) fn fail(&self, error: super::Error) {
         assert!(self.steps.try_send(Step::End(Err(error))).is_ok(), "the feed is gone or full");
+    }
+}
+
+/// What is configured of an archive in memory: two associations, and little patience.
+pub(crate) fn config() -> Config {
+    Config {
+        name: "main".into(),
+        ae_title: "PACS".parse().unwrap(),
+        address: "memory".into(),
+        calling: "GANTRY".parse().unwrap(),
+        query: None,
+        retrieve_from: None,
+        store_at: None,
+        model: Model::Auto,
+        retrieve: Method::Auto,
+        max_associations: 2,
+        store_from: Vec::new(),
+        foreign_uids: ForeignUids::Refuse,
+        query_charset: QueryCharset::Auto,
+        assume_charset: None,
+        timeouts: Timeouts { silence: Duration::from_secs(5), ..Timeouts::default() },
     }
 }
 

@@ -28,6 +28,32 @@ pub struct Identifiers {
     pub instance: Option<Uid>,
 }
 
+/// The value of a UID attribute on its way, in pieces of any size.
+#[derive(Debug)]
+pub(crate) struct OpenUid {
+    /// The attribute.
+    pub(crate) tag: Tag,
+    value: Vec<u8>,
+}
+
+impl OpenUid {
+    /// The value of this attribute begins.
+    pub(crate) fn new(tag: Tag) -> Self {
+        Self { tag, value: Vec::new() }
+    }
+
+    /// Takes the next bytes. A longer value is no UID, and needs not be held to be seen as such.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        let room = (Uid::MAX_LENGTH + 2).saturating_sub(self.value.len());
+        self.value.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
+    /// The UID, when all of it has come; `None`: it is none.
+    pub(crate) fn uid(&self) -> Option<Uid> {
+        Uid::from_padded(&self.value).ok()
+    }
+}
+
 /// Reads the beginning of a data set.
 #[derive(Debug)]
 pub struct HeadReader {
@@ -37,7 +63,7 @@ pub struct HeadReader {
     length: usize,
     depth: usize,
     /// The identifier whose value is open.
-    open: Option<(Tag, Vec<u8>)>,
+    open: Option<OpenUid>,
     found: Identifiers,
     /// How the Study Instance UID is encoded.
     encoded: Option<Layout>,
@@ -100,22 +126,22 @@ impl HeadReader {
                         if header.tag == tags::STUDY_INSTANCE_UID {
                             self.encoded = Some(header.layout);
                         }
-                        self.open = is_identifier(header.tag).then_some((header.tag, Vec::new()));
+                        self.open = is_identifier(header.tag).then(|| OpenUid::new(header.tag));
                     }
                     self.depth += 1;
                 }
                 Event::Value(bytes) => {
-                    if let Some((_, value)) = self.open.as_mut().filter(|(_, v)| v.len() <= Uid::MAX_LENGTH) {
-                        value.extend_from_slice(&bytes[..bytes.len().min(Uid::MAX_LENGTH + 2)]);
+                    if let Some(open) = &mut self.open {
+                        open.push(&bytes);
                     }
                 }
                 Event::ElementEnd => {
                     self.depth -= 1;
                     if self.depth == 0
-                        && let Some((tag, value)) = self.open.take()
+                        && let Some(open) = self.open.take()
                     {
-                        self.found.set(tag, &value);
-                        if tag == tags::SERIES_INSTANCE_UID {
+                        self.found.set(&open);
+                        if open.tag == tags::SERIES_INSTANCE_UID {
                             return true;
                         }
                     }
@@ -127,9 +153,9 @@ impl HeadReader {
 }
 
 impl Identifiers {
-    fn set(&mut self, tag: Tag, value: &[u8]) {
-        let uid = Uid::from_padded(value).ok();
-        match tag {
+    fn set(&mut self, open: &OpenUid) {
+        let uid = open.uid();
+        match open.tag {
             tags::STUDY_INSTANCE_UID => self.study = uid,
             tags::SERIES_INSTANCE_UID => self.series = uid,
             tags::SOP_CLASS_UID => self.class = uid,

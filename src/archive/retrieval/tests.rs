@@ -9,8 +9,9 @@ use tokio::io::{DuplexStream, duplex};
 
 use super::*;
 use crate::archive::dimse::DimseArchive;
-use crate::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use crate::archive::dimse::config::{Config, Method, Model};
 use crate::archive::remote::query_profile;
+use crate::archive::testing::config;
 use crate::archive::{Archive, MoveDestination};
 use crate::caller::Priority;
 use crate::dicom::charset::QueryCharset;
@@ -62,23 +63,7 @@ impl Pacs {
     }
 
     fn config(retrieve: Method) -> Config {
-        Config {
-            name: "main".into(),
-            ae_title: "PACS".parse().unwrap(),
-            address: "memory".into(),
-            calling: "GANTRY".parse().unwrap(),
-            query: None,
-            retrieve_from: None,
-            store_at: None,
-            model: Model::Auto,
-            retrieve,
-            max_associations: 4,
-            store_from: Vec::new(),
-            foreign_uids: ForeignUids::Refuse,
-            query_charset: QueryCharset::Auto,
-            assume_charset: None,
-            timeouts: Timeouts { silence: Duration::from_secs(5), ..Timeouts::default() },
-        }
+        Config { retrieve, max_associations: 4, ..config() }
     }
 
     async fn serve(self: Arc<Self>, io: DuplexStream) -> Option<()> {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::archive::dimse::DimseArchive;
-use crate::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use crate::archive::testing::config;
 use crate::archive::{Archive, Kind, Step};
 use crate::caller::Priority;
 use crate::dicom::charset::QueryCharset;
@@ -125,23 +125,7 @@ impl Pacs {
     }
 
     fn archive(self: &Arc<Self>) -> DimseArchive {
-        let config = Config {
-            name: "main".into(),
-            ae_title: "PACS".parse().unwrap(),
-            address: "memory".into(),
-            calling: "GANTRY".parse().unwrap(),
-            query: None,
-            retrieve_from: None,
-            store_at: None,
-            model: Model::Auto,
-            retrieve: Method::Auto,
-            max_associations: 2,
-            store_from: Vec::new(),
-            foreign_uids: ForeignUids::Refuse,
-            query_charset: QueryCharset::Auto,
-            assume_charset: None,
-            timeouts: Timeouts { silence: Duration::from_secs(5), ..Timeouts::default() },
-        };
+        let config = config();
         let pacs = Arc::clone(self);
         DimseArchive::over(config, None, move |_| connector(Arc::clone(&pacs)))
     }

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::source::Broken;
+use crate::dicom::head::OpenUid;
 use crate::dicom::object::Head;
 use crate::dicom::scan::{Event, Scanner};
+use crate::dicom::tags;
 use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, Layout, layout};
-use crate::dicom::{Tag, Uid, tags};
 
 /// How far the walk over a deflated data set goes, in inflated bytes, before others get their turn: a small piece
 /// may swell to hundreds of megabytes.
@@ -21,7 +22,7 @@ pub(super) struct Check {
     scanner: Scanner,
     depth: usize,
     /// The UID whose value is open.
-    open: Option<(Tag, Vec<u8>)>,
+    open: Option<OpenUid>,
     /// Where others get their turn; `None`: it is not deflated.
     turn: Option<u64>,
 }
@@ -70,21 +71,19 @@ impl Check {
             Event::Element(header) => {
                 let is_uid = [tags::SOP_CLASS_UID, tags::SOP_INSTANCE_UID].contains(&header.tag);
                 if self.depth == 0 && is_uid {
-                    self.open = Some((header.tag, Vec::new()));
+                    self.open = Some(OpenUid::new(header.tag));
                 }
                 self.depth += 1;
             }
             Event::Value(piece) => {
-                if let Some((_, value)) = &mut self.open {
-                    // A longer one is no UID, and needs not be held to be seen as such.
-                    let room = (Uid::MAX_LENGTH + 2).saturating_sub(value.len());
-                    value.extend_from_slice(&piece[..piece.len().min(room)]);
+                if let Some(open) = &mut self.open {
+                    open.push(&piece);
                 }
             }
             Event::ElementEnd => {
                 self.depth -= 1;
-                if let Some((tag, value)) = self.open.take() {
-                    self.compare(tag, &value)?;
+                if let Some(open) = self.open.take() {
+                    self.compare(&open)?;
                 }
             }
             Event::Item(_) | Event::Fragment(_) | Event::ItemEnd | Event::FragmentEnd => {}
@@ -92,12 +91,9 @@ impl Check {
         Ok(())
     }
 
-    fn compare(&self, tag: Tag, value: &[u8]) -> Result<(), Broken> {
-        let announced =
-            if tag == tags::SOP_CLASS_UID { &self.head.sop_class } else { &self.head.sop_instance };
-        match Uid::from_padded(value) {
-            Ok(uid) if uid == *announced => Ok(()),
-            _ => Err(Broken::OtherUid(tag)),
-        }
+    fn compare(&self, open: &OpenUid) -> Result<(), Broken> {
+        let of_class = open.tag == tags::SOP_CLASS_UID;
+        let announced = if of_class { &self.head.sop_class } else { &self.head.sop_instance };
+        if open.uid().as_ref() == Some(announced) { Ok(()) } else { Err(Broken::OtherUid(open.tag)) }
     }
 }

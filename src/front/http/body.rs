@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 
 use crate::archive::Error;
 use crate::dicom::object::BrokenObject;
@@ -53,6 +53,17 @@ pub(super) struct Streaming<P> {
     archive: String,
     /// `None` when all is written, or nothing more will be.
     pieces: Option<P>,
+}
+
+/// The size of `held` bytes with what is left of `rest` behind them.
+pub(super) fn size_with(held: usize, rest: Option<&axum::body::Body>) -> SizeHint {
+    let rest = rest.map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
+    let mut hint = SizeHint::new();
+    if let Some(upper) = rest.upper() {
+        hint.set_upper(upper + held as u64);
+    }
+    hint.set_lower(rest.lower() + held as u64);
+    hint
 }
 
 /// Nothing is pinned within.

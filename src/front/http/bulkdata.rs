@@ -18,16 +18,15 @@ use super::body::{Broken, Streaming};
 use super::context::Context;
 use super::error::Problem;
 use super::frames::{begin_pixels, content_type, instance_url, not_acceptable, pixel_syntax};
-use super::parts::{Framing, Part, PartHead, Parts, Rest, Source, hold, next};
-use super::wado::{Begun, answer, begin};
+use super::parts::{Framing, Part, PartHead, Parts, Rest, Source, length_of, next};
+use super::wado::{Begun, answer, begin, bulk_data_url, form_of};
 use crate::archive::{Complete, Feed, Form, Retrieve, Step};
 use crate::caller::Priority;
-use crate::dicom::Uid;
 use crate::dicom::bulk::is_pixel_data;
 use crate::dicom::object::{Cursor, Head, Object};
 use crate::dicom::query::{Level, Target};
 use crate::dicom::tags;
-use crate::dicomweb::media_type::{Accept, OCTET_STREAM, SyntaxChoice, ValueForm, pixel_type};
+use crate::dicomweb::media_type::{Accept, OCTET_STREAM, ValueForm, pixel_type};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::range::ByteRange;
 use crate::dicomweb::request;
@@ -35,7 +34,7 @@ use crate::image::bulk::{BulkPath, Piece, Selection, Value, Values, document_typ
 
 /// Answers with the value that the path names.
 pub(super) async fn value(context: Context) -> Result<Response, Problem> {
-    let target = target(&context)?;
+    let target = context.target()?;
     let path: BulkPath = (context.path.as_deref().unwrap_or_default())
         .parse()
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
@@ -62,13 +61,9 @@ pub(super) async fn pixels(context: Context) -> Result<Response, Problem> {
 }
 
 async fn all(context: Context, selection: Selection) -> Result<Response, Problem> {
-    let target = target(&context)?;
+    let target = context.target()?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
-    let form = match accept.pixel_syntaxes().first() {
-        Some(SyntaxChoice::AsStored) => Form::AsStored,
-        Some(SyntaxChoice::Native) => Form::Native,
-        None => return Err(not_acceptable()),
-    };
+    let form = accept.pixel_syntaxes().first().copied().map(form_of).ok_or_else(not_acceptable)?;
     let single_item = target.level() == Level::Instance;
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
     let Begun { first, rest } = begin(&context, priority, Retrieve { target: target.clone(), form }).await?;
@@ -130,11 +125,7 @@ pub(super) async fn one(
         let parts = Parts::new(source, &head, Vec::new(), Framing::Multipart(writer));
         return Ok((headers, Body::new(Streaming::new(parts, context.archive.name()))).into_response());
     }
-    let (held, whole) = match head.length {
-        Some(_) => (Vec::new(), false),
-        None => hold(&mut source).await.map_err(problem)?,
-    };
-    let length = head.length.or(whole.then(|| held.iter().map(|bytes| bytes.len() as u64).sum()));
+    let (held, length) = length_of(&head, &mut source).await.map_err(problem)?;
     let mut headers = content_type(&head.content_type);
     headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
     let (status, range) = match length {
@@ -165,11 +156,6 @@ fn ranged(
     };
     headers.insert(CONTENT_LENGTH, (range.end - range.start).into());
     Ok((status, range))
-}
-
-fn target(context: &Context) -> Result<Target, Problem> {
-    let study = context.study.as_deref().unwrap_or_default();
-    Ok(request::target(study, context.series.as_deref(), context.instance.as_deref())?)
 }
 
 fn not_acceptable_value() -> Problem {
@@ -279,11 +265,7 @@ struct Objects {
 impl Objects {
     fn begin(&mut self, object: Object) {
         let Object { head, series, body } = object;
-        let series = series.or_else(|| self.target.series.clone());
-        let series = series.as_ref().map_or("", Uid::as_str);
-        let (study, instance) = (&self.target.study, &head.sop_instance);
-        let url =
-            format!("{}/studies/{study}/series/{series}/instances/{instance}/bulkdata", self.service_url);
+        let url = bulk_data_url(&self.service_url, &self.target, &head, series.as_ref());
         let values = Values::new(&head.transfer_syntax, self.selection.clone());
         self.current = Some((values, body, Naming { head, url }));
     }

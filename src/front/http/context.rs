@@ -11,8 +11,9 @@ use super::error::Problem;
 use super::{Server, origin};
 use crate::archive::Archive;
 use crate::caller::{Caller, Priority};
+use crate::dicom::query::Target;
 use crate::dicomweb::media_type::Accept;
-use crate::dicomweb::request::MAX_QUERY_LENGTH;
+use crate::dicomweb::request::{self, MAX_QUERY_LENGTH};
 use crate::net::Connection;
 
 /// A request to an archive.
@@ -45,6 +46,12 @@ impl Context {
     pub(super) fn range(&self) -> Option<&str> {
         let conditional = self.headers.contains_key(http::header::IF_RANGE);
         self.headers.get(http::header::RANGE).filter(|_| !conditional)?.to_str().ok()
+    }
+
+    /// The entity in the path, of a route that has a study in it.
+    pub(super) fn target(&self) -> Result<Target, Problem> {
+        let study = self.study.as_deref().unwrap_or_default();
+        Ok(request::target(study, self.series.as_deref(), self.instance.as_deref())?)
     }
 
     /// What the client accepts: the values of the query parameter, then the headers.

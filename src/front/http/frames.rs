@@ -15,13 +15,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::body::{Broken, Streaming};
 use super::context::Context;
 use super::error::Problem;
-use super::parts::{Framing, Gathered, Part, PartHead, Parts, Rest, Source, hold, next, part_head};
-use super::wado::{Begun, begin};
+use super::parts::{Framing, Gathered, Part, PartHead, Parts, Rest, Source, length_of, next, part_head};
+use super::wado::{Begun, begin, form_of};
 use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE};
-use crate::dicomweb::media_type::{Accept, SyntaxChoice, ValueForm};
+use crate::dicomweb::media_type::{Accept, ValueForm};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request;
 use crate::image::frames::{AllCut, Cut, Cutter, FrameList, Step};
@@ -31,8 +31,7 @@ const MAX_GATHERED: usize = 64 << 20;
 
 /// Answers with the frames that the path lists.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
-    let study = context.study.as_deref().unwrap_or_default();
-    let target = request::target(study, context.series.as_deref(), context.instance.as_deref())?;
+    let target = context.target()?;
     let list: FrameList = (context.frames.as_deref().unwrap_or_default())
         .parse()
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
@@ -84,11 +83,7 @@ impl Answer {
                 (headers, Body::new(Streaming::new(parts, self.context.archive.name()))).into_response()
             );
         }
-        let (held, whole) = match head.length {
-            Some(_) => (Vec::new(), false),
-            None => hold(&mut source).await.map_err(problem)?,
-        };
-        let length = head.length.or(whole.then(|| held.iter().map(|bytes| bytes.len() as u64).sum()));
+        let (held, length) = length_of(&head, &mut source).await.map_err(problem)?;
         let mut headers = content_type(&head.content_type);
         headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
         if let Some(length) = length {
@@ -150,11 +145,7 @@ pub(super) async fn begin_pixels(
 ) -> Result<(Begun, ValueForm), Problem> {
     let mut refused = None;
     for choice in accept.pixel_syntaxes() {
-        let asked = match choice {
-            SyntaxChoice::AsStored => Form::AsStored,
-            SyntaxChoice::Native => Form::Native,
-        };
-        match begin(context, Priority::Interactive, retrieve(asked)).await {
+        match begin(context, Priority::Interactive, retrieve(form_of(choice))).await {
             Ok(begun) => match form(&pixel_syntax(&begun.first.head.transfer_syntax)) {
                 Some(form) => return Ok((begun, form)),
                 None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),

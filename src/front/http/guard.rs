@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Server;
-use super::body::Broken;
+use super::body::{Broken, size_with};
 use crate::net::Connection;
 
 /// Longest piece of a stream of HTTP/2, in bytes. A piece is buffered as a whole, and how slowly a reader may
@@ -120,14 +120,7 @@ impl http_body::Body for Guarded {
 
     fn size_hint(&self) -> SizeHint {
         let shared = lock(&self.shared);
-        let rest = shared.rest.len() as u64;
-        let body = shared.body.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint());
-        let mut hint = SizeHint::new();
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint.set_lower(body.lower() + rest);
-        hint
+        size_with(shared.rest.len(), shared.body.as_ref())
     }
 }
 

@@ -16,7 +16,7 @@ use http::StatusCode;
 use super::body::{Broken, Pieces, Streaming};
 use super::context::Context;
 use super::error::Problem;
-use super::wado::{Begun, answer, begin};
+use super::wado::{Begun, answer, begin, bulk_data_url};
 use crate::archive::{Complete, Feed, Form, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::charset::Charset;
@@ -29,9 +29,7 @@ use crate::dicomweb::transcribe::{BulkData, Format, Transcriber};
 
 /// Answers with the metadata of the entity in the path.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
-    // The routes have a study in all of their paths.
-    let study = context.study.as_deref().unwrap_or_default();
-    let target = request::target(study, context.series.as_deref(), context.instance.as_deref())?;
+    let target = context.target()?;
     let single_item = target.level() == Level::Instance;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let form = accept.data_set_form(single_item).ok_or_else(not_acceptable)?;
@@ -124,11 +122,7 @@ impl Pieces for Texts {
 impl Texts {
     fn begin(&mut self, object: Object) {
         let Object { head, series, body } = object;
-        let (study, instance) = (&self.target.study, &head.sop_instance);
-        let series = series.or_else(|| self.target.series.clone());
-        let series = series.as_ref().map_or("", |uid| uid.as_str());
-        let url =
-            format!("{}/studies/{study}/series/{series}/instances/{instance}/bulkdata", self.service_url);
+        let url = bulk_data_url(&self.service_url, &self.target, &head, series.as_ref());
         let format = match self.framing {
             Some(Framing::Array) | None => Format::Json,
             Some(Framing::Multipart(_) | Framing::Bare) => Format::Xml,

@@ -166,20 +166,26 @@ pub(super) async fn next<S: Source>(source: &mut S) -> Result<Part<S::Proof>, Br
     poll_fn(|cx| source.poll_part(cx)).await
 }
 
-/// The bytes of the value that has begun, as far as they are to be held; whether they are all of it.
-pub(super) async fn hold<S: Source>(source: &mut S) -> Result<(Vec<Bytes>, bool), Broken> {
+/// The length of the value that has begun, and what had to be held of it to learn that; `None`: it is too long.
+pub(super) async fn length_of<S: Source>(
+    head: &PartHead,
+    source: &mut S,
+) -> Result<(Vec<Bytes>, Option<u64>), Broken> {
     let (mut held, mut length) = (Vec::new(), 0);
+    if head.length.is_some() {
+        return Ok((held, head.length));
+    }
     while length < MAX_HELD_FOR_LENGTH {
         match next(source).await? {
             Part::Bytes(bytes) => {
                 length += bytes.len();
                 held.push(bytes);
             }
-            Part::End | Part::Done(_) => return Ok((held, true)),
+            Part::End | Part::Done(_) => return Ok((held, Some(length as u64))),
             Part::Begin(_) => return Err(Broken::Surplus),
         }
     }
-    Ok((held, false))
+    Ok((held, None))
 }
 
 /// The delimiter and headers of a part.

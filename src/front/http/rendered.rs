@@ -16,8 +16,7 @@ use crate::image::bulk::{document_type, is_video};
 
 /// Answers with the document or the video of an instance.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
-    let study = context.study.as_deref().unwrap_or_default();
-    let target = request::target(study, context.series.as_deref(), context.instance.as_deref())?;
+    let target = context.target()?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let begun = begin(&context, Priority::Interactive, Retrieve { target, form: Form::AsStored }).await?;
     let head = &begun.first.head;

@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use twox_hash::XxHash3_128;
 
 use super::Server;
-use super::body::BrokenOff;
+use super::body::{BrokenOff, size_with};
 use super::error::Problem;
 
 /// Longest answer that is held, in bytes: a frame, or the metadata of some hundred instances.
@@ -170,7 +170,6 @@ impl Held {
             .filter(|_| self.length <= MAX_HELD)
             .and_then(|count| Arc::clone(&room.0).try_acquire_many_owned(count).ok());
         let fits = permit.is_some();
-        // Pieces that were cut off a large block would keep all of it.
         self.pieces.push_back((bytes, permit));
         fits
     }
@@ -183,7 +182,8 @@ impl Held {
             return to_header(hash.finish_128());
         };
         // Pieces break anywhere, also within a boundary.
-        let whole: Vec<u8> = self.pieces.iter().flat_map(|(bytes, _)| bytes.iter().copied()).collect();
+        let mut whole = Vec::with_capacity(self.length);
+        self.pieces.iter().for_each(|(bytes, _)| whole.extend_from_slice(bytes));
         let mut from = 0;
         for at in memchr::memmem::find_iter(&whole, boundary) {
             hash.write(&whole[from..at]);
@@ -224,13 +224,6 @@ impl http_body::Body for Held {
         if self.end.is_some() {
             return SizeHint::default();
         }
-        let rest = self.rest.as_ref().map_or(SizeHint::with_exact(0), |rest| rest.size_hint());
-        let held = self.length as u64;
-        let mut hint = SizeHint::new();
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + held);
-        }
-        hint.set_lower(rest.lower() + held);
-        hint
+        size_with(self.length, self.rest.as_ref())
     }
 }

@@ -13,8 +13,8 @@ use super::objects::{Files, Framing, web_syntax};
 use crate::archive::{Error, Form, Kind, Retrieval, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::Uid;
-use crate::dicom::object::Object;
-use crate::dicom::query::Level;
+use crate::dicom::object::{Head, Object};
+use crate::dicom::query::{Level, Target};
 use crate::dicomweb::media_type::{DICOM, OCTET_STREAM, SyntaxChoice};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request;
@@ -22,9 +22,7 @@ use crate::dicomweb::request;
 /// Answers with the objects of the entity in the path. Waits for the first of them, so that what fails until
 /// then has a status of its own.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
-    // The routes have a study in all of their paths.
-    let study = context.study.as_deref().unwrap_or_default();
-    let target = request::target(study, context.series.as_deref(), context.instance.as_deref())?;
+    let target = context.target()?;
     let single_item = target.level() == Level::Instance;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let Some(form) = accept.object_form(single_item) else {
@@ -33,11 +31,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         return if bytes { bulkdata::large(context).await } else { Err(not_acceptable(single_item)) };
     };
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let syntax = match form.syntax {
-        SyntaxChoice::AsStored => Form::AsStored,
-        SyntaxChoice::Native => Form::Native,
-    };
-    let retrieve = Retrieve { target, form: syntax };
+    let retrieve = Retrieve { target, form: form_of(form.syntax) };
     let Begun { first, rest } = begin(&context, priority, retrieve).await?;
     let (framing, content_type) = if form.single_part {
         let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
@@ -49,6 +43,22 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     };
     let body = Streaming::new(Files::new(first, rest.objects, framing), context.archive.name());
     Ok(answer(&context, &content_type, &rest.missing, Body::new(body)))
+}
+
+/// The form in which the archive is asked for what a client takes.
+pub(super) fn form_of(choice: SyntaxChoice) -> Form {
+    match choice {
+        SyntaxChoice::AsStored => Form::AsStored,
+        SyntaxChoice::Native => Form::Native,
+    }
+}
+
+/// The URL below which an object of this retrieval has its bulk data: what metadata point to, and what bulk data
+/// say that they are. `series`: as the object itself says.
+pub(super) fn bulk_data_url(service_url: &str, target: &Target, head: &Head, series: Option<&Uid>) -> String {
+    let (study, instance) = (&target.study, &head.sop_instance);
+    let series = series.or(target.series.as_ref()).map_or("", Uid::as_str);
+    format!("{service_url}/studies/{study}/series/{series}/instances/{instance}/bulkdata")
 }
 
 /// A retrieval whose first object has begun.
