@@ -11,11 +11,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::dimse::DimseArchive;
+use crate::archive::shared::{Cache, Shared};
 use crate::archive::{Archive, MoveDestination};
 use crate::config::Config;
 use crate::dimse::scp;
 use crate::front::dimse::StorageScp;
 use crate::front::http;
+use crate::metrics::Metrics;
 use crate::net::serve_http;
 use crate::router::Router;
 
@@ -32,6 +34,8 @@ pub struct App {
     dimse: TcpListener,
     archives: Vec<DimseArchive>,
     moves: MoveDestination,
+    cache: Cache,
+    metrics: Metrics,
 }
 
 /// A port cannot be bound.
@@ -55,9 +59,12 @@ impl App {
         let reachable_at = dimse.local_addr().unwrap_or(config.dimse.listen).to_string();
         let title = config.dimse.move_ae_titles.first().unwrap_or(&config.dimse.ae_title).clone();
         let moves = MoveDestination::new(title, &reachable_at, &config.archives);
-        let archive = |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()));
+        let metrics = Metrics::default();
+        let archive =
+            |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()), metrics.clone());
         let archives = config.archives.iter().map(archive).collect();
-        Ok(Self { config, http, dimse, archives, moves })
+        let cache = Cache::new(config.cache.clone(), metrics.clone());
+        Ok(Self { config, http, dimse, archives, moves, cache, metrics })
     }
 
     /// The archives, in the configuration's order: what they hold open can be counted.
@@ -87,12 +94,16 @@ impl App {
 
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, http, dimse, archives, moves } = self;
+        let Self { config, http, dimse, archives, moves, cache, metrics } = self;
         let drain = config.http.settings.drain_timeout;
         let titles = config.dimse.move_ae_titles;
-        let shared = archives.iter().map(|archive| Arc::new(archive.clone()) as Arc<dyn Archive>);
-        let router = Router::new(shared, config.default_archive.as_deref());
-        let service = TowerToHyperService::new(http::app(config.http.front, router, shutdown.clone()));
+        let share = |archive: &DimseArchive| {
+            let shared = Shared::new(Arc::new(archive.clone()), cache.clone(), metrics.clone());
+            Arc::new(shared) as Arc<dyn Archive>
+        };
+        let router = Router::new(archives.iter().map(share), config.default_archive.as_deref());
+        let services = http::Services { archives: router, cache, metrics, shutdown: shutdown.clone() };
+        let service = TowerToHyperService::new(http::app(config.http.front, services));
         let storage = Arc::new(StorageScp::new(titles.into_iter().chain([config.dimse.ae_title]), moves));
         // Retrievals under way still receive while the web side drains, so this one ends last.
         let stop_receiving = CancellationToken::new();

@@ -10,12 +10,13 @@ mod section;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Table;
 
 use crate::archive::dimse::config as dimse_config;
+use crate::archive::shared::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::dicom::AeTitle;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
@@ -28,6 +29,13 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// Largest `http.inline_bulk_data`: what stands in the metadata is held in memory, and one and a third as long.
 const MAX_INLINE: usize = 1 << 20;
 
+/// Largest tier of the cache: more than any machine has.
+const MAX_CACHE: usize = 1 << 50;
+/// Smallest tier on disk: below it there is no room for a series.
+const MIN_DISK: usize = 64 << 20;
+/// Size of the tier on disk where only its path is given.
+const DEFAULT_DISK: u64 = 20 << 30;
+
 /// What `gantry serve` runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -39,6 +47,8 @@ pub struct Config {
     pub dimse: Dimse,
     /// `[archive.…]`, by name.
     pub archives: Vec<dimse_config::Config>,
+    /// `[cache]`.
+    pub cache: CacheConfig,
     /// `[log]`.
     pub log: LogConfig,
     /// Keys that are set and have no effect in this version.
@@ -141,12 +151,12 @@ fn whole(table: Table, report: &Report) -> Config {
     let default_archive = root.text("default_archive");
     check_default(default_archive.as_deref(), &archives, report);
     root.without_effect("ae", "DIMSE clients come");
-    root.without_effect("cache", "the cache comes");
+    let cache = cache(root.section("cache"));
     for (key, what) in [("tls", "TLS comes"), ("auth", "users come"), ("audit", "the audit trail comes")] {
         root.later(key, what);
     }
     root.finish();
-    Config { default_archive, http, dimse, archives, log, notes: report.notes() }
+    Config { default_archive, http, dimse, archives, cache, log, notes: report.notes() }
 }
 
 fn check_default(default: Option<&str>, archives: &[dimse_config::Config], report: &Report) {
@@ -212,6 +222,25 @@ fn http(mut section: Section<'_>) -> Http {
             drain_timeout,
         },
     }
+}
+
+fn cache(mut section: Section<'_>) -> CacheConfig {
+    let defaults = CacheConfig::default();
+    let memory = section.size("memory", 0..=MAX_CACHE).map(|size| size as u64);
+    let disk = section.optional_section("disk").and_then(|mut disk| {
+        let path = disk.required::<PathBuf>("path", "a directory that is the cache's own");
+        let size = disk.size("size", MIN_DISK..=MAX_CACHE).map(|size| size as u64);
+        disk.finish();
+        Some(Disk { path: path?, size: size.unwrap_or(DEFAULT_DISK) })
+    });
+    let ttl = section.duration("ttl").unwrap_or(defaults.ttl);
+    let revalidate = section.duration("revalidate").unwrap_or(defaults.revalidate);
+    let ahead =
+        [("off", RetrieveAhead::Off), ("series", RetrieveAhead::Series), ("finish", RetrieveAhead::Finish)];
+    let retrieve_ahead = section.choice("retrieve_ahead", &ahead).unwrap_or(defaults.retrieve_ahead);
+    let searches = section.duration("searches");
+    section.finish();
+    CacheConfig { memory: memory.unwrap_or(defaults.memory), disk, ttl, revalidate, retrieve_ahead, searches }
 }
 
 fn base_path(text: &str) -> Option<String> {

@@ -5,7 +5,7 @@
 //!
 //! `main → cli → app → front → router → archive → {dimse, dicomweb, image} → dicom`
 //!
-//! [`net`] and [`caller`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
+//! [`net`], [`caller`] and [`metrics`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
 //! uses [`dimse`] and [`dicom`] only. `tests/it/layers.rs` holds the code against this rule.
 
 pub mod app;
@@ -19,6 +19,7 @@ pub mod dicomweb;
 pub mod dimse;
 pub mod front;
 pub mod image;
+pub mod metrics;
 pub mod net;
 pub mod router;
 pub mod telemetry;

@@ -122,7 +122,7 @@ fn every_syntax() -> Vec<&'static str> {
 pub(super) fn of_class(form: Form, class: &Uid, model: Model) -> Vec<Proposal> {
     let mut list = Contexts::new(model);
     match form {
-        Form::AsStored => list.add(class.as_str(), &every_syntax()),
+        Form::AsStored | Form::WithoutBulkData => list.add(class.as_str(), &every_syntax()),
         Form::Native => list.add(class.as_str(), &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
     }
     list.proposals
@@ -132,7 +132,7 @@ pub(super) fn of_class(form: Form, class: &Uid, model: Model) -> Vec<Proposal> {
 /// native objects the lossy syntaxes come too: what exists in no other form is taken as it is stored.
 pub(super) fn exhaustive(form: Form, classes: &[Uid], model: Model) -> Vec<Vec<Proposal>> {
     let syntaxes = match form {
-        Form::AsStored => every_syntax(),
+        Form::AsStored | Form::WithoutBulkData => every_syntax(),
         Form::Native => [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().chain(LOSSY).collect(),
     };
     let per_association = (MAX_CONTEXTS - roots(model).len()) / syntaxes.len();

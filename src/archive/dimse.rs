@@ -17,6 +17,7 @@ use crate::dimse::command::{Command, field};
 use crate::dimse::pool::{self, Connect, Pool};
 use crate::dimse::scu::Reply;
 use crate::dimse::status;
+use crate::metrics::Metrics;
 use crate::net::DimseSocket;
 
 pub mod config;
@@ -38,14 +39,15 @@ pub struct DimseArchive {
 
 impl DimseArchive {
     /// An archive over TCP. `moves`: our Storage SCP, without which there is no C-MOVE.
-    pub fn new(config: Config, moves: Option<MoveDestination>) -> Self {
-        Self::over(config, moves, tcp)
+    pub fn new(config: Config, moves: Option<MoveDestination>, metrics: Metrics) -> Self {
+        Self::over(config, moves, metrics, tcp)
     }
 
     /// An archive over connections that `connect` opens to an address.
     pub(super) fn over(
         config: Config,
         moves: Option<MoveDestination>,
+        metrics: Metrics,
         connect: impl Fn(String) -> Connect,
     ) -> Self {
         let pool = |endpoint: Option<&Endpoint>| {
@@ -76,6 +78,7 @@ impl DimseArchive {
             failures: Mutex::default(),
             get_refused: Mutex::default(),
             tasks: TaskTracker::new(),
+            metrics,
         };
         Self { inner: Arc::new(inner) }
     }

@@ -84,13 +84,11 @@ mod tests {
     fn a_failure_is_announced_to_the_next_request_for_a_while_but_not_to_one_that_names_it() {
         let uid = |text: &str| text.parse::<Uid>().unwrap();
         let target = Target { study: uid("1"), series: None, instance: None };
-        let study = Retrieve { target: target.clone(), form: Form::AsStored };
-        let series =
-            Retrieve { target: Target { series: Some(uid("1.2")), ..target.clone() }, form: Form::AsStored };
-        let other =
-            Retrieve { target: Target { series: Some(uid("1.9")), ..target.clone() }, form: Form::AsStored };
+        let study = Retrieve::new(target.clone(), Form::AsStored);
+        let series = Retrieve::new(Target { series: Some(uid("1.2")), ..target.clone() }, Form::AsStored);
+        let other = Retrieve::new(Target { series: Some(uid("1.9")), ..target.clone() }, Form::AsStored);
         let one = Target { series: Some(uid("1.2")), instance: Some(uid("1.2.3")), ..target };
-        let one = Retrieve { target: one, form: Form::AsStored };
+        let one = Retrieve::new(one, Form::AsStored);
         let now = Instant::now();
         let mut failures = Failures::default();
         let known = BTreeMap::from([(uid("1.2.3"), uid("1.2"))]);

@@ -22,6 +22,7 @@ use crate::dimse::command::Command;
 use crate::dimse::negotiation::Proposal;
 use crate::dimse::pool::{Lease, LeaseError, Pool};
 use crate::dimse::scu::{Limits, Operation, OperationError};
+use crate::metrics::Metrics;
 
 /// What the operations of an archive share.
 #[derive(Debug)]
@@ -44,6 +45,9 @@ pub(super) struct Inner {
     pub(super) get_refused: Mutex<Option<Instant>>,
     /// The drivers.
     pub(super) tasks: TaskTracker,
+    /// What is counted.
+    #[expect(dead_code, reason = "the figures of retrievals land with the next change")]
+    pub(super) metrics: Metrics,
 }
 
 impl Inner {

@@ -65,7 +65,7 @@ pub(super) fn start(
             first @ Step::Item(_) => {
                 objects.put_back(first);
                 let assumed_charset = inner.assumed_charset();
-                Ok(Retrieval { objects, missing, assumed_charset })
+                Ok(Retrieval { objects, missing, confirmed: BTreeSet::new(), assumed_charset })
             }
         }
     })
@@ -324,7 +324,7 @@ impl Driver {
             let series = series.or_else(|| target.series.clone());
             Target { study: target.study.clone(), series, instance: Some(instance.clone()) }
         };
-        let retrieve = Retrieve { target, form: Form::AsStored };
+        let retrieve = Retrieve::new(target, Form::AsStored);
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
         // Its first bytes are enough; dropping it cancels the rest.
         matches!(self.unless_gone(start(inner, caller, retrieve)).await, Ok(Ok(_)))

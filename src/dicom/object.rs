@@ -77,8 +77,25 @@ pub struct ObjectLog {
 /// said that the object is whole.
 #[derive(Debug)]
 pub struct Cursor {
-    entries: mpsc::UnboundedReceiver<Entry>,
+    source: Source,
     done: bool,
+}
+
+/// Bytes of an object from somewhere else than its own log.
+type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenObject>> + Send>>;
+
+enum Source {
+    Log(mpsc::UnboundedReceiver<Entry>),
+    Stream(Pieces),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Log(_) => "Log",
+            Self::Stream(_) => "Stream",
+        })
+    }
 }
 
 impl ObjectLog {
@@ -86,7 +103,8 @@ impl ObjectLog {
     pub fn new(head: Head, budget: &Budget) -> (Self, Object) {
         // Unbounded in entries, bounded in bytes: each entry holds its permit.
         let (sender, receiver) = mpsc::unbounded_channel();
-        let object = Object { head, series: None, body: Cursor { entries: receiver, done: false } };
+        let object =
+            Object { head, series: None, body: Cursor { source: Source::Log(receiver), done: false } };
         (Self { entries: sender, budget: budget.clone() }, object)
     }
 
@@ -116,17 +134,26 @@ impl Stream for Cursor {
         if self.done {
             return Poll::Ready(None);
         }
-        let entry = ready!(self.entries.poll_recv(cx));
-        self.done = !matches!(entry, Some(Entry::Bytes(..)));
-        Poll::Ready(match entry {
-            Some(Entry::Bytes(bytes, _permit)) => Some(Ok(bytes)),
-            Some(Entry::Finished) => None,
-            None => Some(Err(BrokenObject)),
-        })
+        let next = match &mut self.source {
+            Source::Log(entries) => match ready!(entries.poll_recv(cx)) {
+                Some(Entry::Bytes(bytes, _permit)) => Some(Ok(bytes)),
+                Some(Entry::Finished) => None,
+                None => Some(Err(BrokenObject)),
+            },
+            Source::Stream(pieces) => ready!(pieces.as_mut().poll_next(cx)),
+        };
+        self.done = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
     }
 }
 
 impl Cursor {
+    /// A cursor over bytes that lie somewhere else than in an [`ObjectLog`]. A stream that ends says that the object
+    /// is whole.
+    pub fn over(pieces: impl Stream<Item = Result<Bytes, BrokenObject>> + Send + 'static) -> Self {
+        Self { source: Source::Stream(Box::pin(pieces)), done: false }
+    }
+
     /// The next bytes; `None` at the object's good end.
     pub async fn next(&mut self) -> Option<Result<Bytes, BrokenObject>> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await

@@ -32,7 +32,7 @@ fn bridge_to(archive: &Archive, model: Model) -> DimseArchive {
         assume_charset: None,
         timeouts: Timeouts::default(),
     };
-    DimseArchive::new(config, None)
+    DimseArchive::new(config, None, gantry::metrics::Metrics::default())
 }
 
 fn query(level: Level, keys: &[(Tag, &str)]) -> Query {

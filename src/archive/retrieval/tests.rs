@@ -22,6 +22,7 @@ use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::Connect;
 use crate::dimse::scu::{OperationError, Reply};
+use crate::metrics::Metrics;
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
@@ -59,7 +60,9 @@ impl Pacs {
 
     fn archive(self: &Arc<Self>) -> DimseArchive {
         let pacs = Arc::clone(self);
-        DimseArchive::over(Self::config(Method::Auto), None, move |_| connector(Arc::clone(&pacs)))
+        DimseArchive::over(Self::config(Method::Auto), None, Metrics::default(), move |_| {
+            connector(Arc::clone(&pacs))
+        })
     }
 
     fn config(retrieve: Method) -> Config {
@@ -198,7 +201,7 @@ async fn run(archive: &DimseArchive, series: Option<&str>, form: Form) -> Result
     let series = series.map(|uid| uid.parse().unwrap());
     let target = Target { study: STUDY.parse().unwrap(), series, instance: None };
     let caller = Caller { client: None, priority: Priority::Bulk };
-    let mut retrieval = archive.retrieve(&caller, Retrieve { target, form }).await?;
+    let mut retrieval = archive.retrieve(&caller, Retrieve::new(target, form)).await?;
     let mut came = Vec::new();
     loop {
         match retrieval.objects.next().await {
@@ -251,7 +254,9 @@ async fn an_archive_that_cannot_reach_us_is_not_told_to_move_part_by_part() {
     let config = Pacs::config(Method::Move);
     let moves = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:104", [&config]);
     let connected = Arc::clone(&pacs);
-    let archive = DimseArchive::over(config, Some(moves), move |_| connector(Arc::clone(&connected)));
+    let archive = DimseArchive::over(config, Some(moves), Metrics::default(), move |_| {
+        connector(Arc::clone(&connected))
+    });
     let error = run(&archive, None, Form::AsStored).await.unwrap_err();
     assert!(matches!(error.kind, Kind::Status { code: 0xA702, .. }), "{error:?}");
     assert!(*pacs.moves.lock().unwrap() <= 2, "once for the study, once for the first of its series");
@@ -278,7 +283,7 @@ async fn hazard_a_peer_that_never_stops_does_not_outlast_the_deadline() {
 async fn a_survey_that_gets_no_second_association_waits_for_the_first() {
     let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
     let first = Arc::new(AtomicBool::new(true));
-    let archive = DimseArchive::over(Pacs::config(Method::Auto), None, move |_| {
+    let archive = DimseArchive::over(Pacs::config(Method::Auto), None, Metrics::default(), move |_| {
         let (pacs, first) = (Arc::clone(&pacs), Arc::clone(&first));
         Arc::new(move |deadline| match first.swap(false, Ordering::SeqCst) {
             true => connector(Arc::clone(&pacs))(deadline),

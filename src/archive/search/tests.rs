@@ -22,6 +22,7 @@ use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pdu::context_result;
 use crate::dimse::pool::Connect;
+use crate::metrics::Metrics;
 
 mod archives;
 mod associations;
@@ -127,7 +128,7 @@ impl Pacs {
     fn archive(self: &Arc<Self>) -> DimseArchive {
         let config = config();
         let pacs = Arc::clone(self);
-        DimseArchive::over(config, None, move |_| connector(Arc::clone(&pacs)))
+        DimseArchive::over(config, None, Metrics::default(), move |_| connector(Arc::clone(&pacs)))
     }
 
     async fn serve(self: Arc<Self>, io: DuplexStream) {

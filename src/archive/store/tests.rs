@@ -25,6 +25,7 @@ use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::negotiation::Decision;
 use crate::dimse::pdu::context_result;
 use crate::dimse::pool::Connect;
+use crate::metrics::Metrics;
 
 mod archives;
 mod objects;
@@ -104,7 +105,7 @@ impl Pacs {
             ..config()
         };
         let pacs = Arc::clone(self);
-        DimseArchive::over(config, None, move |_| connector(Arc::clone(&pacs)))
+        DimseArchive::over(config, None, Metrics::default(), move |_| connector(Arc::clone(&pacs)))
     }
 
     fn stored(&self) -> Vec<(Head, Vec<u8>)> {

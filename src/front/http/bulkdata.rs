@@ -39,7 +39,7 @@ pub(super) async fn value(context: Context) -> Result<Response, Problem> {
         .parse()
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
-    let retrieve = |form| Retrieve { target: target.clone(), form };
+    let retrieve = |form| Retrieve::new(target.clone(), form);
     let of_pixels = path.is_at_top() && is_pixel_data(path.tag());
     let begun = if of_pixels && !accept.takes_any_value() {
         begin_pixels(&context, &accept, retrieve, |syntax| accept.pixel_form(syntax, true)).await?.0
@@ -66,7 +66,7 @@ async fn all(context: Context, selection: Selection) -> Result<Response, Problem
     let form = accept.pixel_syntaxes().first().copied().map(form_of).ok_or_else(not_acceptable)?;
     let single_item = target.level() == Level::Instance;
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let Begun { first, rest } = begin(&context, priority, Retrieve { target: target.clone(), form }).await?;
+    let Begun { first, rest } = begin(&context, priority, Retrieve::new(target.clone(), form)).await?;
     let missing = rest.missing;
     let mut source = Objects {
         feed: rest.objects,

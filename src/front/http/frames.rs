@@ -37,7 +37,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let single = list.numbers().len() == 1;
-    let retrieve = |form| Retrieve { target: target.clone(), form };
+    let retrieve = |form| Retrieve::new(target.clone(), form);
     let (begun, form) =
         begin_pixels(&context, &accept, retrieve, |syntax| accept.pixel_form(syntax, single)).await?;
     let Begun { first, rest } = begun;

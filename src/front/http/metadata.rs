@@ -34,7 +34,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let form = accept.data_set_form(single_item).ok_or_else(not_acceptable)?;
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let retrieve = Retrieve { target: target.clone(), form: Form::AsStored };
+    let retrieve = Retrieve::new(target.clone(), Form::AsStored);
     let Begun { first, rest } = begin(&context, priority, retrieve).await?;
     let (framing, content_type) = match form {
         DataSetForm::DicomJson | DataSetForm::Json => (Framing::Array, form.media_type().to_owned()),

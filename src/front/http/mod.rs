@@ -38,7 +38,9 @@ use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, Predicate};
 
+use crate::archive::shared::Cache;
 use crate::dicom::query::Level;
+use crate::metrics::Metrics;
 use crate::net::Network;
 use crate::router;
 
@@ -135,11 +137,12 @@ pub const RESOURCES: [(&str, Resource); 22] = [
 pub const STORES: [&str; 2] = ["/studies", "/studies/{study}"];
 
 /// The other pages of the server, from its root.
-pub const PAGES: [(&str, Page); 4] = [
+pub const PAGES: [(&str, Page); 5] = [
     ("/", Page::Welcome),
     ("/health/live", Page::Live),
     ("/health/ready", Page::Ready),
     ("/openapi.yaml", Page::OpenApi),
+    ("/metrics", Page::Metrics),
 ];
 
 /// A page that is no DICOMweb resource.
@@ -153,6 +156,8 @@ pub enum Page {
     Ready,
     /// The description of this interface.
     OpenApi,
+    /// What is counted, for Prometheus.
+    Metrics,
 }
 
 /// What all requests share.
@@ -166,14 +171,32 @@ struct Shared {
     snapshots: snapshot::Snapshots,
     room: validate::Room,
     metadata_room: stow::Room,
+    #[expect(dead_code, reason = "its page lands with the next change")]
+    cache: Cache,
+    metrics: Metrics,
     shutdown: CancellationToken,
 }
 
-/// The routes of the server, ready to be served. From `shutdown` on it is not ready any more.
-pub fn app(config: Config, archives: router::Router, shutdown: CancellationToken) -> Router {
+/// What the front end is built upon.
+#[derive(Debug)]
+pub struct Services {
+    /// The archives.
+    pub archives: router::Router,
+    /// What is kept of their objects.
+    pub cache: Cache,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// From here on the server is not ready any more.
+    pub shutdown: CancellationToken,
+}
+
+/// The routes of the server, ready to be served.
+pub fn app(config: Config, services: Services) -> Router {
+    let Services { archives, cache, metrics, shutdown } = services;
     let base_path = config.base_path.clone();
     let (snapshots, room, metadata_room) = <(snapshot::Snapshots, validate::Room, stow::Room)>::default();
-    let server = Server(Arc::new(Shared { config, archives, snapshots, room, metadata_room, shutdown }));
+    let shared = Shared { config, archives, snapshots, room, metadata_room, cache, metrics, shutdown };
+    let server = Server(Arc::new(shared));
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);
         // Many objects stream; what a client asks for again and again is small.
@@ -222,6 +245,7 @@ fn show(page: Page) -> MethodRouter<Server> {
         Page::Live => get(pages::live),
         Page::Ready => get(pages::ready),
         Page::OpenApi => get(pages::openapi),
+        Page::Metrics => get(pages::metrics),
     }
 }
 

@@ -14,7 +14,7 @@ use super::stow;
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
 
 /// The last parts of PS3.18's resources that this version does not have.
-const LATER: [&str; 3] = ["rendered", "thumbnail", "metrics"];
+const LATER: [&str; 2] = ["rendered", "thumbnail"];
 
 /// Says what this server is.
 pub(super) async fn welcome(State(server): State<Server>) -> Html<String> {
@@ -52,6 +52,12 @@ pub(super) async fn ready(State(server): State<Server>) -> Response {
 /// The interface's description.
 pub(super) async fn openapi() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/yaml")], OPENAPI)
+}
+
+/// What is counted.
+pub(super) async fn metrics(State(server): State<Server>) -> impl IntoResponse {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, content_type)], server.0.metrics.text())
 }
 
 /// No such path. Who posts to it, as with a slip in the URL, is to read so.

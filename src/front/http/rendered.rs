@@ -18,7 +18,7 @@ use crate::image::bulk::{document_type, is_video};
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let target = context.target()?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
-    let begun = begin(&context, Priority::Interactive, Retrieve { target, form: Form::AsStored }).await?;
+    let begun = begin(&context, Priority::Interactive, Retrieve::new(target, Form::AsStored)).await?;
     let head = &begun.first.head;
     let value = if document_type(&head.sop_class).is_some() {
         "00420011"

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::*;
+use crate::archive::shared::Config as CacheConfig;
 use crate::archive::testing::Fake;
 
 /// A server over one archive.
@@ -43,7 +44,7 @@ impl Bridge {
         let archive = Fake::named("main");
         let shutdown = CancellationToken::new();
         let archives = router::Router::new([archive.clone() as Arc<_>], None);
-        Self { archive, app: app(config, archives, shutdown.clone()), shutdown }
+        Self { archive, app: app(config, services(archives, shutdown.clone())), shutdown }
     }
 
     async fn ask(&self, method: &str, path: &str, accept: &str) -> Answer {
@@ -125,4 +126,10 @@ async fn the_pages_say_what_this_is_and_readiness_ends_with_the_shutdown() {
     bridge.shutdown.cancel();
     bridge.get("/health/ready").await.problem(503);
     assert_eq!(bridge.get("/health/live").await.status, 200);
+}
+
+/// What the front end is built upon, without a cache.
+fn services(archives: router::Router, shutdown: CancellationToken) -> Services {
+    let metrics = Metrics::default();
+    Services { archives, cache: Cache::new(CacheConfig::off(), metrics.clone()), metrics, shutdown }
 }

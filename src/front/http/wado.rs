@@ -31,7 +31,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         return if bytes { bulkdata::large(context).await } else { Err(not_acceptable(single_item)) };
     };
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let retrieve = Retrieve { target, form: form_of(form.syntax) };
+    let retrieve = Retrieve::new(target, form_of(form.syntax));
     let Begun { first, rest } = begin(&context, priority, retrieve).await?;
     let (framing, content_type) = if form.single_part {
         let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));

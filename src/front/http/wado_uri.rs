@@ -39,7 +39,7 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
                 .advise("Ask with transferSyntax=* for the object as it is stored, or without it."));
         }
     };
-    let retrieve = Retrieve { target: asked.target, form };
+    let retrieve = Retrieve::new(asked.target, form);
     let Begun { first, rest } = begin(&context, Priority::Interactive, retrieve).await?;
     let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
     let body = Streaming::new(Files::new(first, rest.objects, Framing::SinglePart), context.archive.name());

@@ -87,7 +87,7 @@ fn bridge_to(ae_title: &str, address: SocketAddr, silence: Duration) -> DimseArc
         assume_charset: None,
         timeouts,
     };
-    DimseArchive::new(config, None)
+    DimseArchive::new(config, None, gantry::metrics::Metrics::default())
 }
 
 /// The data set of an object in memory.

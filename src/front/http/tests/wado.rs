@@ -1,5 +1,6 @@
 //! Retrievals.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use hyper_util::service::TowerToHyperService;
@@ -38,7 +39,12 @@ pub(super) async fn whole(uid: &'static str, bytes: &'static [u8]) -> Object {
 
 pub(super) fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
     let (driver, objects) = Driver::new();
-    bridge.archive.push_retrieval(Ok(Retrieval { objects, missing, assumed_charset: None }));
+    bridge.archive.push_retrieval(Ok(Retrieval {
+        objects,
+        missing,
+        confirmed: BTreeSet::new(),
+        assumed_charset: None,
+    }));
     driver
 }
 
