@@ -238,6 +238,30 @@ fn a_value_can_come_from_a_mounted_file() {
 }
 
 #[test]
+fn the_cache_has_its_keys_and_their_bounds() {
+    let text = format!(
+        "{SMALLEST}[cache]\nmemory = \"1GiB\"\ndisk = {{ path = \"/var/cache/gantry\", size = \"1TiB\" }}\n\
+         ttl = \"1h\"\nrevalidate = \"1m\"\nretrieve_ahead = \"finish\"\nsearches = \"10s\"\n"
+    );
+    let disk = Disk { path: "/var/cache/gantry".into(), size: 1 << 40 };
+    let expected = CacheConfig {
+        memory: 1 << 30,
+        disk: Some(disk),
+        ttl: Duration::from_secs(3600),
+        revalidate: Duration::from_secs(60),
+        retrieve_ahead: RetrieveAhead::Finish,
+        searches: Some(Duration::from_secs(10)),
+    };
+    assert_eq!(parse(&text).unwrap().cache, expected);
+    assert_eq!(parse(SMALLEST).unwrap().cache, CacheConfig::default());
+    for bad in ["memory = \"1MB\"", "disk = { size = \"1GiB\" }", "retrieve_ahead = \"all\"", "ttl = \"0s\""]
+    {
+        let errors = parse(&format!("{SMALLEST}[cache]\n{bad}\n")).unwrap_err();
+        assert_eq!(errors.len(), 1, "{bad}: {errors:?}");
+    }
+}
+
+#[test]
 fn the_documentation_has_every_key_and_a_valid_example() {
     let text = include_str!("../../docs/configuration.md");
     for key in [
@@ -272,6 +296,13 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "silence",
         "operation",
         "idle",
+        "memory",
+        "ttl",
+        "revalidate",
+        "retrieve_ahead",
+        "searches",
+        "path",
+        "size",
     ] {
         assert!(text.contains(&format!("| `{key}` |")), "{key}");
     }
