@@ -126,6 +126,9 @@ pub struct Retrieval {
     pub confirmed: BTreeSet<Uid>,
     /// What text is encoded in where an object does not say: the archive's configuration may.
     pub assumed_charset: Option<Charset>,
+    /// The objects come without their bulk data ([`Form::WithoutBulkData`], PS3.4 Z.1.3): what they do not have is no
+    /// sign that the archive does not have it. `false`: they are whole.
+    pub without_bulk: bool,
 }
 
 /// An object that the archive has taken.

@@ -65,7 +65,8 @@ pub(super) fn start(
             first @ Step::Item(_) => {
                 objects.put_back(first);
                 let assumed_charset = inner.assumed_charset();
-                Ok(Retrieval { objects, missing, confirmed: BTreeSet::new(), assumed_charset })
+                let confirmed = BTreeSet::new();
+                Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk: false })
             }
         }
     })

@@ -44,6 +44,7 @@ pub(super) fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
         missing,
         confirmed: BTreeSet::new(),
         assumed_charset: None,
+        without_bulk: false,
     }));
     driver
 }
