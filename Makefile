@@ -1,6 +1,6 @@
 # The few commands of this project; CONTRIBUTING.md says more.
 
-.PHONY: test peers check ci
+.PHONY: test peers check ci bench
 
 # Installs what the tests need, then runs every test. A missing peer fails the run.
 test: peers
@@ -19,3 +19,7 @@ check:
 # Everything, as the continuous integration runs it.
 ci:
 	.ci/run
+
+# The table of docs/benchmarks.md, measured here: about half an hour on two idle cores. ARGS="--quick" for a look.
+bench:
+	bench/run $(ARGS)

@@ -1,4 +1,4 @@
-"""The servers that a benchmark runs: archives as Debian ships them, and the bridge. All on loopback."""
+"""The servers that a benchmark runs: archives as Debian ships them, nginx, and the bridge. All on loopback."""
 
 import http.client
 import json
@@ -12,52 +12,76 @@ import tempfile
 import time
 from pathlib import Path
 
+from account import Group
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
+LOOPBACK = "127.0.0.1"
+DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
+
+
+class Broken(Exception):
+    """A server does not do what it is needed for."""
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((LOOPBACK, 0)) as listener:
         return listener.getsockname()[1]
 
 
-def data(kind, *options):
-    """The folder that make_data.py makes, made once."""
+def data(kind, *options, script=ROOT / "tests/peers/make_data.py"):
+    """The folder that the script makes, made once."""
     folder = ROOT / ".peers/data" / "".join([kind, *options])
-    script = ROOT / "tests/peers/make_data.py"
     manifest = folder / "manifest.json"
     if not manifest.exists() or manifest.stat().st_mtime < script.stat().st_mtime:
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, script, kind, folder, *options], check=True)
+        subprocess.run([sys.executable, script, kind, folder, *options], check=True, stdout=sys.stderr)
     return folder
 
 
-class Server:
-    """A server, in a folder and a process group of its own."""
+def objects(folder):
+    """What a folder of data holds: one entry an object."""
+    return json.loads((folder / "manifest.json").read_text())
 
-    def __init__(self, name, folder, command, ports, environment=None):
+
+class Server:
+    """A server, in a folder and a process group of its own. `inside` is the command that comes before its own."""
+
+    inside = ()
+
+    def __init__(self, name, folder, command, ports, environment=None, host=LOOPBACK):
         self.name, self.folder = name, folder
-        with open(folder / "log", "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        with open(folder / "log", "ab") as log:
+            self.process = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, env={**os.environ, **(environment or {})})
         deadline = time.monotonic() + START_SECONDS
         for port in ports:
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port)).close()
-                    break
-                except OSError:
-                    if self.process.poll() is not None or time.monotonic() > deadline:
-                        self.stop()
-                        raise SystemExit(f"{name} does not answer:\n{(folder / 'log').read_text()[-4000:]}") from None
-                    time.sleep(0.02)
+            while not self.answers(host, port):
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    log = self.log()
+                    self.stop()
+                    raise Broken(f"{name} does not answer:\n{log}")
+                time.sleep(0.01)
 
-    def stop(self):
+    def answers(self, host, port):
+        try:
+            socket.create_connection((host, port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def log(self):
+        return (self.folder / "log").read_text(errors="replace")[-4000:]
+
+    def end(self):
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.process.wait()
+
+    def stop(self):
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -66,48 +90,50 @@ def scratch(name):
 
 
 def on_loopback():
-    return {"LD_PRELOAD": str(ROOT / ".peers/loopback.so"), "MALLOC_ARENA_MAX": "5"}
+    return {"LD_PRELOAD": str(ROOT / ".peers/loopback.so")}
 
 
 class Archive(Server):
-    """An archive that holds `folders` and moves to `destinations`, {title: port}."""
+    """An archive that holds `folders` and moves to `destinations`, {title: port}. With `host` it listens on every address, in
+    a network namespace where that is its own."""
 
-    def __init__(self, kind, folders, destinations, gantry=None):
-        self.port, self.title, folder = free_port(), kind.upper(), scratch(kind)
-        if kind == "pacs":
-            self.pacs(folder, gantry)
-        else:
-            {"orthanc": self.orthanc, "dcmqrscp": self.dcmqrscp}[kind](folder, folders, destinations)
-        self.address = ("127.0.0.1", self.port, self.title)
+    def __init__(self, kind, folders, destinations, gantry=None, plugin=False, host=None):
+        self.kind, self.port, self.title, self.rest = kind, free_port(), kind.upper(), None
+        self.listening = {} if host else on_loopback()
+        getattr(self, kind)(scratch(kind), folders, destinations, gantry, plugin)
+        self.address = (host or LOOPBACK, self.port, self.title)
 
-    def orthanc(self, folder, folders, destinations):
-        rest = free_port()
+    def orthanc(self, folder, folders, destinations, _gantry, plugin):
+        self.rest = free_port()
         (folder / "orthanc.json").write_text(json.dumps({
             "Name": self.title, "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
-            "Plugins": [], "DicomAet": self.title, "DicomPort": self.port, "HttpPort": rest,
-            "AuthenticationEnabled": False,
-            "DicomAlwaysAllowFind": True, "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "DicomAlwaysAllowStore": True,
+            "Plugins": [DICOMWEB_PLUGIN] if plugin else [], "DicomAet": self.title, "DicomPort": self.port,
+            "HttpPort": self.rest, "AuthenticationEnabled": False, "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True, "DicomAlwaysAllowMove": True, "DicomAlwaysAllowStore": True,
             "DefaultEncoding": "Utf8", "SaveJobs": False,
-            "DicomModalities": {title: [title, "127.0.0.1", port] for title, port in destinations.items()},
+            "DicomModalities": {title: [title, LOOPBACK, port] for title, port in destinations.items()},
         }))
-        super().__init__("orthanc", folder, ["/usr/sbin/Orthanc", folder / "orthanc.json"], [self.port, rest],
-                         on_loopback())
+        super().__init__("Orthanc", folder, ["/usr/sbin/Orthanc", folder / "orthanc.json"], [self.port, self.rest],
+                         {**self.listening, "MALLOC_ARENA_MAX": "5"})
         for source in folders:
-            for entry in json.loads((source / "manifest.json").read_text()):
-                connection = http.client.HTTPConnection("127.0.0.1", rest, timeout=600)
+            for entry in objects(source):
+                connection = http.client.HTTPConnection(LOOPBACK, self.rest, timeout=600)
                 with open(source / entry["file"], "rb") as file:
                     connection.request("POST", "/instances", body=file)
                 answer = connection.getresponse()
                 if answer.status != 200:
-                    raise SystemExit(f"Orthanc does not take {entry['file']}: {answer.status} {answer.read()[:300]}")
+                    raise Broken(f"Orthanc does not take {entry['file']}: {answer.status} {answer.read()[:300]}")
 
-    def pacs(self, folder, gantry):
-        """The built-in archive, which throws away what is stored."""
-        command = [gantry, "pacs", "--ae-title", self.title, "--listen", f"127.0.0.1:{self.port}", "--studies", "0",
-                   "--fault", "store-discard"]
-        super().__init__("pacs", folder, command, [self.port])
+    def pacs(self, folder, folders, _destinations, gantry, _plugin):
+        """The built-in archive. Without data it throws away what is stored."""
+        (folder / "data").mkdir()
+        for number, source in enumerate(folders):
+            (folder / "data" / str(number)).symlink_to(source)
+        holds = ["--data", folder / "data"] if folders else ["--studies", "0", "--fault", "store-discard"]
+        command = [gantry, "pacs", "--ae-title", self.title, "--listen", f"{LOOPBACK}:{self.port}", *holds]
+        super().__init__("gantry pacs", folder, command, [self.port])
 
-    def dcmqrscp(self, folder, folders, destinations):
+    def dcmqrscp(self, folder, folders, destinations, _gantry, _plugin):
         (folder / "db").mkdir()
         hosts = "".join(f"h{n} = ({title}, localhost, {port})\n" for n, (title, port) in enumerate(destinations.items()))
         known = ", ".join(f"h{n}" for n in range(len(destinations)))
@@ -115,36 +141,72 @@ class Archive(Server):
             f"NetworkTCPPort = {self.port}\nMaxPDUSize = 16384\nMaxAssociations = 64\nHostTable BEGIN\n{hosts}"
             f"known = {known}\nHostTable END\nVendorTable BEGIN\nVendorTable END\nAETable BEGIN\n"
             f"{self.title} {folder}/db RW (500, 1024mb) ANY\nAETable END\n")
-        files = [source / entry["file"] for source in folders
-                 for entry in json.loads((source / "manifest.json").read_text())]
+        files = [source / entry["file"] for source in folders for entry in objects(source)]
         if files:
             subprocess.run(["/usr/bin/dcmqridx", folder / "db", *files], check=True, stdout=subprocess.DEVNULL)
         super().__init__("dcmqrscp", folder, ["/usr/bin/dcmqrscp", "-c", folder / "cfg", str(self.port)], [self.port],
-                         on_loopback())
+                         self.listening)
+
+    def storescp(self, folder, _folders, _destinations, _gantry, _plugin):
+        """DCMTK's receiver, which throws away what it gets; a process an association, and without Nagle's delay."""
+        command = ["/usr/bin/storescp", "--ignore", "--fork", "-aet", self.title, str(self.port)]
+        super().__init__("storescp", folder, command, [self.port], {**self.listening, "TCP_NODELAY": "1"})
+
+
+class Nginx(Server):
+    """nginx, serving the files below `root`."""
+
+    def __init__(self, root):
+        self.port, folder = free_port(), scratch("nginx")
+        paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in
+                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (folder / "conf").write_text(
+            f"daemon off; worker_processes auto; pid {folder}/pid; error_log {folder}/error;\n"
+            "events { worker_connections 512; }\n"
+            f"http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; {paths}\n"
+            f"server {{ listen {LOOPBACK}:{self.port}; root {root}; }} }}\n")
+        # Where root starts it, the workers are another user's.
+        (folder).chmod(0o755)
+        super().__init__("nginx", folder, ["/usr/sbin/nginx", "-c", folder / "conf", "-e", folder / "error",
+                                           *(["-g", "user root;"] if os.geteuid() == 0 else [])], [self.port])
+        self.address = (LOOPBACK, self.port)
 
 
 class Bridge(Server):
-    """`gantry serve` before `archive`. `own` is the (title, port) that the archive moves to."""
+    """`gantry serve` before `archive`, in an account of its own. `own` is the (title, port) that the archive moves to;
+    `cache` is what stands in the configuration's section of that name, `extra` what stands in the archive's."""
 
-    def __init__(self, gantry, archive, own, retrieve):
-        self.port, folder = free_port(), scratch("gantry")
+    def __init__(self, gantry, archive, own, retrieve="auto", cache="", extra=""):
+        self.port, self.gantry, folder = free_port(), gantry, scratch("gantry")
         (folder / "gantry.toml").write_text(
-            f'[http]\nlisten = "127.0.0.1:{self.port}"\n'
-            f'[dimse]\nlisten = "127.0.0.1:{own[1]}"\nae_title = "{own[0]}"\nmove_ae_titles = ["{own[0]}"]\n'
-            f'[archive.main]\nprotocol = "dimse"\nae_title = "{archive.title}"\naddress = "127.0.0.1:{archive.port}"\n'
-            f'retrieve = "{retrieve}"\n')
-        super().__init__("gantry", folder, [gantry, "serve", "--config", folder / "gantry.toml"], [self.port],
-                         {"RUST_LOG": "warn"})
-        self.path = "/dicom-web"
-        self.url = f"http://127.0.0.1:{self.port}{self.path}"
+            f'[http]\nlisten = "{LOOPBACK}:{self.port}"\n'
+            f'[dimse]\nlisten = "{LOOPBACK}:{own[1]}"\nae_title = "{own[0]}"\nmove_ae_titles = ["{own[0]}"]\n'
+            f'[archive.main]\nprotocol = "dimse"\nae_title = "{archive.title}"\naddress = "{archive.address[0]}:{archive.port}"\n'
+            f'retrieve = "{retrieve}"\n{extra}\n[cache]\n{cache}\n')
+        self.path, self.address, self.folder = "/dicom-web", (LOOPBACK, self.port), folder
+        self.url = f"http://{LOOPBACK}:{self.port}{self.path}"
+        # What earlier processes of this bridge took; a restart begins a new account.
+        self.spent, self.peak = 0.0, 0
+        self.start()
 
-    def status(self, key):
-        """A line of /proc/PID/status, in bytes."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(key + ":"):
-                return int(line.split()[1]) * 1024
-        raise KeyError(key)
+    def start(self):
+        self.account = Group()
+        self.inside = self.account.command()
+        super().__init__("gantry", self.folder, [self.gantry, "serve", "--config", self.folder / "gantry.toml"], [self.port])
+        self.account.of(self.process.pid)
+        self.idle = self.account.memory()
+        self.begun = self.account.cpu()
 
-    def forget_peak(self):
-        """The peak of resident memory counts from now on."""
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+    def close_account(self):
+        self.spent += self.account.cpu() - self.begun
+        self.peak = max(self.peak, self.account.peak() - self.idle)
+
+    def cold(self):
+        """Another process with the same configuration: nothing cached, nothing learnt, no association open."""
+        self.end()
+        self.start()
+
+    def end(self):
+        self.close_account()
+        super().end()
+        self.account.close()
