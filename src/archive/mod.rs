@@ -20,8 +20,10 @@ mod survey;
 pub(crate) mod testing;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
@@ -73,8 +75,8 @@ pub trait Archive: Send + Sync + 'static {
 /// A search under way.
 #[derive(Debug)]
 pub struct Search {
-    /// One data set a match, in Unicode, then the end.
-    pub matches: Feed<DataSet>,
+    /// One data set a match, in Unicode, then the end. Others may read the same matches.
+    pub matches: Feed<Arc<DataSet>>,
     /// What the archive could not do of what was asked, in words for a `Warning: 299` header.
     pub warnings: Vec<String>,
 }
@@ -161,7 +163,6 @@ impl Complete {
     }
 
     /// The same proof, for another reader of the same retrieval.
-    #[expect(dead_code, reason = "the engine of shared retrievals lands with the next change")]
     pub(in crate::archive) fn share(&self) -> Self {
         Self(())
     }
@@ -171,26 +172,62 @@ impl Complete {
 #[derive(Debug)]
 pub struct Feed<T> {
     put_back: Option<Step<T>>,
-    steps: mpsc::Receiver<Step<T>>,
-    archive: String,
-    _driver: DropGuard,
+    source: Source<T>,
+}
+
+/// Where the steps of a [`Feed`] come from.
+#[derive(Debug)]
+enum Source<T> {
+    /// From a driver that sends to this feed alone.
+    Driver { steps: mpsc::Receiver<Step<T>>, archive: String, _guard: DropGuard },
+    /// From what several feeds read.
+    Shared(Box<dyn Steps<T>>),
+}
+
+/// Steps that several feeds read, as one of them does.
+pub(in crate::archive) trait Steps<T>: fmt::Debug + Send + Sync {
+    /// The next step, where it is at hand.
+    fn ready(&mut self) -> Option<Step<T>>;
+
+    /// The next step. Cancel-safe.
+    fn next(&mut self) -> Fut<'_, Step<T>>;
 }
 
 impl<T> Feed<T> {
     /// A feed that reads `steps` and cancels its driver through `driver` when it is dropped.
     pub(in crate::archive) fn new(archive: &str, steps: mpsc::Receiver<Step<T>>, driver: DropGuard) -> Self {
-        Self { put_back: None, steps, archive: archive.to_owned(), _driver: driver }
+        let source = Source::Driver { steps, archive: archive.to_owned(), _guard: driver };
+        Self { put_back: None, source }
+    }
+
+    /// A feed over what others read too.
+    pub(in crate::archive) fn over(steps: impl Steps<T> + 'static) -> Self {
+        Self { put_back: None, source: Source::Shared(Box::new(steps)) }
     }
 
     /// The next step. A driver that died, or a call after the end, is an error: never a good end.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Step<T> {
-        if let Some(step) = self.put_back.take() {
+        if let Some(step) = self.ready() {
             return step;
         }
-        match self.steps.recv().await {
-            Some(step) => step,
-            None => Step::End(Err(Error::new(&self.archive, Kind::DriverDied))),
+        match &mut self.source {
+            Source::Driver { steps, archive, .. } => match steps.recv().await {
+                Some(step) => step,
+                None => Step::End(Err(Error::new(archive, Kind::DriverDied))),
+            },
+            Source::Shared(steps) => steps.next().await,
+        }
+    }
+
+    /// The next step, where it is at hand.
+    pub(in crate::archive) fn ready(&mut self) -> Option<Step<T>> {
+        if let Some(step) = self.put_back.take() {
+            return Some(step);
+        }
+        match &mut self.source {
+            Source::Driver { steps, .. } => steps.try_recv().ok(),
+            Source::Shared(steps) => steps.ready(),
         }
     }
 

@@ -81,7 +81,7 @@ impl From<Tag> for AttributePath {
 }
 
 /// One Matching Key with its value (PS3.4 C.2.2.2). An attribute without a value is a return key instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MatchingKey {
     /// The attribute.
     pub path: AttributePath,
@@ -93,7 +93,7 @@ pub struct MatchingKey {
 }
 
 /// A search at one level.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query {
     /// The level of the entities that are returned.
     pub level: Level,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dicom::dataset::{DataSet, Step, TextValues, Value, values_in};
+use crate::dicom::dataset::{DataSet, Element, Step, TextValues, Value, values_in};
 use crate::dicom::dictionary::is_group_length;
 use crate::dicom::{Tag, VR, tags};
 
@@ -50,6 +50,17 @@ pub(super) enum Content<'a> {
     Bytes(&'a [u8]),
     /// To be had below this URL, by the path of the attribute.
     BulkData(&'a str),
+}
+
+/// A textual attribute that a document has besides those of its data set.
+#[derive(Debug, Clone, Copy)]
+pub struct Besides<'a> {
+    /// The attribute; not the Specific Character Set.
+    pub tag: Tag,
+    /// Its value representation, one with a single value such as UR.
+    pub vr: VR,
+    /// Its value.
+    pub text: &'a str,
 }
 
 /// The values of a textual attribute.
@@ -130,28 +141,55 @@ impl<N: Notation> Document<N> {
         document
     }
 
-    /// The whole of a data set.
-    pub(super) fn of(notation: N, data_set: &DataSet, out: Vec<u8>) -> Vec<u8> {
+    /// The whole of a data set, and one textual attribute besides, in place of its own of that tag.
+    pub(super) fn of(
+        notation: N,
+        data_set: &DataSet,
+        mut besides: Option<Besides<'_>>,
+        out: Vec<u8>,
+    ) -> Vec<u8> {
         let mut document = Self::new(notation, out);
         for step in data_set.walk() {
             match step {
-                Step::Element(tag, element) => match &element.value {
-                    Value::Items(items) => {
-                        document.begin_sequence(tag);
-                        if items.is_empty() {
-                            document.end_sequence();
+                Step::Element(tag, element) => {
+                    if document.depth() == 0
+                        && let Some(due) = besides.take_if(|besides| besides.tag <= tag)
+                    {
+                        document.attribute(due.tag, due.vr, Content::Text(due.text));
+                        if due.tag == tag {
+                            continue;
                         }
                     }
-                    Value::Strings(values) => document.attribute(tag, element.vr, Content::Strings(values)),
-                    Value::Bytes(bytes) => document.attribute(tag, element.vr, Content::Bytes(bytes)),
-                },
+                    document.element(tag, element);
+                }
                 Step::Item => document.begin_item(),
                 // What is in memory has each tag once.
                 Step::ItemEnd => drop(document.end_item()),
                 Step::SequenceEnd => document.end_sequence(),
             }
         }
+        if let Some(due) = besides {
+            document.attribute(due.tag, due.vr, Content::Text(due.text));
+        }
         document.finish().0
+    }
+
+    /// Writes an element, or begins it where its items follow.
+    fn element(&mut self, tag: Tag, element: &Element) {
+        match &element.value {
+            Value::Items(items) => {
+                self.begin_sequence(tag);
+                if items.is_empty() {
+                    self.end_sequence();
+                }
+            }
+            Value::Strings(values) => match &values[..] {
+                [] if self.plain(tag, element.vr, b"") => {}
+                [only] if self.plain(tag, element.vr, only.as_bytes()) => {}
+                values => self.attribute(tag, element.vr, Content::Strings(values)),
+            },
+            Value::Bytes(bytes) => self.attribute(tag, element.vr, Content::Bytes(bytes)),
+        }
     }
 
     /// How long the text is, in bytes.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::document::{Document, Notation, Strings, is_empty, name_groups};
+use super::document::{Besides, Document, Notation, Strings, is_empty, name_groups};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::{Tag, VR};
 
@@ -30,7 +30,12 @@ pub fn write_array(data_sets: &[DataSet]) -> Vec<u8> {
 /// Specific Character Set (0008,0005) describes the text as sent: ISO_IR 192 where the data set has the
 /// attribute or text beyond ASCII (PS3.18 F.2.2). Binary data goes inline.
 pub fn write_object(data_set: &DataSet, out: &mut Vec<u8>) {
-    *out = Document::of(Json, data_set, std::mem::take(out));
+    write_object_with(data_set, None, out);
+}
+
+/// The same with one attribute besides, in place of its own of that tag.
+pub fn write_object_with(data_set: &DataSet, besides: Option<Besides<'_>>, out: &mut Vec<u8>) {
+    *out = Document::of(Json, data_set, besides, std::mem::take(out));
 }
 
 /// The notation. Attributes and items end with a comma, which the end of what surrounds them takes back.

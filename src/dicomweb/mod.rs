@@ -13,3 +13,5 @@ pub mod store_response;
 pub mod transcribe;
 pub mod wado_uri;
 pub mod xml;
+
+pub use document::Besides;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::document::{Document, Notation, Strings, is_empty, name_groups};
+use super::document::{Besides, Document, Notation, Strings, is_empty, name_groups};
 use super::json::{put_base64, put_hex, put_integer};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::dictionary::keyword_of;
@@ -16,7 +16,12 @@ const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePre
 /// Specific Character Set (0008,0005) describes the text as sent: ISO_IR 192 where the data set has the
 /// attribute or text beyond ASCII. Binary data goes inline. Characters that XML cannot hold become U+FFFD.
 pub fn write_document(data_set: &DataSet) -> Vec<u8> {
-    Document::of(Xml, data_set, Vec::with_capacity(1024))
+    write_document_with(data_set, None)
+}
+
+/// The same with one attribute besides, in place of its own of that tag.
+pub fn write_document_with(data_set: &DataSet, besides: Option<Besides<'_>>) -> Vec<u8> {
+    Document::of(Xml, data_set, besides, Vec::with_capacity(1024))
 }
 
 /// The notation.

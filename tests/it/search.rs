@@ -1,6 +1,7 @@
 //! Searches in real archives, below the HTTP interface: each finds the same, whatever it can do by itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::archive::dimse::DimseArchive;
@@ -55,7 +56,7 @@ fn query(level: Level, keys: &[(Tag, &str)]) -> Query {
     }
 }
 
-async fn find(archive: &DimseArchive, query: Query) -> Result<Vec<DataSet>, Error> {
+async fn find(archive: &DimseArchive, query: Query) -> Result<Vec<Arc<DataSet>>, Error> {
     let caller = Caller { client: None, priority: Priority::Interactive };
     let mut search = archive.search(&caller, query).await?;
     let mut matches = Vec::new();

@@ -1,5 +1,7 @@
 //! Where a search's matches go: the feed, which opens with the first of them.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -12,7 +14,7 @@ const MATCHES_AHEAD: usize = 64;
 
 /// The driver's end.
 pub(super) struct Output {
-    steps: mpsc::Sender<Step<DataSet>>,
+    steps: mpsc::Sender<Step<Arc<DataSet>>>,
     /// Taken when the search opens: from then on an error is the feed's.
     opening: Option<oneshot::Sender<Result<Vec<String>>>>,
     warnings: Vec<String>,
@@ -23,7 +25,7 @@ pub(super) struct Output {
 pub(super) struct Opening {
     archive: String,
     opened: oneshot::Receiver<Result<Vec<String>>>,
-    steps: mpsc::Receiver<Step<DataSet>>,
+    steps: mpsc::Receiver<Step<Arc<DataSet>>>,
     driver: DropGuard,
 }
 
@@ -65,7 +67,7 @@ impl Output {
         tokio::select! {
             biased;
             () = self.cancelled.cancelled() => Err(Stop::Cancelled),
-            sent = self.steps.send(Step::Item(data_set)) => sent.map_err(|_| Stop::Cancelled),
+            sent = self.steps.send(Step::Item(Arc::new(data_set))) => sent.map_err(|_| Stop::Cancelled),
         }
     }
 

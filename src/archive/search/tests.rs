@@ -289,7 +289,7 @@ fn study(number: usize) -> DataSet {
 }
 
 /// All matches of a search and its warnings, or its error, wherever it came.
-async fn run(archive: &DimseArchive, query: Query) -> Result<(Vec<DataSet>, Vec<String>)> {
+async fn run(archive: &DimseArchive, query: Query) -> Result<(Vec<Arc<DataSet>>, Vec<String>)> {
     let mut search = archive.search(&caller(), query).await?;
     let mut matches = Vec::new();
     loop {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::config::Config;
+use super::search::Searches;
 use crate::dicom::Uid;
 use crate::metrics::Metrics;
 
@@ -14,6 +15,7 @@ pub struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    searches: Searches,
     #[expect(dead_code, reason = "the tiers land with the next change")]
     metrics: Metrics,
 }
@@ -70,7 +72,13 @@ impl Cache {
     /// A cache as configured. What is wrong with the disk is logged and told by [`Cache::state`]; the cache then
     /// does without.
     pub fn new(config: Config, metrics: Metrics) -> Self {
-        Self(Arc::new(Inner { config, metrics }))
+        let searches = Searches::new(config.searches, metrics.clone());
+        Self(Arc::new(Inner { config, searches, metrics }))
+    }
+
+    /// The searches of all archives.
+    pub(in crate::archive) fn searches(&self) -> &Searches {
+        &self.0.searches
     }
 
     /// The configuration.
@@ -79,7 +87,8 @@ impl Cache {
     }
 
     /// Drops objects. Readers that have begun are not disturbed.
-    pub fn purge(&self, _what: &Purge) -> Purged {
+    pub fn purge(&self, what: &Purge) -> Purged {
+        self.0.searches.forget(what.archive.as_deref());
         Purged::default()
     }
 

@@ -5,6 +5,7 @@
 
 mod cache;
 mod config;
+mod search;
 
 use std::sync::Arc;
 
@@ -20,7 +21,6 @@ pub use config::{Config, Disk, RetrieveAhead};
 /// An archive whose answers are shared.
 pub struct Shared {
     archive: Arc<dyn Archive>,
-    #[expect(dead_code, reason = "the engine lands with the next change")]
     cache: Cache,
     #[expect(dead_code, reason = "the engine lands with the next change")]
     metrics: Metrics,
@@ -39,7 +39,8 @@ impl Archive for Shared {
     }
 
     fn search(&self, caller: &Caller, query: Query) -> Fut<'_, Result<Search>> {
-        self.archive.search(caller, query)
+        let caller = caller.clone();
+        Box::pin(async move { self.cache.searches().run(&self.archive, &caller, query).await })
     }
 
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, Result<Retrieval>> {
@@ -47,7 +48,14 @@ impl Archive for Shared {
     }
 
     fn store(&self, caller: &Caller, object: Object) -> Fut<'_, Result<Stored>> {
-        self.archive.store(caller, object)
+        // Also when nobody waits for the answer any more: the archive may have taken the object.
+        let forget = self.cache.searches().forget_after(self.archive.name());
+        let stored = self.archive.store(caller, object);
+        Box::pin(async move {
+            let stored = stored.await;
+            drop(forget);
+            stored
+        })
     }
 
     fn omits_bulk_data(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::dicom::{VR, tags};
 use crate::dicomweb::media_type::DataSetForm;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request::{self, SearchResource};
-use crate::dicomweb::{json, xml};
+use crate::dicomweb::{Besides, json, xml};
 
 /// How many matches are put in order at a time. C-FIND has no order; a page is cut out of so many arrivals,
 /// sorted, so that a small page does not need all matches of a large archive, and pages stay stable.
@@ -79,7 +79,7 @@ async fn collect(
     let complete = loop {
         match search.matches.next().await {
             Step::Item(data_set) => {
-                entries.add(data_set).ok_or_else(|| Error::new(archive, Kind::TooManyMatches))?
+                entries.add(&data_set).ok_or_else(|| Error::new(archive, Kind::TooManyMatches))?
             }
             Step::End(Ok(_)) => break true,
             Step::End(Err(error)) => return Err(error),
@@ -111,16 +111,15 @@ impl<'a> Collection<'a> {
     }
 
     /// Adds a match; `None` when there are too many.
-    fn add(&mut self, mut data_set: DataSet) -> Option<()> {
+    fn add(&mut self, data_set: &DataSet) -> Option<()> {
         let level = self.query.level;
         let uids = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID].map(|tag| {
             // What the query fixes, an archive may leave out of its answers.
             let found = data_set.uid(tag).or_else(|| self.query.single_uid(tag));
             found.map(|uid| uid.as_str().to_owned()).unwrap_or_default()
         });
-        if let Some(url) = retrieve_url(self.service_url, level, &uids) {
-            data_set.set_str(tags::RETRIEVE_URL, VR::UR, url);
-        }
+        let url = retrieve_url(self.service_url, level, &uids);
+        let besides = url.as_deref().map(|text| Besides { tag: tags::RETRIEVE_URL, vr: VR::UR, text });
         let latest = match level {
             Level::Study => {
                 [tags::STUDY_DATE, tags::STUDY_TIME].map(|t| data_set.string(t).unwrap_or("")).join(" ")
@@ -128,10 +127,10 @@ impl<'a> Collection<'a> {
             _ => String::new(),
         };
         let text = match self.form {
-            DataSetForm::Xml | DataSetForm::SingleXml => xml::write_document(&data_set),
+            DataSetForm::Xml | DataSetForm::SingleXml => xml::write_document_with(data_set, besides),
             DataSetForm::DicomJson | DataSetForm::Json => {
                 let mut text = Vec::with_capacity(1024);
-                json::write_object(&data_set, &mut text);
+                json::write_object_with(data_set, besides, &mut text);
                 text
             }
         };

@@ -16,15 +16,15 @@ pub(super) fn study(uid: &str, date: &str) -> DataSet {
 }
 
 /// Lays the answer to a search ready that ends well after `matches`.
-pub(super) fn lay(bridge: &Bridge, matches: impl IntoIterator<Item = DataSet>) -> Driver<DataSet> {
+pub(super) fn lay(bridge: &Bridge, matches: impl IntoIterator<Item = DataSet>) -> Driver<Arc<DataSet>> {
     let driver = lay_open(bridge, matches);
     driver.complete();
     driver
 }
 
-fn lay_open(bridge: &Bridge, matches: impl IntoIterator<Item = DataSet>) -> Driver<DataSet> {
+fn lay_open(bridge: &Bridge, matches: impl IntoIterator<Item = DataSet>) -> Driver<Arc<DataSet>> {
     let (driver, feed) = Driver::new();
-    matches.into_iter().for_each(|data_set| driver.item(data_set));
+    matches.into_iter().for_each(|data_set| driver.item(Arc::new(data_set)));
     bridge.archive.push_search(Ok(Search { matches: feed, warnings: Vec::new() }));
     driver
 }
@@ -189,7 +189,7 @@ async fn a_result_that_is_too_large_for_one_answer_is_413_and_says_what_to_do() 
 async fn warnings_of_the_archive_reach_the_client_as_ascii() {
     let bridge = Bridge::new();
     let (driver, feed) = Driver::new();
-    driver.item(study("1.1", ""));
+    driver.item(Arc::new(study("1.1", "")));
     driver.complete();
     let text = "The fuzzymatching parameter is not supported. Only literal matching has been performed.";
     let warnings = vec![text.to_owned(), "line\nbreak ü".to_owned()];
