@@ -65,7 +65,7 @@ impl Drop for Waiting {
 pub(super) enum Admission {
     /// It is the reader's.
     Wanted(Box<Inbound>),
-    /// It belongs to the study, but not to what was asked for: taken and dropped.
+    /// It belongs to the study, but not to what was asked for, or is at hand already: taken and dropped.
     Spare,
     /// Nobody asked for it: to be refused with this status.
     Refused(u16),
@@ -200,6 +200,9 @@ impl Collector {
         }
         let coerced = self.foreign == ForeignUids::IfCorrelated && correlated && found.study.is_some();
         match Self::covers(&self.target, &head, found) {
+            Some(true) if self.ledger().confirmed().contains(&head.sop_instance) => {
+                return Ok(Admission::Spare);
+            }
             Some(true) => {}
             Some(false) => return Ok(Admission::Spare),
             None if coerced => {}
@@ -234,7 +237,7 @@ impl Collector {
         Ok(Admission::Wanted(Box::new(inbound)))
     }
 
-    /// Takes and drops an object that belongs to the study but was not asked for.
+    /// Takes and drops an object that belongs to the study but was not asked for, or is at hand already.
     pub(super) fn spare(&self) {
         self.touch();
         self.update(Ledger::spare);

@@ -42,11 +42,14 @@ pub(super) struct Ledger {
     expected: Option<BTreeMap<Uid, Uid>>,
     /// UIDs that the client was told beforehand not to expect.
     announced: BTreeSet<Uid>,
+    /// Objects that the client has at hand and that the search still lists: they need not come.
+    confirmed: BTreeSet<Uid>,
     received: HashMap<Uid, Fingerprint>,
     /// Objects that the archive or we said have failed, and that have not come since.
     failed: BTreeSet<Uid>,
-    /// Objects that nobody asked for and that were refused: the archive counts them as failed.
-    refused: usize,
+    /// Objects that the archive counts as failed and that are not missed: what nobody asked for and was refused,
+    /// what the client has at hand.
+    excused: usize,
     under_way: usize,
     /// An object that came twice, with different bytes.
     conflict: Option<Uid>,
@@ -95,6 +98,16 @@ impl Ledger {
         self.expected = Some(instances);
     }
 
+    /// The client has these objects, and the search lists them.
+    pub(super) fn confirm(&mut self, instances: BTreeSet<Uid>) {
+        self.confirmed = instances;
+    }
+
+    /// What the client has and the search lists.
+    pub(super) fn confirmed(&self) -> &BTreeSet<Uid> {
+        &self.confirmed
+    }
+
     /// What the search named; `None` as long as it has not ended, or if it failed.
     pub(super) fn expected(&self) -> Option<&BTreeMap<Uid, Uid>> {
         self.expected.as_ref()
@@ -110,7 +123,7 @@ impl Ledger {
     pub(super) fn restart(&mut self) {
         self.ended = None;
         self.brought = 0;
-        self.refused = 0;
+        self.excused = 0;
     }
 
     /// An object begins to arrive. `false`: it is here already. Objects arrive one after the other.
@@ -146,13 +159,18 @@ impl Ledger {
 
     /// An object that nobody asked for was refused.
     pub(super) fn refused(&mut self) {
-        self.refused += 1;
+        self.excused += 1;
     }
 
     /// The final response has come, with the list of failed UIDs where the archive sent one.
     pub(super) fn ended(&mut self, response: &Command, failed: Vec<Uid>) {
         let class = response.status.map_or(Class::Failure, status::class);
-        self.failed.extend(failed.into_iter().filter(|uid| !self.received.contains_key(uid)));
+        for uid in failed.into_iter().filter(|uid| !self.received.contains_key(uid)) {
+            match self.confirmed.contains(&uid) {
+                true => self.excused += 1,
+                false => drop(self.failed.insert(uid)),
+            }
+        }
         self.ended = Some(Ended { class, counters: response.into() });
     }
 
@@ -169,9 +187,14 @@ impl Ledger {
     /// The UIDs that are known to be missing, announced ones left out.
     pub(super) fn missing(&self) -> Vec<Uid> {
         let expected = self.expected.iter().flat_map(BTreeMap::keys);
-        let missing = expected.chain(&self.failed).filter(|uid| !self.received.contains_key(*uid));
-        let missing: BTreeSet<&Uid> = missing.filter(|uid| !self.announced.contains(*uid)).collect();
+        let missing = expected.chain(&self.failed).filter(|uid| !self.is_settled(uid));
+        let missing: BTreeSet<&Uid> = missing.collect();
         missing.into_iter().cloned().collect()
+    }
+
+    /// Whether an object has come, or need not come.
+    fn is_settled(&self, uid: &Uid) -> bool {
+        self.received.contains_key(uid) || self.announced.contains(uid) || self.confirmed.contains(uid)
     }
 
     /// Whether the archive calls the operation a success, and no witness says of how many objects: neither its
@@ -183,9 +206,17 @@ impl Ledger {
         uncounted && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
     }
 
-    /// Whether there should be something, by the search or by an earlier retrieval.
+    /// Whether there should be something that the client does not have, by the search or by an earlier retrieval.
     pub(super) fn expects_any(&self) -> bool {
-        !self.announced.is_empty() || self.expected.as_ref().is_some_and(|e| !e.is_empty())
+        let expected = self.expected.iter().flat_map(BTreeMap::keys);
+        !self.announced.is_empty() || expected.into_iter().any(|uid| !self.confirmed.contains(uid))
+    }
+
+    /// Whether objects came that the search did not name.
+    pub(super) fn has_more_than_expected(&self) -> bool {
+        self.expected.as_ref().is_some_and(|expected| {
+            !expected.is_empty() && self.received.keys().any(|uid| !expected.contains_key(uid))
+        })
     }
 
     /// What is to be done now. `surveying`: the search may still name what it expects.
@@ -207,7 +238,7 @@ impl Ledger {
         }
         let failed = usize::from(ended.counters.failed.unwrap_or(0));
         let named = self.missing();
-        let unnamed = failed.saturating_sub(named.len() + self.announced.len() + self.refused) + self.owed;
+        let unnamed = failed.saturating_sub(named.len() + self.announced.len() + self.excused) + self.owed;
         let clean = matches!(ended.class, Class::Success | Class::Warning);
         if named.is_empty() && unnamed == 0 && clean {
             return Verdict::Complete;
@@ -223,11 +254,9 @@ impl Ledger {
     /// at every object that a final response has overtaken: mostly, counting is enough.
     fn lacks_what_did_not_fail(&self) -> bool {
         let Some(expected) = &self.expected else { return false };
-        let settled = |uid| {
-            self.received.contains_key(uid) || self.announced.contains(uid) || self.failed.contains(uid)
-        };
-        expected.len() > self.received.len() + self.announced.len() + self.failed.len()
-            || !expected.keys().all(settled)
+        let settled = self.received.len() + self.announced.len() + self.confirmed.len() + self.failed.len();
+        expected.len() > settled
+            || !expected.keys().all(|uid| self.is_settled(uid) || self.failed.contains(uid))
     }
 
     /// How many objects the operation that ended leaves missing that nobody can name; at least one where it
@@ -429,6 +458,20 @@ mod tests {
         ledger.proceed();
         ledger.ended(&end(0, Some(0), Some(0)), vec![]);
         assert_eq!(ledger.verdict(false), Verdict::Complete);
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_missed_and_its_failure_is_no_failure() {
+        let mut ledger = Ledger::default();
+        ledger.expect(survey(3));
+        ledger.confirm([uid(0), uid(1)].into());
+        assert_eq!(ledger.missing(), [uid(2)]);
+        arrive(&mut ledger, 2);
+        ledger.ended(&end(0xB000, Some(1), Some(2)), vec![uid(0), uid(1)]);
+        assert_eq!(ledger.verdict(false), Verdict::Complete);
+        ledger.restart();
+        ledger.ended(&end(0xB000, Some(1), Some(1)), vec![]);
+        assert_ne!(ledger.verdict(false), Verdict::Complete, "one that nobody can name is another");
     }
 
     proptest! {

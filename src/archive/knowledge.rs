@@ -27,6 +27,7 @@ pub(super) struct Knowledge {
 #[derive(Debug, Default)]
 struct Learnt {
     relational: Option<(bool, Instant)>,
+    short_lists: Option<Instant>,
     keys: HashMap<(Level, Vec<AttributePath>), (Treatment, Instant)>,
 }
 
@@ -48,6 +49,16 @@ impl Knowledge {
     /// The archive answered a relational query, or did not.
     pub(super) fn learn_relational(&self, is: bool) {
         self.lock().relational = Some((is, Instant::now()));
+    }
+
+    /// Whether the archive was seen to send objects that it does not list.
+    pub(super) fn has_short_lists(&self) -> bool {
+        self.lock().short_lists.is_some_and(|since| since.elapsed() < VALID)
+    }
+
+    /// The archive sent objects that it does not list: it caps its answers, or hides some.
+    pub(super) fn learn_short_lists(&self) {
+        self.lock().short_lists = Some(Instant::now());
     }
 
     /// What the archive does with these keys together, at a level.

@@ -1,6 +1,6 @@
 //! Retrievals by C-GET over real associations, in memory, of an archive that does as a test says.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
+use crate::archive::contexts;
 use crate::archive::dimse::DimseArchive;
 use crate::archive::dimse::config::{Config, Method, Model};
 use crate::archive::remote::query_profile;
@@ -42,20 +43,32 @@ enum Get {
 /// An archive with one study, whose C-FIND takes no notice of a Series Instance UID at series level.
 struct Pacs {
     syntax: &'static str,
+    /// Objects in each series.
+    slices: usize,
+    /// C-FIND at image level lists no more than this, without a word; `None`: it is refused.
+    lists: Option<usize>,
+    /// C-FIND at series level tells how many instances there are.
+    counts: bool,
     /// What becomes of the next C-GETs; when there are no more, they are served.
     script: Mutex<VecDeque<Get>>,
-    gets: Mutex<usize>,
+    /// The C-GETs: the level, and how many instances were named.
+    gets: Mutex<Vec<(String, usize)>>,
     moves: Mutex<usize>,
 }
 
 impl Pacs {
     fn new(syntax: &'static str, script: &[Get]) -> Arc<Self> {
         let script = Mutex::new(script.iter().copied().collect());
-        Arc::new(Self { syntax, script, gets: Mutex::default(), moves: Mutex::default() })
+        Arc::new(Self::with(syntax, 1, script))
+    }
+
+    fn with(syntax: &'static str, slices: usize, script: Mutex<VecDeque<Get>>) -> Self {
+        let (gets, moves) = (Mutex::default(), Mutex::default());
+        Self { syntax, slices, lists: Some(usize::MAX), counts: true, script, gets, moves }
     }
 
     fn gets(&self) -> usize {
-        *self.gets.lock().unwrap()
+        self.gets.lock().unwrap().len()
     }
 
     fn archive(self: &Arc<Self>) -> DimseArchive {
@@ -84,7 +97,12 @@ impl Pacs {
             let identifier = identifier(&mut association).await?;
             match command.field {
                 field::C_FIND_RQ => {
-                    for found in matches(&identifier) {
+                    if self.lists.is_none() && identifier.string(tags::QUERY_RETRIEVE_LEVEL) == Some("IMAGE")
+                    {
+                        association.send(context, &command.response(0xA900), None);
+                        continue;
+                    }
+                    for found in self.matches(&identifier) {
                         let bytes = found.encode(Layout::ExplicitLe, QueryCharset::Auto).into();
                         let pending = Command { has_data_set: true, ..command.response(0xFF00) };
                         association.send(context, &pending, Some(bytes));
@@ -92,7 +110,9 @@ impl Pacs {
                     association.send(context, &command.response(0), None);
                 }
                 field::C_GET_RQ => {
-                    *self.gets.lock().unwrap() += 1;
+                    let level = identifier.string(tags::QUERY_RETRIEVE_LEVEL).unwrap_or_default().to_owned();
+                    let named = identifier.strings(tags::SOP_INSTANCE_UID).len();
+                    self.gets.lock().unwrap().push((level, named));
                     let get = self.script.lock().unwrap().pop_front();
                     match get.unwrap_or(Get::Serve) {
                         Get::Serve => self.send(&mut association, context, &command, &identifier).await?,
@@ -122,8 +142,7 @@ impl Pacs {
         identifier: &DataSet,
     ) -> Option<()> {
         let (mut completed, mut failed) = (0, 0);
-        let asked = identifier.string(tags::SERIES_INSTANCE_UID);
-        for series in SERIES.into_iter().filter(|s| asked.is_none_or(|asked| asked == *s)) {
+        for object in self.objects(identifier) {
             let offered = association.agreement().contexts.iter().find(|c| {
                 c.requestor_is_scp
                     && c.abstract_syntax.as_str() == CT
@@ -134,9 +153,9 @@ impl Pacs {
                 continue;
             };
             let mut store = Command::request(field::C_STORE_RQ, CT, completed + 1);
-            store.sop_instance = format!("{series}.1").parse().ok();
+            store.sop_instance = object.uid(tags::SOP_INSTANCE_UID);
             store.has_data_set = true;
-            let bytes = object(series).encode(Layout::ExplicitLe, QueryCharset::Auto).into();
+            let bytes = object.encode(Layout::ExplicitLe, QueryCharset::Auto).into();
             association.send(id, &store, Some(bytes));
             match association.event().await.ok()? {
                 Event::Command { command, .. } if command.status == Some(0) => completed += 1,
@@ -153,6 +172,34 @@ impl Pacs {
             Command { completed: Some(completed), failed: Some(failed), ..request.response(status) };
         association.send(context, &counted, None);
         association.flush().await.ok()
+    }
+
+    /// The objects that an identifier names.
+    fn objects(&self, identifier: &DataSet) -> Vec<DataSet> {
+        let series = identifier.string(tags::SERIES_INSTANCE_UID);
+        let named = identifier.strings(tags::SOP_INSTANCE_UID);
+        let all = SERIES.into_iter().filter(|s| series.is_none_or(|series| series == *s));
+        let all = all.flat_map(|s| (1..=self.slices).map(move |n| object(s, n)));
+        let is_named = |o: &DataSet| {
+            named.is_empty() || named.iter().any(|uid| o.string(tags::SOP_INSTANCE_UID) == Some(uid))
+        };
+        all.filter(is_named).collect()
+    }
+
+    fn matches(&self, identifier: &DataSet) -> Vec<DataSet> {
+        if identifier.string(tags::QUERY_RETRIEVE_LEVEL) == Some("SERIES") {
+            let series = |uid| {
+                let mut found = object(uid, 1);
+                if self.counts && identifier.contains(tags::NUMBER_OF_SERIES_RELATED_INSTANCES) {
+                    found.set_str(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, self.slices.to_string());
+                }
+                found
+            };
+            return SERIES.map(series).to_vec();
+        }
+        let mut found = self.objects(identifier);
+        found.truncate(self.lists.unwrap_or(0));
+        found
     }
 }
 
@@ -178,22 +225,14 @@ async fn identifier(association: &mut Association) -> Option<DataSet> {
     }
 }
 
-fn object(series: &str) -> DataSet {
+fn object(series: &str, number: usize) -> DataSet {
     let mut object = DataSet::new();
     object.set_str(tags::SOP_CLASS_UID, VR::UI, CT);
-    object.set_str(tags::SOP_INSTANCE_UID, VR::UI, format!("{series}.1"));
+    object.set_str(tags::SOP_INSTANCE_UID, VR::UI, format!("{series}.{number}"));
     object.set_str(tags::MODALITY, VR::CS, "CT");
     object.set_str(tags::STUDY_INSTANCE_UID, VR::UI, STUDY);
     object.set_str(tags::SERIES_INSTANCE_UID, VR::UI, series);
     object
-}
-
-fn matches(identifier: &DataSet) -> Vec<DataSet> {
-    if identifier.string(tags::QUERY_RETRIEVE_LEVEL) == Some("SERIES") {
-        return SERIES.map(object).to_vec();
-    }
-    let below = identifier.string(tags::SERIES_INSTANCE_UID);
-    SERIES.into_iter().filter(|series| below == Some(*series)).map(object).collect()
 }
 
 /// The SOP Instance UIDs that come, or the error, wherever it came.
@@ -201,7 +240,16 @@ async fn run(archive: &DimseArchive, series: Option<&str>, form: Form) -> Result
     let series = series.map(|uid| uid.parse().unwrap());
     let target = Target { study: STUDY.parse().unwrap(), series, instance: None };
     let caller = Caller { client: None, priority: Priority::Bulk };
-    let mut retrieval = archive.retrieve(&caller, Retrieve::new(target, form)).await?;
+    bring(archive, &caller, Retrieve::new(target, form)).await.map(|(came, _)| came)
+}
+
+/// What comes of a retrieval, and what is confirmed.
+async fn bring(
+    archive: &DimseArchive,
+    caller: &Caller,
+    retrieve: Retrieve,
+) -> Result<(Vec<String>, BTreeSet<Uid>), Error> {
+    let mut retrieval = archive.retrieve(caller, retrieve).await?;
     let mut came = Vec::new();
     loop {
         match retrieval.objects.next().await {
@@ -211,7 +259,7 @@ async fn run(archive: &DimseArchive, series: Option<&str>, form: Form) -> Result
                 }
                 came.push(object.head.sop_instance.to_string());
             }
-            Step::End(end) => return end.map(|_| came),
+            Step::End(end) => return end.map(|_| (came, retrieval.confirmed)),
         }
     }
 }
@@ -313,3 +361,5 @@ async fn an_association_that_was_lost_while_idle_is_replaced() {
     assert_eq!(run(&archive, None, Form::AsStored).await.unwrap().len(), 2);
     assert_eq!(pacs.gets(), 3);
 }
+
+mod rest;

@@ -1,0 +1,75 @@
+//! Asking for objects by name: what is missing, or the rest of what is mostly at hand already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::contexts;
+use super::super::error::{Error, Kind};
+use super::super::survey::Access;
+use super::{Ask, Driver};
+use crate::dicom::Uid;
+use crate::dicom::query::Level;
+use crate::dimse::negotiation::Proposal;
+
+/// Most UIDs in one request at instance level: the list stays far below the 64 KiB of a short element.
+const UIDS_PER_REQUEST: usize = 64;
+
+impl Driver {
+    /// Asks for objects by name, with the contexts of their classes.
+    pub(super) async fn bring_named(&mut self, named: Vec<Uid>) -> Result<(), Error> {
+        let target = self.collector.target().clone();
+        let mut by_series: BTreeMap<Uid, Vec<Uid>> = BTreeMap::new();
+        for instance in named {
+            let known = self.collector.ledger().expected().and_then(|all| all.get(&instance).cloned());
+            // Without its series an instance cannot be asked for (PS3.4 C.4.2.2.1, hierarchical).
+            if let Some(series) = known.or_else(|| target.series.clone()) {
+                by_series.entry(series).or_default().push(instance);
+            }
+        }
+        let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
+        for (series, instances) in by_series {
+            for instances in instances.chunks(UIDS_PER_REQUEST) {
+                let search =
+                    inner.instances_of(&caller, Access::Wait, &target.study, &series, instances, true);
+                let classes = self.unless_gone(search).await?.ok().flatten().unwrap_or_default();
+                for (instances, proposals) in self.batches(instances, &classes) {
+                    let series = Some(series.clone());
+                    self.operate(Ask { level: Level::Instance, series, instances, proposals }).await?;
+                    if self.collector.ledger().count() == 0 && self.moves_in_vain() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the archive's last word to a C-MOVE was a failure. With nothing here at all it does not reach us,
+    /// and would not with any further part.
+    fn moves_in_vain(&self) -> bool {
+        let failed = self.failure.as_ref().map(|error| &error.kind);
+        matches!(failed, Some(Kind::Status { operation: "C-MOVE", .. }))
+    }
+
+    /// Instances by the contexts that they need. Those of unknown class try the likely ones.
+    fn batches(
+        &self,
+        instances: &[Uid],
+        classes: &BTreeMap<Uid, Option<Uid>>,
+    ) -> Vec<(Vec<Uid>, Vec<Proposal>)> {
+        let (form, model) = (self.retrieve.form, self.inner.config.model);
+        let class_of = |uid: &Uid| classes.get(uid).cloned().flatten();
+        let known: BTreeSet<Uid> = instances.iter().filter_map(class_of).collect();
+        let known: Vec<Uid> = known.into_iter().collect();
+        let mut batches = Vec::new();
+        for proposals in contexts::exhaustive(form, &known, model) {
+            let fits = |class: &Uid| proposals.iter().any(|p| p.as_scp && p.abstract_syntax == *class);
+            let wanted = instances.iter().filter(|uid| class_of(uid).is_some_and(|class| fits(&class)));
+            batches.push((wanted.cloned().collect::<Vec<_>>(), proposals.clone()));
+        }
+        let unknown: Vec<Uid> = instances.iter().filter(|uid| class_of(uid).is_none()).cloned().collect();
+        batches.push((unknown, contexts::likely(form, &[], &self.inner.learnt(), model)));
+        batches.retain(|(instances, _)| !instances.is_empty());
+        batches
+    }
+}
