@@ -9,7 +9,10 @@ use tokio_util::task::TaskTracker;
 use super::error::Kind;
 use super::knowledge::Knowledge;
 use super::remote::{Inner, query_profile};
-use super::{Archive, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search, store};
+use super::{
+    Archive, Associations, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search,
+    store,
+};
 use crate::caller::Caller;
 use crate::dicom::object::Object;
 use crate::dicom::sop_class;
@@ -135,6 +138,11 @@ impl Archive for DimseArchive {
 
     fn store(&self, caller: &Caller, object: Object) -> Fut<'_, super::Result<Stored>> {
         Box::pin(store::run(Arc::clone(&self.inner), caller.clone(), object))
+    }
+
+    fn associations(&self) -> Option<Associations> {
+        let (open, idle) = self.associations();
+        Some(Associations { open, idle })
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {

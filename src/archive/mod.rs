@@ -68,8 +68,22 @@ pub trait Archive: Send + Sync + 'static {
         false
     }
 
+    /// The associations towards the archive; `None` where it is not reached by any.
+    fn associations(&self) -> Option<Associations> {
+        None
+    }
+
     /// Asks the archive whether it is there (C-ECHO, PS3.7 9.1.5).
     fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>>;
+}
+
+/// Associations towards an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Associations {
+    /// Those that are open.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
 }
 
 /// A search under way.

@@ -9,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
 pub(crate) use super::retrieval::planted_panic;
-use super::{Archive, Complete, Error, Feed, Fut, Kind, Result, Retrieval, Retrieve, Search, Step, Stored};
+use super::{
+    Archive, Associations, Complete, Error, Feed, Fut, Kind, Result, Retrieval, Retrieve, Search, Step,
+    Stored,
+};
 use crate::caller::Caller;
 use crate::dicom::charset::QueryCharset;
 use crate::dicom::object::{Head, Object};
@@ -167,6 +170,10 @@ impl Archive for Fake {
             self.state.lock().unwrap().stored.push((head, bytes));
             answer
         })
+    }
+
+    fn associations(&self) -> Option<Associations> {
+        Some(Associations { open: 3, idle: 2 })
     }
 
     fn verify(&self, _caller: &Caller) -> Fut<'_, Result<()>> {

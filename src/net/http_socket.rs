@@ -36,6 +36,12 @@ struct Flags {
 }
 
 impl Connection {
+    /// The handle of a connection that is not there, for tests of what only looks at it.
+    #[cfg(test)]
+    pub(crate) fn of(peer: SocketAddr) -> Self {
+        Self { peer, flags: Arc::default() }
+    }
+
     /// Lets the connection end with RST, with nothing more sent. For HTTP/1, where it has one response at a
     /// time; on HTTP/2 an error of the body resets its stream alone.
     pub fn abort(&self) {

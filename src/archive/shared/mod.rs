@@ -9,7 +9,7 @@ mod search;
 
 use std::sync::Arc;
 
-use super::{Archive, Fut, Result, Retrieval, Retrieve, Search, Stored};
+use super::{Archive, Associations, Fut, Result, Retrieval, Retrieve, Search, Stored};
 use crate::caller::Caller;
 use crate::dicom::object::Object;
 use crate::dicom::query::Query;
@@ -60,6 +60,10 @@ impl Archive for Shared {
 
     fn omits_bulk_data(&self) -> bool {
         self.archive.omits_bulk_data()
+    }
+
+    fn associations(&self) -> Option<Associations> {
+        self.archive.associations()
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>> {

@@ -5,6 +5,7 @@
 //! to `stow`, which passes it on while it arrives. Every failure on the way is a `Problem`, and `error` alone
 //! knows its status.
 
+mod admin;
 mod body;
 mod bulkdata;
 mod capabilities;
@@ -137,12 +138,13 @@ pub const RESOURCES: [(&str, Resource); 22] = [
 pub const STORES: [&str; 2] = ["/studies", "/studies/{study}"];
 
 /// The other pages of the server, from its root.
-pub const PAGES: [(&str, Page); 5] = [
+pub const PAGES: [(&str, Page); 6] = [
     ("/", Page::Welcome),
     ("/health/live", Page::Live),
     ("/health/ready", Page::Ready),
     ("/openapi.yaml", Page::OpenApi),
     ("/metrics", Page::Metrics),
+    (admin::CACHE, Page::Cache),
 ];
 
 /// A page that is no DICOMweb resource.
@@ -158,6 +160,8 @@ pub enum Page {
     OpenApi,
     /// What is counted, for Prometheus.
     Metrics,
+    /// The cache: how it does, and by DELETE to empty it. For clients on this machine.
+    Cache,
 }
 
 /// What all requests share.
@@ -171,7 +175,6 @@ struct Shared {
     snapshots: snapshot::Snapshots,
     room: validate::Room,
     metadata_room: stow::Room,
-    #[expect(dead_code, reason = "its page lands with the next change")]
     cache: Cache,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -246,6 +249,7 @@ fn show(page: Page) -> MethodRouter<Server> {
         Page::Ready => get(pages::ready),
         Page::OpenApi => get(pages::openapi),
         Page::Metrics => get(pages::metrics),
+        Page::Cache => get(admin::cache_state).delete(admin::purge_cache),
     }
 }
 

@@ -72,7 +72,8 @@ pub(super) fn client_address(config: &Config, peer: Option<IpAddr>, headers: &He
     addresses.into_iter().rev().find(|&address| !is_trusted(config, address)).or(Some(peer))
 }
 
-fn is_trusted(config: &Config, address: IpAddr) -> bool {
+/// Whether this is the address of a proxy whose word counts.
+pub(super) fn is_trusted(config: &Config, address: IpAddr) -> bool {
     config.trusted_proxies.iter().any(|network: &Network| network.contains(address))
 }
 

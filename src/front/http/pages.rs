@@ -6,9 +6,11 @@ use axum::response::{Html, IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use super::Server;
+use serde_json::{Map, json};
+
 use super::error::Problem;
-use super::stow;
+use super::{Server, Shared, admin, stow};
+use crate::archive::Associations;
 
 /// The interface's description, as it is served.
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
@@ -40,13 +42,22 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// Requests are welcome. Archives do not count: a bridge whose archive is down still says so better than
-/// a load balancer would.
+/// a load balancer would. A cache that does without its disk says so, and is no reason to turn requests away.
 pub(super) async fn ready(State(server): State<Server>) -> Response {
     if server.0.shutdown.is_cancelled() {
         return Problem::bridge(StatusCode::SERVICE_UNAVAILABLE, "the bridge is shutting down")
             .into_response();
     }
-    "ready\n".into_response()
+    let Shared { archives, cache, .. } = &*server.0;
+    let mut associations = Map::new();
+    for name in archives.names() {
+        if let Some(Associations { open, idle }) = archives.by_name(name).and_then(|a| a.associations()) {
+            let counts = json!({ "associations": { "open": open, "idle": idle } });
+            associations.insert(name.to_owned(), counts);
+        }
+    }
+    let cache = admin::cache_json(&cache.state());
+    admin::answer(json!({ "status": "ready", "cache": cache, "archives": associations }))
 }
 
 /// The interface's description.

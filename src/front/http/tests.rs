@@ -1,5 +1,6 @@
 //! The front end over an archive that the tests drive.
 
+mod admin;
 mod envelope;
 mod frames;
 mod metadata;
@@ -57,10 +58,7 @@ impl Bridge {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer::of(self.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -69,6 +67,12 @@ impl Bridge {
 }
 
 impl Answer {
+    async fn of(response: axum::response::Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
