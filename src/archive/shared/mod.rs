@@ -4,8 +4,15 @@
 //! retrieval that brings it; whoever asks for what was brought lately is answered by the [`Cache`].
 
 mod cache;
+#[cfg(test)]
+mod cache_tests;
+mod claim;
 mod config;
+mod entry;
+mod memory;
+mod pressure;
 mod search;
+mod writer;
 
 use std::sync::Arc;
 

@@ -1,0 +1,529 @@
+//! The tier in memory: what is there, how much of it there may be, and what makes room.
+//!
+//! Everything here happens under the cache's one lock, takes no time to speak of and never waits. What is to be done
+//! when the lock is released (waking, freeing) is left in [`Later`].
+
+#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::cache::Key;
+use super::entry::{Entry, Id, Place, Reserved, Run};
+use crate::archive::Form;
+use crate::dicom::Uid;
+use crate::dicom::object::{BrokenObject, Head};
+
+/// What a running retrieval may hold outside the budget, in bytes: four receive blocks, so that it moves on however
+/// full the memory is.
+pub(super) const RESERVE: u64 = 1 << 20;
+
+/// What is to be done after the lock was released.
+#[derive(Debug, Default)]
+pub(super) struct Later {
+    /// Who waits for bytes, or has lost its claim.
+    pub(super) wake: Vec<Waker>,
+    /// What is to be freed.
+    pub(super) garbage: Vec<Run>,
+    /// Somebody who waits for room may try again.
+    pub(super) room: bool,
+    /// Archives whose reader was cut off.
+    pub(super) cut: Vec<Arc<str>>,
+    /// Objects that made room for others.
+    pub(super) evicted: u64,
+}
+
+/// Someone who is being answered.
+#[derive(Debug)]
+pub(super) struct Attending {
+    /// When it last took something.
+    pub(super) last: Instant,
+    /// How many of its claims wait for bytes.
+    pub(super) hungry: usize,
+    /// Others wait for what serves it.
+    pub(super) contended: bool,
+    /// It is far behind: what it has not begun to read is not kept for it.
+    pub(super) lagging: bool,
+    /// It took nothing for too long, and gets nothing any more.
+    pub(super) cut: bool,
+    /// Its claims, each with its entry.
+    pub(super) claims: HashSet<(Id, Id)>,
+}
+
+/// Whether there is room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Admitted,
+    Full,
+    /// The entry was given up.
+    Gone,
+}
+
+/// A claim that was made.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) entry: Id,
+    pub(super) place: Id,
+    pub(super) head: Arc<Head>,
+    pub(super) series: Option<Uid>,
+}
+
+/// Objects of one study, by SOP Instance UID and form.
+type Study = HashMap<(Uid, Form), Id>;
+
+/// The tier in memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Most bytes.
+    pub(super) size: u64,
+    /// Bytes now, without the reserves.
+    pub(super) used: u64,
+    next: Id,
+    pub(super) entries: HashMap<Id, Entry>,
+    studies: HashMap<(Arc<str>, Uid), Study>,
+    /// What may be evicted, the longest unused first.
+    order: BTreeMap<u64, Id>,
+    pub(super) readers: HashMap<Id, Attending>,
+    pub(super) later: Later,
+}
+
+impl Memory {
+    /// An empty tier of `size` bytes.
+    pub(super) fn new(size: u64) -> Self {
+        Self {
+            size,
+            used: 0,
+            next: 0,
+            entries: HashMap::new(),
+            studies: HashMap::new(),
+            order: BTreeMap::new(),
+            readers: HashMap::new(),
+            later: Later::default(),
+        }
+    }
+
+    fn id(&mut self) -> Id {
+        self.next += 1;
+        self.next
+    }
+
+    /// A new reader.
+    pub(super) fn attend(&mut self) -> Id {
+        let id = self.id();
+        let (last, claims) = (Instant::now(), HashSet::new());
+        let reader = Attending { last, hungry: 0, contended: false, lagging: false, cut: false, claims };
+        self.readers.insert(id, reader);
+        id
+    }
+
+    /// A new entry, found under its key unless one that serves is there already.
+    pub(super) fn begin(
+        &mut self,
+        key: Key,
+        head: Arc<Head>,
+        series: Option<Uid>,
+        expires: Instant,
+        reserve: Reserved,
+    ) -> Id {
+        let id = self.id();
+        let taken = self.find(&key, Instant::now()).is_some();
+        let entry = Entry {
+            key: key.clone(),
+            head,
+            series,
+            expires,
+            whole: false,
+            length: 0,
+            first: 0,
+            runs: VecDeque::new(),
+            claims: HashMap::new(),
+            held_by: 0,
+            stamp: None,
+            reserve,
+        };
+        self.entries.insert(id, entry);
+        if !taken {
+            self.index(&key, id);
+        }
+        id
+    }
+
+    /// Makes the entry the one that is found under its key.
+    fn index(&mut self, key: &Key, id: Id) {
+        let study = self.studies.entry((Arc::clone(&key.archive), key.study.clone())).or_default();
+        if let Some(old) = study.insert((key.instance.clone(), key.form), id)
+            && old != id
+        {
+            self.settle(old);
+        }
+    }
+
+    fn unindex(&mut self, id: Id) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let study_key = (Arc::clone(&entry.key.archive), entry.key.study.clone());
+        let Some(study) = self.studies.get_mut(&study_key) else { return };
+        let instance = (entry.key.instance.clone(), entry.key.form);
+        if study.get(&instance) == Some(&id) {
+            study.remove(&instance);
+        }
+        if study.is_empty() {
+            self.studies.remove(&study_key);
+        }
+    }
+
+    /// Whether the entry is the one that is found under its key.
+    fn is_indexed(&self, id: Id) -> bool {
+        let Some(Entry { key, .. }) = self.entries.get(&id) else { return false };
+        let study = self.studies.get(&(Arc::clone(&key.archive), key.study.clone()));
+        study.and_then(|study| study.get(&(key.instance.clone(), key.form))) == Some(&id)
+    }
+
+    fn find_exactly(&self, key: &Key, now: Instant) -> Option<Id> {
+        let study = self.studies.get(&(Arc::clone(&key.archive), key.study.clone()))?;
+        let id = *study.get(&(key.instance.clone(), key.form))?;
+        self.entries.get(&id)?.serves(now).then_some(id)
+    }
+
+    /// The entry that serves a request for `key`. What is stored natively serves requests for the native form too.
+    pub(super) fn find(&self, key: &Key, now: Instant) -> Option<Id> {
+        self.find_exactly(key, now).or_else(|| {
+            let stored = Key { form: Form::AsStored, ..key.clone() };
+            let id = (key.form == Form::Native).then(|| self.find_exactly(&stored, now)).flatten()?;
+            self.entries[&id].is_of(Form::Native).then_some(id)
+        })
+    }
+
+    /// Entries of a study, whole or on their way, with what they are found under.
+    pub(super) fn of_study(&self, archive: &Arc<str>, study: &Uid) -> impl Iterator<Item = (Id, &Entry)> {
+        let found = self.studies.get(&(Arc::clone(archive), study.clone()));
+        found.into_iter().flat_map(Study::values).filter_map(|id| Some((*id, self.entries.get(id)?)))
+    }
+
+    /// Entries that can be found, of one archive or all.
+    pub(super) fn indexed(&self, archive: Option<&str>) -> Vec<Id> {
+        let studies =
+            self.studies.iter().filter(|((name, _), _)| archive.is_none_or(|wanted| **name == *wanted));
+        studies.flat_map(|(_, study)| study.values().copied()).collect()
+    }
+
+    /// Makes an entry found no more; it is dropped when nobody reads it.
+    pub(super) fn forget(&mut self, id: Id) {
+        self.unindex(id);
+        self.settle(id);
+    }
+
+    /// Adds a piece that begins a new run of `charge` bytes, if there is room or room can be made.
+    pub(super) fn admit(&mut self, id: Id, piece: &Bytes, charge: u64) -> Admission {
+        let reserved = loop {
+            if !self.entries.contains_key(&id) {
+                return Admission::Gone;
+            }
+            if self.used + charge <= self.size {
+                break false;
+            }
+            if self.evict() {
+                continue;
+            }
+            let Some(entry) = self.entries.get(&id) else { return Admission::Gone };
+            if entry.held_by == 0 {
+                self.remove(id);
+                return Admission::Gone;
+            }
+            // The first piece of all passes whatever its size.
+            let held = entry.reserve.load(Relaxed);
+            if held == 0 || held + charge <= RESERVE {
+                break true;
+            }
+            if !self.drop_passed(id) {
+                return Admission::Full;
+            }
+        };
+        let Some(entry) = self.entries.get_mut(&id) else { return Admission::Gone };
+        if reserved {
+            entry.reserve.fetch_add(charge, Relaxed);
+        } else {
+            self.used += charge;
+        }
+        entry.runs.push_back(Run::new(entry.length, piece.clone(), charge, reserved));
+        entry.length += piece.len() as u64;
+        self.wake(id);
+        Admission::Admitted
+    }
+
+    /// Adds a piece to the run that was begun last. `false`: the entry was given up.
+    pub(super) fn extend(&mut self, id: Id, piece: Bytes) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        let Some(run) = entry.runs.back_mut() else { return false };
+        entry.length += piece.len() as u64;
+        run.push(piece);
+        self.wake(id);
+        true
+    }
+
+    /// Puts a copy in the place of the pieces of the run that was begun last.
+    pub(super) fn replace(&mut self, id: Id, copy: Bytes) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(run) = entry.runs.back_mut().filter(|run| run.end - run.start == copy.len() as u64) else {
+            return;
+        };
+        let saved = run.charge.saturating_sub(copy.len() as u64);
+        let (start, reserved) = (run.start, run.reserved);
+        let old = std::mem::replace(run, Run::new(start, copy, run.charge - saved, reserved));
+        if reserved {
+            entry.reserve.fetch_sub(saved, Relaxed);
+        } else {
+            self.used -= saved;
+        }
+        self.later.garbage.push(old);
+        self.later.room = true;
+    }
+
+    /// The object is whole.
+    pub(super) fn finish(&mut self, id: Id) {
+        let now = Instant::now();
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.whole = true;
+        let (key, open) = (entry.key.clone(), entry.is_open());
+        self.wake(id);
+        let better = open && self.find_exactly(&key, now).is_none_or(|found| !self.entries[&found].whole);
+        if better {
+            self.index(&key, id);
+        }
+        self.settle(id);
+    }
+
+    /// Drops an entry, whoever reads it.
+    pub(super) fn remove(&mut self, id: Id) {
+        self.unindex(id);
+        let Some(mut entry) = self.entries.remove(&id) else { return };
+        if let Some(stamp) = entry.stamp {
+            self.order.remove(&stamp);
+        }
+        for (claim, place) in entry.claims.drain() {
+            self.leave(id, claim, place);
+        }
+        let (shared, reserved) = entry.charges();
+        self.used -= shared;
+        entry.reserve.fetch_sub(reserved, Relaxed);
+        self.later.garbage.extend(entry.runs);
+        self.later.room = true;
+    }
+
+    /// What a claim that is no more means for its reader.
+    fn leave(&mut self, entry: Id, claim: Id, place: Place) {
+        if let Some(reader) = self.readers.get_mut(&place.reader) {
+            reader.claims.remove(&(entry, claim));
+            reader.hungry -= usize::from(place.waker.is_some());
+        }
+        self.later.wake.extend(place.waker);
+    }
+
+    /// Claims an entry for a reader, if its first byte is still there.
+    pub(super) fn claim(&mut self, id: Id, reader: Id) -> Option<Claimed> {
+        let claim = self.id();
+        let entry = self.entries.get_mut(&id).filter(|entry| entry.is_open())?;
+        let attending = self.readers.get_mut(&reader).filter(|reader| !reader.cut)?;
+        attending.claims.insert((id, claim));
+        entry.claims.insert(claim, Place { reader, at: 0, started: false, waker: None });
+        let claimed =
+            Claimed { entry: id, place: claim, head: Arc::clone(&entry.head), series: entry.series.clone() };
+        if !attending.lagging {
+            self.hold(id);
+        }
+        Some(claimed)
+    }
+
+    /// One more claim keeps the entry.
+    fn hold(&mut self, id: Id) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.held_by += 1;
+        if let Some(stamp) = entry.stamp.take() {
+            self.order.remove(&stamp);
+        }
+    }
+
+    /// One claim less keeps the entry.
+    fn let_go(&mut self, id: Id) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.held_by -= 1;
+        self.later.room = true;
+        self.settle(id);
+    }
+
+    /// Drops a claim.
+    pub(super) fn release(&mut self, id: Id, claim: Id) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(place) = entry.claims.remove(&claim) else { return };
+        let started = place.started;
+        let mut held = started;
+        if let Some(reader) = self.readers.get_mut(&place.reader) {
+            held |= !reader.lagging;
+            reader.last = Instant::now();
+        }
+        self.leave(id, claim, place);
+        if held {
+            self.let_go(id);
+        }
+    }
+
+    /// Takes every claim from a reader that takes nothing.
+    pub(super) fn cut(&mut self, id: Id) {
+        let Some(reader) = self.readers.get_mut(&id) else { return };
+        reader.cut = true;
+        let claims: Vec<_> = reader.claims.iter().copied().collect();
+        let archive = claims.first().and_then(|(entry, _)| self.entries.get(entry));
+        self.later.cut.extend(archive.map(|entry| Arc::clone(&entry.key.archive)));
+        for (entry, claim) in claims {
+            self.release(entry, claim);
+        }
+    }
+
+    /// Says whether a reader is too far behind for what it has not begun to be kept for it.
+    pub(super) fn set_lagging(&mut self, id: Id, lagging: bool) {
+        let Some(reader) = self.readers.get_mut(&id) else { return };
+        if std::mem::replace(&mut reader.lagging, lagging) == lagging {
+            return;
+        }
+        let claims: Vec<_> = reader.claims.iter().copied().collect();
+        for (entry, claim) in claims {
+            let place = self.entries.get(&entry).and_then(|entry| entry.claims.get(&claim));
+            match place {
+                Some(place) if !place.started && lagging => self.let_go(entry),
+                Some(place) if !place.started => self.hold(entry),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a claim is still good.
+    pub(super) fn holds(&self, id: Id, claim: Id) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.claims.contains_key(&claim))
+    }
+
+    /// The next bytes for a claim.
+    pub(super) fn poll(
+        &mut self,
+        id: Id,
+        claim: Id,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenObject>>> {
+        let broken = Poll::Ready(Some(Err(BrokenObject)));
+        let Some(entry) = self.entries.get_mut(&id) else { return broken };
+        let at = entry.claims.get(&claim).map(|place| place.at);
+        let Some(at) = at else { return broken };
+        let piece = entry.piece(at);
+        let (whole, length) = (entry.whole, entry.length);
+        let Some(place) = entry.claims.get_mut(&claim) else { return broken };
+        let began = !std::mem::replace(&mut place.started, true);
+        let waited = place.waker.take().is_some();
+        let reader_id = place.reader;
+        place.at += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        let waits = piece.is_none() && at >= length && !whole;
+        if waits {
+            place.waker = Some(cx.waker().clone());
+        }
+        let mut caught_up = false;
+        let mut lagging = false;
+        if let Some(reader) = self.readers.get_mut(&reader_id) {
+            reader.last = Instant::now();
+            reader.hungry = reader.hungry + usize::from(waits) - usize::from(waited);
+            lagging = reader.lagging;
+            caught_up = waits && lagging;
+        }
+        if began && lagging {
+            self.hold(id);
+        }
+        if caught_up {
+            self.set_lagging(reader_id, false);
+        }
+        match piece {
+            Some(piece) => {
+                self.later.room = true;
+                Poll::Ready(Some(Ok(piece)))
+            }
+            None if waits => Poll::Pending,
+            None if at >= length => {
+                self.release(id, claim);
+                Poll::Ready(None)
+            }
+            None => {
+                self.release(id, claim);
+                broken
+            }
+        }
+    }
+
+    /// Wakes who waits for bytes of the entry.
+    fn wake(&mut self, id: Id) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        for place in entry.claims.values_mut() {
+            if let Some(waker) = place.waker.take() {
+                if let Some(reader) = self.readers.get_mut(&place.reader) {
+                    reader.hungry -= 1;
+                    reader.last = Instant::now();
+                }
+                self.later.wake.push(waker);
+            }
+        }
+    }
+
+    /// Decides what becomes of an entry that nothing keeps: it may be evicted, or is of no use any more.
+    fn settle(&mut self, id: Id) {
+        let Some(entry) = self.entries.get(&id).filter(|entry| entry.whole && entry.held_by == 0) else {
+            return;
+        };
+        let (_, reserved) = entry.charges();
+        let useful = entry.serves(Instant::now()) && self.used + reserved <= self.size;
+        if !useful || !self.is_indexed(id) {
+            return self.remove(id);
+        }
+        let stamp = self.id();
+        self.used += reserved;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.reserve.fetch_sub(reserved, Relaxed);
+            entry.runs.iter_mut().for_each(|run| run.reserved = false);
+            if let Some(old) = entry.stamp.replace(stamp) {
+                self.order.remove(&old);
+            }
+            self.order.insert(stamp, id);
+        }
+    }
+
+    /// Drops what was unused the longest. `false`: everything is in use.
+    fn evict(&mut self) -> bool {
+        let Some((_, id)) = self.order.pop_first() else { return false };
+        self.remove(id);
+        self.later.evicted += 1;
+        true
+    }
+
+    /// Drops what every reader of an object has passed: of this one, else of any. Nobody can begin it any more.
+    fn drop_passed(&mut self, id: Id) -> bool {
+        let droppable = |found: Id, entry: &Entry| {
+            // The last run of another object that still comes is being written to.
+            let closed =
+                entry.runs.len() - usize::from(!entry.whole && found != id && !entry.runs.is_empty());
+            entry.passed().min(closed)
+        };
+        let own = self.entries.get(&id).map(|entry| (id, droppable(id, entry)));
+        let all = || self.entries.iter().map(|(id, entry)| (*id, droppable(*id, entry)));
+        let found = own.filter(|(_, count)| *count > 0).or_else(|| all().find(|(_, count)| *count > 0));
+        let Some((found, count)) = found else { return false };
+        let Some(entry) = self.entries.get_mut(&found) else { return false };
+        for run in entry.runs.drain(..count) {
+            entry.first = run.end;
+            if run.reserved {
+                entry.reserve.fetch_sub(run.charge, Relaxed);
+            } else {
+                self.used -= run.charge;
+            }
+            self.later.garbage.push(run);
+        }
+        true
+    }
+}
