@@ -5,19 +5,16 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 pub use self::outbound::Outbound;
 use super::pdu::{MAX_ASSOCIATE_LENGTH, kind};
+use crate::net::Block;
 
 mod outbound;
 
-/// Size of the blocks that the socket is read into.
-const BLOCK: usize = 256 << 10;
-/// A block with less room than this is given up for a new one.
-const LEAST_ROOM: usize = 32 << 10;
 /// Largest P-DATA-TF PDU that is read. We announce less; some peers overstep what was announced, and as
 /// nothing is gathered it costs nothing to be patient.
 const MAX_DATA_LENGTH: u32 = 64 << 20;
@@ -56,19 +53,13 @@ pub enum WireError {
 }
 
 /// Reads frames. All state is in here, so that a dropped call of [`FrameReader::poll_frame`] loses nothing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameReader {
-    buffer: BytesMut,
+    buffer: Block,
     /// Bytes of the current P-DATA-TF PDU that are not read yet.
     pdu_left: u32,
     /// The current PDV: context, message control header, bytes left.
     pdv: Option<(u8, u8, u32)>,
-}
-
-impl Default for FrameReader {
-    fn default() -> Self {
-        Self { buffer: BytesMut::with_capacity(BLOCK), pdu_left: 0, pdv: None }
-    }
 }
 
 impl FrameReader {
@@ -82,10 +73,8 @@ impl FrameReader {
             if let Some(frame) = self.parse()? {
                 return Poll::Ready(Ok(frame));
             }
-            if self.buffer.capacity() - self.buffer.len() < LEAST_ROOM {
-                self.buffer.reserve(BLOCK);
-            }
-            if ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut self.buffer))? == 0 {
+            self.buffer.make_room();
+            if ready!(poll_read_buf(Pin::new(&mut *io), cx, &mut *self.buffer))? == 0 {
                 return Poll::Ready(Err(WireError::Closed));
             }
         }

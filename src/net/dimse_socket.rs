@@ -139,22 +139,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sets_nodelay_and_keeps_quickack_armed_over_reads() {
+    async fn connected_and_accepted_sockets_send_at_once_and_keep_quickack_armed_over_reads() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut ours = DimseSocket::connect(&address.to_string(), soon()).await.unwrap();
-        let (mut theirs, _) = listener.accept().await.unwrap();
-        assert_eq!(ours.peer_addr(), address);
-        assert!(ours.stream.nodelay().unwrap());
-        assert!(ours.is_write_vectored());
+        let mut connected = DimseSocket::connect(&address.to_string(), soon()).await.unwrap();
+        assert_eq!(connected.peer_addr(), address);
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut accepted = DimseSocket::from_stream(stream).unwrap();
+        assert!(connected.is_write_vectored() && accepted.is_write_vectored());
         for _ in 0..50 {
-            theirs.write_all(b"ping").await.unwrap();
-            let mut buffer = [0; 4];
-            ours.read_exact(&mut buffer).await.unwrap();
-            #[cfg(target_os = "linux")]
-            assert!(ours.stream.quickack().unwrap());
-            ours.write_all(b"pong").await.unwrap();
+            exchange(&mut connected, &mut accepted).await;
+            exchange(&mut accepted, &mut connected).await;
         }
+    }
+
+    async fn exchange(from: &mut DimseSocket, to: &mut DimseSocket) {
+        from.write_all(b"ping").await.unwrap();
+        to.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(to.stream.nodelay().unwrap());
+        #[cfg(target_os = "linux")]
+        assert!(to.stream.quickack().unwrap());
     }
 
     #[tokio::test]

@@ -1,10 +1,12 @@
 //! Sockets: accept loops, aborting a connection with RST, DIMSE socket options, write time-outs.
 
+mod block;
 mod dimse_socket;
 mod http_server;
 mod http_socket;
 mod network;
 
+pub use block::Block;
 pub use dimse_socket::DimseSocket;
 pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};

@@ -6,6 +6,7 @@ mod forms;
 mod killed;
 mod readers;
 mod rude;
+mod sockets;
 mod steps;
 
 use std::collections::BTreeMap;
