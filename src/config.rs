@@ -16,7 +16,7 @@ use std::time::Duration;
 use toml::Table;
 
 use crate::archive::dimse::config as dimse_config;
-use crate::archive::shared::{Config as CacheConfig, Disk, RetrieveAhead};
+use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::dicom::AeTitle;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;

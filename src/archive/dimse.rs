@@ -14,6 +14,7 @@ use super::{
     store,
 };
 use crate::caller::Caller;
+use crate::dicom::charset::Charset;
 use crate::dicom::object::Object;
 use crate::dicom::sop_class;
 use crate::dimse::command::{Command, field};
@@ -143,6 +144,10 @@ impl Archive for DimseArchive {
     fn associations(&self) -> Option<Associations> {
         let (open, idle) = self.associations();
         Some(Associations { open, idle })
+    }
+
+    fn assumed_charset(&self) -> Option<Charset> {
+        self.inner.assumed_charset()
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {

@@ -68,6 +68,11 @@ pub trait Archive: Send + Sync + 'static {
         false
     }
 
+    /// What text is encoded in where an object does not say: the archive's configuration may.
+    fn assumed_charset(&self) -> Option<Charset> {
+        None
+    }
+
     /// The associations towards the archive; `None` where it is not reached by any.
     fn associations(&self) -> Option<Associations> {
         None
@@ -199,7 +204,7 @@ enum Source<T> {
 }
 
 /// Steps that several feeds read, as one of them does.
-pub(in crate::archive) trait Steps<T>: fmt::Debug + Send + Sync {
+pub(in crate::archive) trait Steps<T>: fmt::Debug + Send {
     /// The next step, where it is at hand.
     fn ready(&mut self) -> Option<Step<T>>;
 

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::bridge::without_cache;
+
 /// How long what is left over may take to go away.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
@@ -25,10 +27,12 @@ pub(crate) struct TestApp {
 }
 
 impl TestApp {
-    /// Starts a bridge by this configuration, in which `http.listen` is filled in.
+    /// Starts a bridge by this configuration, in which `http.listen` is filled in. Without `[cache]` it has none: most
+    /// tests look at what the archive is asked.
     pub(crate) async fn start(configuration: &str) -> Self {
         let listen = ("GANTRY_HTTP__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
-        let config = Config::parse(configuration, [listen]).unwrap_or_else(|errors| panic!("{errors:?}"));
+        let environment = [listen].into_iter().chain(without_cache(configuration));
+        let config = Config::parse(configuration, environment).unwrap_or_else(|errors| panic!("{errors:?}"));
         let app = App::bind(config).await.unwrap();
         let (http, archives, moves) = (app.http_address(), app.archives().to_vec(), app.moves().clone());
         let shutdown = CancellationToken::new();

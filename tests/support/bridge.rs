@@ -47,10 +47,16 @@ impl Bridge {
         let file = scratch.write("gantry.toml", &text);
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
         command.arg("serve").arg("--config").arg(file).env("RUST_LOG", "debug");
+        command.envs(without_cache(configuration));
         let server = Server::start("gantry", scratch, command, &[port]);
         let http = format!("127.0.0.1:{port}");
         Self { url: format!("http://{http}/dicom-web"), http, server }
     }
+}
+
+/// What switches the cache off, unless the configuration says something of it.
+pub(super) fn without_cache(configuration: &str) -> Option<(String, String)> {
+    (!configuration.contains("[cache]")).then(|| ("GANTRY_CACHE__MEMORY".to_owned(), "0".to_owned()))
 }
 
 /// The configuration of a bridge before `archive`.

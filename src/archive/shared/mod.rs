@@ -7,73 +7,142 @@ mod cache;
 #[cfg(test)]
 mod cache_tests;
 mod claim;
-mod config;
+pub mod config;
+mod engine;
+mod entity;
 mod entry;
+mod groups;
+mod instance;
 mod memory;
+mod polled;
 mod pressure;
+mod proofs;
+mod pump;
 mod search;
 mod writer;
 
 use std::sync::Arc;
 
-use super::{Archive, Associations, Fut, Result, Retrieval, Retrieve, Search, Stored};
+use tokio_util::sync::DropGuard;
+
+use super::{Archive, Associations, Form, Fut, Result, Retrieval, Retrieve, Search, Stored};
 use crate::caller::Caller;
+use crate::dicom::Uid;
+use crate::dicom::charset::Charset;
 use crate::dicom::object::Object;
-use crate::dicom::query::Query;
+use crate::dicom::query::{Query, Target};
 use crate::metrics::Metrics;
+
+use engine::Engine;
 
 pub use cache::{Cache, DiskState, Purge, Purged, State};
 pub use config::{Config, Disk, RetrieveAhead};
 
 /// An archive whose answers are shared.
 pub struct Shared {
-    archive: Arc<dyn Archive>,
-    cache: Cache,
-    #[expect(dead_code, reason = "the engine lands with the next change")]
-    metrics: Metrics,
+    engine: Arc<Engine>,
+    /// Ends what runs when nobody can ask for it any more.
+    _stop: DropGuard,
 }
 
 impl Shared {
     /// Shares what `archive` answers, through `cache`.
     pub fn new(archive: Arc<dyn Archive>, cache: Cache, metrics: Metrics) -> Self {
-        Self { archive, cache, metrics }
+        let engine = Engine::new(archive, cache, &metrics);
+        let stop = engine.stop.clone().drop_guard();
+        Self { engine, _stop: stop }
+    }
+
+    /// In which form a retrieval is served from what is shared; `None`: not at all.
+    fn shared_form(&self, retrieve: &Retrieve) -> Option<Form> {
+        let engine = &self.engine;
+        let Retrieve { target, form, having, .. } = retrieve;
+        // Who has something of it already knows what it does.
+        if engine.cache.is_off() || !having.is_empty() {
+            return None;
+        }
+        if *form == Form::WithoutBulkData {
+            let shared = !engine.archive.omits_bulk_data() || self.is_at_hand(target);
+            return shared.then_some(Form::AsStored);
+        }
+        Some(*form)
+    }
+
+    /// Whether all of a target is in the cache as it is stored, or on its way.
+    fn is_at_hand(&self, target: &Target) -> bool {
+        let engine = &self.engine;
+        let in_cache = match &target.instance {
+            Some(instance) => engine.cache.has(&engine.groups.key(&target.study, instance, Form::AsStored)),
+            None => engine.proven(target, Form::AsStored, false).is_some(),
+        };
+        in_cache || engine.groups.brings(target, Form::AsStored)
     }
 }
 
 impl Archive for Shared {
     fn name(&self) -> &str {
-        self.archive.name()
+        self.engine.archive.name()
     }
 
     fn search(&self, caller: &Caller, query: Query) -> Fut<'_, Result<Search>> {
-        let caller = caller.clone();
-        Box::pin(async move { self.cache.searches().run(&self.archive, &caller, query).await })
+        let (engine, caller) = (&self.engine, caller.clone());
+        Box::pin(async move { engine.cache.searches().run(&engine.archive, &caller, query).await })
     }
 
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, Result<Retrieval>> {
-        self.archive.retrieve(caller, retrieve)
+        let Some(form) = self.shared_form(&retrieve) else {
+            return self.engine.archive.retrieve(caller, retrieve);
+        };
+        let (engine, caller) = (Arc::clone(&self.engine), caller.clone());
+        let Retrieve { target, ahead, .. } = retrieve;
+        match target.instance {
+            Some(_) => Box::pin(instance::retrieve(engine, caller, target, form, ahead)),
+            None => Box::pin(entity::retrieve(engine, caller, target, form)),
+        }
     }
 
     fn store(&self, caller: &Caller, object: Object) -> Fut<'_, Result<Stored>> {
         // Also when nobody waits for the answer any more: the archive may have taken the object.
-        let forget = self.cache.searches().forget_after(self.archive.name());
-        let stored = self.archive.store(caller, object);
+        let forget = self.engine.cache.searches().forget_after(self.name());
+        let change = Change { engine: Arc::clone(&self.engine), instance: object.head.sop_instance.clone() };
+        let stored = self.engine.archive.store(caller, object);
         Box::pin(async move {
+            // Nobody is to be given what is being replaced.
+            change.engine.has_changed(&change.instance);
             let stored = stored.await;
-            drop(forget);
+            drop((change, forget));
             stored
         })
     }
 
     fn omits_bulk_data(&self) -> bool {
-        self.archive.omits_bulk_data()
+        self.engine.archive.omits_bulk_data()
+    }
+
+    fn assumed_charset(&self) -> Option<Charset> {
+        self.engine.archive.assumed_charset()
     }
 
     fn associations(&self) -> Option<Associations> {
-        self.archive.associations()
+        self.engine.archive.associations()
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>> {
-        self.archive.verify(caller)
+        self.engine.archive.verify(caller)
     }
 }
+
+/// An object is being stored. When that has ended, in whatever way, what was brought meanwhile may be what it was before.
+struct Change {
+    engine: Arc<Engine>,
+    instance: Uid,
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        self.engine.has_changed(&self.instance);
+    }
+}
+
+#[cfg(test)]
+mod tests;

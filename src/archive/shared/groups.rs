@@ -1,0 +1,404 @@
+//! The retrievals of one archive that run, and who reads them.
+//!
+//! A running retrieval is a group: it brings the objects of its target once, and any number of members take them. A
+//! member that comes late is given what came before. Everything here happens under one lock, takes no time to speak
+//! of and never waits.
+
+mod group;
+mod member;
+mod state;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::cache::{Cache, Key};
+use super::claim::{Claim, Reader};
+use super::proofs::Proof;
+use super::writer::{Reserve, Writer};
+use crate::archive::{Complete, Error, Form, Result};
+use crate::dicom::Uid;
+use crate::dicom::object::Head;
+use crate::dicom::query::Target;
+
+use group::{Came, Seen};
+use member::{Member, Owed};
+use state::State;
+
+/// How long an instance that is wanted now waits for a running retrieval before it is fetched ahead of it. A
+/// retrieval brings some dozens of images in that time.
+const PATIENCE: Duration = Duration::from_millis(30);
+/// How long a retrieval that nobody reads any more goes on, for a reader that comes back: within the second in which
+/// it is to be cancelled.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// Names a group.
+pub(super) type GroupId = u64;
+/// Names a member.
+pub(super) type MemberId = u64;
+
+/// The running retrievals of one archive.
+pub(super) struct Groups {
+    archive: Arc<str>,
+    cache: Cache,
+    /// A retrieval that nobody reads any more is finished for the cache.
+    finishes: bool,
+    state: Mutex<State>,
+}
+
+/// What is known of a retrieval when its first object has begun.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    /// SOP Instance UIDs that are known not to come.
+    pub(super) missing: Vec<Uid>,
+    /// Those that were at hand, and that the archive still lists.
+    pub(super) confirmed: BTreeSet<Uid>,
+}
+
+/// A group that was begun, and has to be run.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) group: GroupId,
+    pub(super) target: Target,
+    pub(super) form: Form,
+    /// The right to fetch ahead in it, of which there is one.
+    pub(super) lane: Arc<Semaphore>,
+}
+
+/// How a group ended that proves its target to be whole.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// Every instance of the target.
+    pub(super) instances: Vec<Uid>,
+    /// Those that are known not to come.
+    pub(super) missing: Vec<Uid>,
+    pub(super) complete: Complete,
+}
+
+/// What a member of a group gets next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// An object, which is kept for the member.
+    Object(Claim),
+    /// An object that came, but is not in memory any more.
+    Lost { instance: Uid, series: Option<Uid> },
+    /// An object that came and is not in the cache any more, nor will it come again.
+    Missed { instance: Uid, series: Option<Uid> },
+    /// The end.
+    End(Result<Complete>),
+}
+
+impl Groups {
+    pub(super) fn new(archive: &str, cache: Cache, finishes: bool) -> Self {
+        Self { archive: archive.into(), cache, finishes, state: Mutex::default() }
+    }
+
+    /// What an object of this archive is found under.
+    pub(super) fn key(&self, study: &Uid, instance: &Uid, form: Form) -> Key {
+        Key { archive: Arc::clone(&self.archive), study: study.clone(), instance: instance.clone(), form }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds the groups")
+    }
+
+    /// A member that is attached to nothing yet.
+    pub(super) fn member(self: &Arc<Self>, target: Target, form: Form, reader: Reader) -> Membership {
+        let mut state = self.state();
+        let id = state.next_id();
+        state.members.insert(id, Member::new(target, form, reader));
+        Membership { groups: Arc::clone(self), id }
+    }
+
+    /// Attaches a member that wants a study or series to a running retrieval that brings all of it.
+    pub(super) fn join(&self, member: &Membership) -> bool {
+        self.state().join(self, member.id)
+    }
+
+    /// Begins a retrieval of the member's target, unless one has begun that it can attach to.
+    pub(super) fn join_or_begin(&self, member: &Membership) -> Option<Begun> {
+        let mut state = self.state();
+        if state.join(self, member.id) {
+            return None;
+        }
+        let (target, form) = state.members.get(&member.id).map(|m| (m.target.clone(), m.form))?;
+        Some(state.begin(target, form, &[member.id], false))
+    }
+
+    /// Gives a member that wants a study or series what was proven to be all of it.
+    pub(super) fn supply(&self, member: &Membership, proof: &Proof) {
+        let mut state = self.state();
+        let Some(member) = state.members.get_mut(&member.id) else { return };
+        for instance in &proof.instances {
+            let claim = member.reader.claim(&self.key(&member.target.study, instance, member.form));
+            let series = claim.as_ref().and_then(Claim::series).cloned();
+            member.give(Owed { instance: instance.clone(), series, claim }, false);
+        }
+        let missing = proof.missing.clone();
+        member.opening = Some(Arc::new(Opening { missing, confirmed: BTreeSet::new() }));
+        member.end = Some(Ok(proof.complete.share()));
+    }
+
+    /// Whether what runs brings all of a target.
+    pub(super) fn brings(&self, target: &Target, form: Form) -> bool {
+        self.state().groups.values().any(|group| match target.instance {
+            Some(_) => group.covers(target, form),
+            None => group.brings_all_of(target, form),
+        })
+    }
+
+    /// Attaches a member that wants an instance to every running retrieval that covers it; where there is none,
+    /// begins one: of the instance, and with `ahead` of its series, too.
+    pub(super) fn join_or_begin_instance(&self, member: &Membership, ahead: bool) -> Vec<Begun> {
+        let mut state = self.state();
+        if state.join_all(self, member.id) {
+            return Vec::new();
+        }
+        let Some((target, form)) = state.members.get(&member.id).map(|m| (m.target.clone(), m.form)) else {
+            return Vec::new();
+        };
+        let series = Target { instance: None, ..target.clone() };
+        let mut begun = Vec::new();
+        if ahead {
+            begun.push(state.begin(series, form, &[member.id], true));
+        }
+        begun.push(state.begin(target, form, &[member.id], false));
+        begun
+    }
+
+    /// Begins a retrieval of the one instance that a member wants now, for all who wait for it; `None`: it has come,
+    /// or is being fetched.
+    pub(super) fn begin_ahead(&self, member: &Membership) -> Option<Begun> {
+        let mut state = self.state();
+        let Member { target, form, .. } = state.members.get(&member.id).filter(|m| m.waits())?;
+        let (target, form) = (target.clone(), *form);
+        if state.groups.values().any(|group| group.target == target && group.form == form) {
+            return None;
+        }
+        let waiting = state.members.iter().filter(|(_, m)| m.waits() && m.target == target && m.form == form);
+        let waiting: Vec<MemberId> = waiting.map(|(id, _)| *id).collect();
+        for id in &waiting {
+            state.members.get_mut(id).into_iter().for_each(|member| member.fetched_ahead = true);
+        }
+        Some(state.begin(target, form, &waiting, false))
+    }
+
+    /// Where a member that wants an instance may have it fetched ahead, and from when on; `None`: nowhere.
+    pub(super) fn lane(&self, member: &Membership) -> Option<(Arc<Semaphore>, Instant)> {
+        let state = self.state();
+        let member = state.members.get(&member.id).filter(|m| m.waits() && !m.fetched_ahead)?;
+        let mut groups = member.groups.iter().filter_map(|id| state.groups.get(id));
+        let group = groups.find(|group| group.target != member.target)?;
+        let due = group.first_object.map_or(member.since, |first| first.max(member.since) + PATIENCE);
+        Some((Arc::clone(&group.lane), due))
+    }
+
+    /// The archive has begun to answer.
+    pub(super) fn open(&self, id: GroupId, opening: Opening) {
+        let mut state = self.state();
+        let Some(group) = state.groups.get_mut(&id) else { return };
+        let (study, form) = (group.target.study.clone(), group.form);
+        let opening = Arc::new(opening);
+        group.opening = Some(Arc::clone(&opening));
+        for member in group.members.clone() {
+            state.members.get_mut(&member).into_iter().for_each(|m| m.opening = Some(Arc::clone(&opening)));
+        }
+        let reader = self.cache.reader();
+        for instance in &opening.confirmed {
+            let at_hand = reader.claim(&self.key(&study, instance, form));
+            let series = at_hand.as_ref().and_then(Claim::series).cloned();
+            let syntax = at_hand.map(|claim| claim.head().transfer_syntax.clone());
+            let again = state.note(id, Seen::at_hand(instance.clone(), series, syntax));
+            state.deliver(self, id, None, again);
+        }
+        state.wake_members(id);
+    }
+
+    /// An object begins to come in a group; `None`: it is here already, and this copy is to be dropped.
+    pub(super) fn begin_object(
+        &self,
+        id: GroupId,
+        head: &Head,
+        series: Option<&Uid>,
+        reserve: &Reserve,
+    ) -> Option<Writer> {
+        let mut state = self.state();
+        let group = state.groups.get_mut(&id)?;
+        if group.has(&head.sop_instance) {
+            return None;
+        }
+        group.first_object.get_or_insert_with(Instant::now);
+        let key = self.key(&group.target.study, &head.sop_instance, group.form);
+        let writer =
+            (!self.cache.has(&key)).then(|| self.cache.begin(key, head.clone(), series.cloned(), reserve));
+        let (instance, syntax) = (head.sop_instance.clone(), head.transfer_syntax.clone());
+        let seen = match &writer {
+            Some(_) => Seen::begun(instance, series.cloned(), syntax),
+            None => Seen::at_hand(instance, series.cloned(), Some(syntax)),
+        };
+        let again = state.note(id, seen);
+        state.deliver(self, id, writer.as_ref(), again);
+        writer
+    }
+
+    /// An object has come whole, or has broken off.
+    pub(super) fn end_object(&self, id: GroupId, instance: &Uid, whole: bool) {
+        let mut state = self.state();
+        let Some(group) = state.groups.get_mut(&id) else { return };
+        group.came(instance, if whole { Came::Whole } else { Came::Broken });
+        state.settle(self, id, instance, whole);
+    }
+
+    /// A group has ended: its members are told.
+    pub(super) fn end(&self, id: GroupId, result: Result<Complete>) -> Option<Proven> {
+        let mut state = self.state();
+        let under_way: Vec<Uid> = state.groups.get(&id)?.under_way().cloned().collect();
+        for instance in under_way {
+            state.settle(self, id, &instance, false);
+        }
+        let group = state.groups.remove(&id)?;
+        for member in &group.members {
+            if let Some(member) = state.members.get_mut(member) {
+                member.group_ended(id, &group, &result, &self.archive);
+            }
+        }
+        let complete = result.ok()?;
+        Some(Proven {
+            instances: group.latest().map(|seen| seen.instance.clone()).collect(),
+            missing: group.opening.as_ref().map_or_else(Vec::new, |opening| opening.missing.clone()),
+            complete,
+        })
+    }
+
+    /// Lets no newcomer attach to what runs now: the archive holds more since.
+    pub(super) fn seal(&self) {
+        self.state().groups.values_mut().for_each(|group| group.sealed = true);
+    }
+
+    /// Resolves when nobody has wanted a group for a while. It is gone then.
+    pub(super) async fn abandoned(&self, id: GroupId) {
+        let unwanted = self.state().groups.get(&id).map(|group| group.unwanted.subscribe());
+        let Some(mut unwanted) = unwanted else { return };
+        loop {
+            if unwanted.wait_for(|unwanted| *unwanted).await.is_err() {
+                return std::future::pending().await;
+            }
+            if timeout(LINGER, unwanted.wait_for(|unwanted| !*unwanted)).await.is_err() && self.give_up(id) {
+                return;
+            }
+        }
+    }
+
+    fn give_up(&self, id: GroupId) -> bool {
+        let mut state = self.state();
+        let unwanted = state.groups.get(&id).is_none_or(|group| *group.unwanted.borrow());
+        if unwanted {
+            state.groups.remove(&id);
+        }
+        unwanted
+    }
+}
+
+/// A member, as long as it is one.
+pub(super) struct Membership {
+    groups: Arc<Groups>,
+    id: MemberId,
+}
+
+impl Membership {
+    /// Who reads.
+    pub(super) fn reader(&self) -> Option<Reader> {
+        self.groups.state().members.get(&self.id).map(|member| member.reader.clone())
+    }
+
+    /// What is known of the retrieval, when its first object has begun or it has ended without.
+    pub(super) fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Result<Arc<Opening>>> {
+        let mut state = self.groups.state();
+        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
+        let begun = member.has_some() || member.end.is_some();
+        let opening = member.opening.clone();
+        if !begun {
+            member.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        match (&member.end, member.has_some()) {
+            (Some(Err(error)), false) => Poll::Ready(Err(error.clone())),
+            _ => Poll::Ready(Ok(opening.unwrap_or_default())),
+        }
+    }
+
+    /// What comes next for a member that wants a study or series.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
+        let mut state = self.groups.state();
+        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
+        match member.next() {
+            Some(next) => Poll::Ready(next),
+            None => {
+                member.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The one instance that a member wants; `None`: nobody brings it, and this is why, if it is known.
+    pub(super) fn poll_instance(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<std::result::Result<Claim, Option<Error>>> {
+        let mut state = self.groups.state();
+        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Ready(Err(None)) };
+        if let Some(claim) = member.take_instance() {
+            return Poll::Ready(Ok(claim));
+        }
+        if member.groups.is_empty() {
+            return Poll::Ready(Err(member.failure.take()));
+        }
+        member.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Puts off what is not in the cache any more until its retrieval has ended: it may come once more.
+    pub(super) fn put_off(&self, instance: Uid, series: Option<Uid>) {
+        if let Some(member) = self.groups.state().members.get_mut(&self.id) {
+            member.put_off(instance, series);
+        }
+    }
+
+    /// Whether the instance that was handed out has come whole.
+    pub(super) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<Result<Complete>> {
+        let mut state = self.groups.state();
+        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
+        match member.end.take() {
+            Some(end) => Poll::Ready(end),
+            None => {
+                member.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let member = {
+            let mut state = self.groups.state();
+            let member = state.members.remove(&self.id);
+            for group in member.iter().flat_map(|member| &member.groups) {
+                if let Some(group) = state.groups.get_mut(group) {
+                    group.leave(
+                        self.id,
+                        member.as_ref().is_some_and(Member::is_served),
+                        self.groups.finishes,
+                    );
+                }
+            }
+            member
+        };
+        // What it claimed is let go of without the lock.
+        drop(member);
+    }
+}

@@ -1,0 +1,138 @@
+//! One instance: from the cache, from a running retrieval that brings it, or fetched ahead of that.
+
+use std::collections::BTreeSet;
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until};
+
+use super::claim::Claim;
+use super::config::RetrieveAhead;
+use super::engine::{Engine, object};
+use super::groups::Membership;
+use super::polled::{Polled, Source};
+use super::pump::Pump;
+use crate::archive::{Complete, Error, Feed, Form, Kind, Result, Retrieval, Step};
+use crate::caller::Caller;
+use crate::dicom::object::Object;
+use crate::dicom::query::Target;
+
+/// How often an instance is looked for: where a running retrieval ends without it, it is asked for by name.
+const ATTEMPTS: usize = 2;
+
+/// Retrieves an instance; resolves when it begins to come, or with what went wrong. `ahead`: the rest of its series will
+/// be wanted next.
+pub(super) async fn retrieve(
+    engine: Arc<Engine>,
+    caller: Caller,
+    target: Target,
+    form: Form,
+    ahead: bool,
+) -> Result<Retrieval> {
+    let Some(instance) = &target.instance else { return Err(engine.error(Kind::NotFound)) };
+    let reader = engine.cache.reader();
+    let key = engine.groups.key(&target.study, instance, form);
+    let at_hand = reader.recall(&key).await.filter(|claim| claim.is_whole());
+    if let Some(claim) = at_hand.filter(|claim| claim.series() == target.series.as_ref()) {
+        engine.counts.hit.inc();
+        return Ok(answer(&engine, claim, None));
+    }
+    let ahead = ahead && engine.cache.config().retrieve_ahead != RetrieveAhead::Off;
+    let member = engine.groups.member(target, form, reader);
+    let mut failure = None;
+    for _ in 0..ATTEMPTS {
+        attach(&engine, &caller, &member, ahead);
+        match wait(&engine, &caller, &member).await {
+            Ok(claim) => return Ok(answer(&engine, claim, Some(member))),
+            Err(Some(error)) => return Err(error),
+            Err(None) => failure = Some(engine.error(Kind::NotFound)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| engine.error(Kind::NotFound)))
+}
+
+/// Attaches to what runs already, or begins what has to run.
+fn attach(engine: &Arc<Engine>, caller: &Caller, member: &Membership, ahead: bool) {
+    let begun = engine.groups.join_or_begin_instance(member, ahead);
+    let count = if begun.is_empty() { &engine.counts.attached } else { &engine.counts.miss };
+    count.inc();
+    let mut lane = None;
+    for begun in begun {
+        if begun.target.instance.is_none() {
+            lane = Arc::clone(&begun.lane).try_acquire_owned().ok();
+            let (name, target) = (engine.archive.name(), &begun.target);
+            let having = engine.cache.whole(name, &target.study, target.series.as_ref(), begun.form);
+            Pump::new(engine, begun).having(having).start(caller.clone());
+        } else {
+            Pump::new(engine, begun).holding(lane.take()).start(caller.clone());
+        }
+    }
+}
+
+/// Waits until the instance begins to come, and has it fetched ahead where that takes too long.
+async fn wait(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    member: &Membership,
+) -> std::result::Result<Claim, Option<Error>> {
+    loop {
+        tokio::select! {
+            biased;
+            brought = poll_fn(|cx| member.poll_instance(cx)) => return brought,
+            lane = turn(engine, member) => {
+                if let Some(begun) = engine.groups.begin_ahead(member) {
+                    engine.counts.ahead.inc();
+                    Pump::new(engine, begun).holding(Some(lane)).start(caller.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when the instance is to be fetched ahead.
+async fn turn(engine: &Arc<Engine>, member: &Membership) -> OwnedSemaphorePermit {
+    loop {
+        let Some((lane, due)) = engine.groups.lane(member) else { return pending().await };
+        sleep_until(due).await;
+        let Ok(permit) = lane.acquire_owned().await else { return pending().await };
+        // While it waited for its turn, the running retrieval may have begun to bring objects.
+        match engine.groups.lane(member) {
+            Some((_, due)) if due <= Instant::now() => return permit,
+            Some(_) => {}
+            None => return pending().await,
+        }
+    }
+}
+
+/// The answer with an object. `member`: who waits for its last byte, where it is still coming.
+fn answer(engine: &Engine, claim: Claim, member: Option<Membership>) -> Retrieval {
+    let one = One { object: Some(object(claim)), member };
+    Retrieval {
+        objects: Feed::over(Polled(one)),
+        missing: Vec::new(),
+        confirmed: BTreeSet::new(),
+        assumed_charset: engine.archive.assumed_charset(),
+        without_bulk: false,
+    }
+}
+
+/// One object, then the end.
+struct One {
+    object: Option<Object>,
+    member: Option<Membership>,
+}
+
+impl Source for One {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step<Object>> {
+        if let Some(object) = self.object.take() {
+            return Poll::Ready(Step::Item(object));
+        }
+        Poll::Ready(Step::End(match &self.member {
+            Some(member) => ready!(member.poll_settled(cx)),
+            // It was whole when it was claimed.
+            None => Ok(Complete::mint()),
+        }))
+    }
+}

@@ -1,0 +1,125 @@
+//! Runs a retrieval for a group: reads what the archive sends into the cache, as fast as memory allows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::engine::Engine;
+use super::groups::{Begun, GroupId, Opening};
+use super::writer::Writer;
+use crate::archive::{Complete, Error, Form, Kind, Result, Retrieval, Retrieve, Step};
+use crate::caller::Caller;
+use crate::dicom::Uid;
+use crate::dicom::object::{Cursor, Object};
+use crate::dicom::query::Target;
+
+/// A retrieval that is to run for its group.
+pub(super) struct Pump {
+    engine: Arc<Engine>,
+    group: GroupId,
+    target: Target,
+    form: Form,
+    /// Instances of the target that are in the cache.
+    having: BTreeSet<Uid>,
+    /// The right to fetch ahead, where that is what it does.
+    _lane: Option<OwnedSemaphorePermit>,
+}
+
+impl Pump {
+    /// What brings the target of a group that has begun.
+    pub(super) fn new(engine: &Arc<Engine>, begun: Begun) -> Self {
+        let Begun { group, target, form, .. } = begun;
+        Self { engine: Arc::clone(engine), group, target, form, having: BTreeSet::new(), _lane: None }
+    }
+
+    /// The same, where these instances need not be brought.
+    pub(super) fn having(self, having: BTreeSet<Uid>) -> Self {
+        Self { having, ..self }
+    }
+
+    /// The same, which holds the right to fetch ahead until it ends.
+    pub(super) fn holding(self, lane: Option<OwnedSemaphorePermit>) -> Self {
+        Self { _lane: lane, ..self }
+    }
+
+    /// Runs until everything came, or nobody wants it any more. The engine owns the task.
+    pub(super) fn start(self, caller: Caller) {
+        let engine = Arc::clone(&self.engine);
+        engine.tasks.spawn(async move {
+            let mut ending = Ending { engine: Arc::clone(&self.engine), group: Some(self.group) };
+            // What is dropped here drops the archive's feed, and the object that was on its way.
+            tokio::select! {
+                biased;
+                () = self.engine.stop.cancelled() => {
+                    ending.end(Err(self.engine.error(Kind::ShuttingDown)));
+                }
+                () = self.engine.groups.abandoned(self.group) => {}
+                result = self.bring(&caller) => self.conclude(&mut ending, result),
+            }
+        });
+    }
+
+    async fn bring(&self, caller: &Caller) -> Result<Complete> {
+        let retrieve =
+            Retrieve { having: self.having.clone(), ..Retrieve::new(self.target.clone(), self.form) };
+        let retrieval = self.engine.archive.retrieve(caller, retrieve).await?;
+        let Retrieval { mut objects, missing, confirmed, .. } = retrieval;
+        let reserve = self.engine.cache.reserve();
+        self.engine.groups.open(self.group, Opening { missing, confirmed });
+        loop {
+            let Object { head, series, body } = match objects.next().await {
+                Step::Item(object) => object,
+                Step::End(result) => return result,
+            };
+            let writer = self.engine.groups.begin_object(self.group, &head, series.as_ref(), &reserve);
+            let is_news = writer.is_some();
+            let whole = copy(body, writer).await;
+            if is_news {
+                self.engine.groups.end_object(self.group, &head.sop_instance, whole);
+            }
+        }
+    }
+
+    fn conclude(&self, ending: &mut Ending, result: Result<Complete>) {
+        let Some(proven) = ending.end(result) else { return };
+        let brought: BTreeSet<&Uid> = proven.instances.iter().collect();
+        for gone in self.having.iter().filter(|instance| !brought.contains(instance)) {
+            self.engine.cache.forget(self.engine.archive.name(), gone);
+        }
+        self.engine.remember(&self.target, self.form, proven);
+    }
+}
+
+/// Copies an object into the cache, or drops it; whether it came whole.
+async fn copy(mut body: Cursor, mut writer: Option<Writer>) -> bool {
+    while let Some(bytes) = body.next().await {
+        match (bytes, &mut writer) {
+            (Ok(bytes), Some(writer)) => writer.append(bytes).await,
+            (Ok(_), None) => {}
+            (Err(_), _) => return false,
+        }
+    }
+    writer.into_iter().for_each(Writer::finish);
+    true
+}
+
+/// The end of a group, which its members are told in any case.
+struct Ending {
+    engine: Arc<Engine>,
+    group: Option<GroupId>,
+}
+
+impl Ending {
+    fn end(&mut self, result: Result<Complete>) -> Option<super::groups::Proven> {
+        self.engine.groups.end(self.group.take()?, result)
+    }
+}
+
+impl Drop for Ending {
+    /// A pump that dies is an error for every reader, never a good end.
+    fn drop(&mut self) {
+        let error: Error = self.engine.error(Kind::DriverDied);
+        self.end(Err(error));
+    }
+}

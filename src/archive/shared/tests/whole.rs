@@ -1,0 +1,179 @@
+//! What is at hand, and whether it still is what the archive holds.
+
+use super::*;
+
+/// Longer than a proof is believed, shorter than objects are kept.
+const AFTER_A_WHILE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn what_was_whole_a_moment_ago_is_answered_without_asking() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
+    assert_eq!(scene.get(&["1"]).got().await, Got::whole(&["1.1.1", "1.1.2"]));
+    assert_eq!((scene.pacs.count(), scene.count("hit")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_the_archive_is_asked_what_there_is_and_brings_only_what_is_new() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
+    sleep(AFTER_A_WHILE).await;
+    let grown = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    assert_eq!(scene.pacs.asked()[at].retrieve.having, [uid("1.1.1"), uid("1.1.2")].into());
+    scene.pacs.open(at, &[], &["1.1.1", "1.1.2"]);
+    scene.pacs.object(at, "1.1", "1.1.3").await;
+    scene.pacs.complete(at);
+    assert_eq!(grown.got().await, Got::whole(&["1.1.1", "1.1.2", "1.1.3"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_what_the_archive_has_deleted_is_not_served() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
+    sleep(AFTER_A_WHILE).await;
+    let client = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &[], &["1.1.2"]);
+    scene.pacs.complete(at);
+    assert_eq!(client.got().await, Got::whole(&["1.1.2"]));
+    let deleted = scene.get(&["1", "1.1", "1.1.1"]);
+    let at = scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await;
+    scene.pacs.refuse(at, Kind::NotFound);
+    assert_eq!(deleted.got().await, Got::failed(&[], Kind::NotFound));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_cannot_be_asked_is_the_answer_for_a_study_but_an_instance_is_served() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
+    sleep(AFTER_A_WHILE).await;
+    let study = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.refuse(at, Kind::Unreachable("refused".into()));
+    assert_eq!(study.got().await, Got::failed(&[], Kind::Unreachable("refused".into())));
+    assert_eq!(scene.get(&["1", "1.1", "1.1.1"]).got().await, Got::whole(&["1.1.1"]));
+    sleep(Config::default().ttl).await;
+    let expired = scene.get(&["1", "1.1", "1.1.1"]);
+    let at = scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await;
+    scene.pacs.refuse(at, Kind::Unreachable("refused".into()));
+    assert_eq!(expired.got().await, Got::failed(&[], Kind::Unreachable("refused".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_sends_all_again_is_taken_at_its_word_and_nothing_comes_twice() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
+    sleep(AFTER_A_WHILE).await;
+    let client = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    for object in ["1.1.2", "1.1.3", "1.1.1"] {
+        scene.pacs.object(at, "1.1", object).await;
+    }
+    scene.pacs.complete(at);
+    assert_eq!(client.got().await, Got::whole(&["1.1.2", "1.1.3", "1.1.1"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_dropped_meanwhile_is_fetched_again() {
+    let scene = scene();
+    let shared = Arc::clone(&scene.shared);
+    let reader = tokio::spawn(async move {
+        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
+    });
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    let reader = reader.await.unwrap();
+    settle().await;
+    let other = {
+        scene.pacs.object(at, "1.1", "1.1.2").await;
+        settle().await;
+        scene.cache.purge(&Purge { instance: Some(uid("1.1.1")), ..Purge::default() });
+        scene.get(&["1"])
+    };
+    settle().await;
+    scene.pacs.complete(at);
+    assert_eq!(drain(reader).await, Got::whole(&["1.1.1", "1.1.2"]), "it is kept for who was there");
+    let again = scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await;
+    scene.pacs.open(again, &[], &[]);
+    scene.pacs.object(again, "1.1", "1.1.1").await;
+    scene.pacs.complete(again);
+    assert_eq!(other.got().await, Got::whole(&["1.1.2", "1.1.1"]));
+    assert_eq!(scene.pacs.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_what_was_stored_since_is_in_the_next_answer() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1"]).await;
+    let running = scene.get(&["2"]);
+    let before = scene.pacs.wait_for(&["2"]).await;
+    let log = {
+        let head = Head {
+            sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+            sop_instance: uid("1.1.1"),
+            transfer_syntax: uid(EXPLICIT),
+        };
+        let (log, object) = ObjectLog::new(head, &Budget::new(1));
+        scene.shared.store(&interactive(), object).await.unwrap();
+        log
+    };
+    drop(log);
+    let after = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    assert_eq!(scene.pacs.asked()[at].retrieve.having, BTreeSet::new(), "it may have been replaced");
+    scene.pacs.open(at, &[], &[]);
+    for object in ["1.1.1", "1.1.2"] {
+        scene.pacs.object(at, "1.1", object).await;
+    }
+    scene.pacs.complete(at);
+    assert_eq!(after.got().await, Got::whole(&["1.1.1", "1.1.2"]));
+    let new = scene.get(&["2"]);
+    let own = loop {
+        let own = scene.pacs.wait_for(&["2"]).await;
+        if own != before {
+            break own;
+        }
+        sleep(LOOK).await;
+    };
+    for at in [before, own] {
+        scene.pacs.open(at, &[], &[]);
+        scene.pacs.object(at, "2.1", "2.1.1").await;
+        scene.pacs.complete(at);
+    }
+    assert_eq!(running.got().await, Got::whole(&["2.1.1"]));
+    assert_eq!(new.got().await, Got::whole(&["2.1.1"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_bulk_data_is_served_by_what_is_whole_and_else_asked_of_an_archive_that_can() {
+    let scene = scene_with(Config::default(), true);
+    let short = |uids: &[&str]| scene.ask(Retrieve::new(target(uids), Form::WithoutBulkData));
+    let client = short(&["1", "1.1"]);
+    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
+    assert_eq!(scene.pacs.asked()[at].retrieve.form, Form::WithoutBulkData);
+    scene.pacs.open(at, &[], &[]);
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    scene.pacs.complete(at);
+    assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
+    scene.bring(&["1", "1.1"], &["1.1.1"]).await;
+    assert_eq!(short(&["1", "1.1"]).got().await, Got::whole(&["1.1.1"]));
+    assert_eq!(short(&["1", "1.1", "1.1.1"]).got().await, Got::whole(&["1.1.1"]));
+    assert_eq!(scene.pacs.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_bulk_data_is_the_whole_object_where_the_archive_cannot_leave_it_out() {
+    let scene = scene();
+    let client = scene.ask(Retrieve::new(target(&["1", "1.1"]), Form::WithoutBulkData));
+    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
+    assert_eq!(scene.pacs.asked()[at].retrieve.form, Form::AsStored);
+    scene.pacs.open(at, &[], &[]);
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    scene.pacs.complete(at);
+    assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
+    assert_eq!(scene.frames(&["1", "1.1", "1.1.1"]).got().await, Got::whole(&["1.1.1"]));
+    assert_eq!(scene.pacs.count(), 1);
+}
