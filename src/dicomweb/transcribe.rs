@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::left_out::LeftOut;
 use super::document::{Content as Written, Document, Notation};
 use super::json::Json;
 use super::xml::Xml;
@@ -21,6 +22,10 @@ use crate::dicom::dictionary::is_group_length;
 use crate::dicom::scan::{Content, ElementHeader, Error, ErrorKind, Event, Scanner};
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, Uid, VR, tags};
+
+mod left_out;
+
+pub use left_out::is_told_by_the_rest;
 
 /// Most bytes of text that one object becomes, give or take its last value; an enhanced image of 20,000 frames has about 40 MB. Past it,
 /// the transcript is cut off and says so.
@@ -89,6 +94,8 @@ struct Writer<N> {
     /// The data set, and each item that is open.
     scopes: Vec<Scope>,
     warnings: Vec<Warning>,
+    /// For an object that comes without its bulk data.
+    left_out: Option<Box<LeftOut>>,
 }
 
 /// What holds for the values of a data set, or of an item.
@@ -138,6 +145,17 @@ impl Transcriber {
         }
     }
 
+    /// Says that the object comes without its bulk data (PS3.4 Z.1.3), before its first byte. What the rest of it says
+    /// to be there is written as a URL all the same; whether that can be told, [`is_told_by_the_rest`] says.
+    pub fn without_bulk_data(mut self) -> Self {
+        let left_out = Some(Box::default());
+        match &mut self.0 {
+            Notated::Json(transcription) => transcription.writer.left_out = left_out,
+            Notated::Xml(transcription) => transcription.writer.left_out = left_out,
+        }
+        self
+    }
+
     /// Says that the data set has ended.
     pub fn finish(self) -> Transcript {
         match self.0 {
@@ -164,6 +182,7 @@ impl<N: Notation> Transcription<N> {
                 document: Document::new(notation, Vec::with_capacity(USUAL_TEXT)),
                 scopes: vec![Scope { charset, signed: false }],
                 warnings: Vec::new(),
+                left_out: None,
             },
             bulk,
             value: None,
@@ -203,6 +222,8 @@ impl<N: Notation> Transcription<N> {
 
     fn stop(mut self) -> Transcript {
         self.writer.document.end_all();
+        self.writer.scopes.truncate(1);
+        self.writer.left_out(None, &self.bulk.url);
         let (text, twice) = self.writer.document.finish();
         let mut warnings = self.writer.warnings;
         let room = MAX_WARNINGS - warnings.len();
@@ -226,7 +247,10 @@ impl<N: Notation> Transcription<N> {
                 None => self.writer.document.end_sequence(),
             },
             Event::Item(_) => self.writer.begin_item(),
-            Event::ItemEnd => self.writer.end_item(),
+            Event::ItemEnd => {
+                self.writer.left_out(None, &self.bulk.url);
+                self.writer.end_item();
+            }
             // Elements with fragments are passed over.
             Event::Fragment(_) | Event::FragmentEnd => {}
         }
@@ -238,6 +262,7 @@ impl<N: Notation> Transcription<N> {
 
     fn element(&mut self, header: &ElementHeader) {
         let tag = header.tag;
+        self.writer.left_out(Some(tag), &self.bulk.url);
         if header.content == Content::Items {
             self.writer.document.begin_sequence(tag);
             return;
@@ -265,6 +290,22 @@ impl<N: Notation> Writer<N> {
         self.document.begin_item();
         let scope = self.scope().clone();
         self.scopes.push(scope);
+        if let Some(left_out) = &mut self.left_out {
+            left_out.begin_item(self.scopes.len() - 1);
+        }
+    }
+
+    /// Writes what was left out in the data set or item that is open: before the attribute that begins, or before its
+    /// end.
+    fn left_out(&mut self, next: Option<Tag>, url: &str) {
+        let depth = self.scopes.len() - 1;
+        let passed = self.left_out.as_mut().map(|left_out| match next {
+            Some(tag) => left_out.before(depth, tag),
+            None => left_out.end(depth),
+        });
+        for (tag, vr) in passed.into_iter().flatten() {
+            self.document.attribute(tag, vr, Written::BulkData(url));
+        }
     }
 
     fn end_item(&mut self) {
@@ -282,6 +323,9 @@ impl<N: Notation> Writer<N> {
         }
         if tag == tags::PIXEL_REPRESENTATION {
             self.scope().signed = header.is_nonzero(bytes);
+        }
+        if let Some(left_out) = &mut self.left_out {
+            left_out.value(self.scopes.len() - 1, header, bytes);
         }
         if is_textual(vr) {
             self.text(tag, vr, bytes);

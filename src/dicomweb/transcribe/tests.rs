@@ -12,6 +12,7 @@ use crate::dicomweb::{json, xml};
 mod agreement;
 mod bulk;
 mod hostile;
+mod left_out;
 
 const SYNTAXES: [&str; 3] = [IMPLICIT_VR_LE, EXPLICIT_VR_LE, EXPLICIT_VR_BE];
 
