@@ -35,6 +35,8 @@ pub(super) enum Broken {
     NoValue,
     #[error("more than the one object came that was asked for")]
     Surplus,
+    #[error("the bridge holds as much for other clients as it may")]
+    NoRoom,
     #[error("the client stopped reading")]
     ReaderStalled,
 }

@@ -69,6 +69,7 @@ impl Problem {
             Broken::Frames(FrameError::Video) => {
                 Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise("Ask for the instance's bulk data.")
             }
+            Broken::NoRoom => Self::bridge(StatusCode::SERVICE_UNAVAILABLE, detail).try_again(),
             Broken::ReaderStalled => Self::client(StatusCode::REQUEST_TIMEOUT, detail),
             Broken::Frames(_)
             | Broken::Values(_)

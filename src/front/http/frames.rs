@@ -8,7 +8,6 @@ use std::task::{Context as Polling, Poll, ready};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -16,6 +15,7 @@ use super::body::{Broken, Streaming};
 use super::context::Context;
 use super::error::Problem;
 use super::parts::{Framing, Gathered, Part, PartHead, Parts, Rest, Source, length_of, next, part_head};
+use super::room::{Full, Held, MAX_HELD_BY_ALL, Room};
 use super::wado::{Begun, begin, form_of};
 use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
@@ -26,8 +26,8 @@ use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request;
 use crate::image::frames::{AllCut, Cut, Cutter, FrameList, Step};
 
-/// Most bytes of frames that are gathered because they were not asked for in ascending order.
-const MAX_GATHERED: usize = 64 << 20;
+/// Most bytes of frames that are gathered because they were not asked for in ascending order: what there is for all.
+const MAX_GATHERED: usize = MAX_HELD_BY_ALL;
 
 /// Answers with the frames that the path lists.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
@@ -37,7 +37,8 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let single = list.numbers().len() == 1;
-    let retrieve = |form| Retrieve::new(target.clone(), form);
+    // A viewer that asks for a frame shows the series, and asks for the others next.
+    let retrieve = |form| Retrieve { ahead: true, ..Retrieve::new(target.clone(), form) };
     let (begun, form) =
         begin_pixels(&context, &accept, retrieve, |syntax| accept.pixel_form(syntax, single)).await?;
     let Begun { first, rest } = begun;
@@ -83,7 +84,8 @@ impl Answer {
                 (headers, Body::new(Streaming::new(parts, self.context.archive.name()))).into_response()
             );
         }
-        let (held, length) = length_of(&head, &mut source).await.map_err(problem)?;
+        let room = &self.context.server.0.room;
+        let (held, length) = length_of(&head, &mut source, room).await.map_err(problem)?;
         let mut headers = content_type(&head.content_type);
         headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
         if let Some(length) = length {
@@ -97,9 +99,10 @@ impl Answer {
     /// Frames in an order of their own.
     async fn gather(self, mut source: Frames) -> Result<Response, Problem> {
         let problem = |broken| Problem::broken(self.context.archive.name(), broken);
-        let mut frames: BTreeMap<u32, (PartHead, Vec<Bytes>)> = BTreeMap::new();
+        let room: &Room = &self.context.server.0.room;
+        let mut frames: BTreeMap<u32, (PartHead, Vec<Held>)> = BTreeMap::new();
         let mut expected = self.list.ascending().into_iter();
-        let mut open: Option<&mut Vec<Bytes>> = None;
+        let mut open: Option<&mut Vec<Held>> = None;
         let mut length = 0;
         let proof = loop {
             match next(&mut source).await.map_err(problem)? {
@@ -113,7 +116,7 @@ impl Answer {
                         return Err(too_large());
                     }
                     if let Some(frame) = &mut open {
-                        frame.push(bytes);
+                        frame.push(room.hold(bytes).map_err(|Full| problem(Broken::NoRoom))?);
                     }
                 }
                 Part::End => open = None,
@@ -125,12 +128,12 @@ impl Answer {
         let mut body = VecDeque::new();
         for number in self.list.numbers() {
             if let Some((head, bytes)) = frames.remove(number) {
-                body.push_back(part_head(&mut writer, &head));
+                body.push_back(Held::passing(part_head(&mut writer, &head)));
                 body.extend(bytes);
             }
         }
-        body.push_back(writer.finish(proof));
-        headers.insert(CONTENT_LENGTH, body.iter().map(Bytes::len).sum::<usize>().into());
+        body.push_back(Held::passing(writer.finish(proof)));
+        headers.insert(CONTENT_LENGTH, body.iter().map(|piece| piece.bytes().len()).sum::<usize>().into());
         Ok((headers, Body::new(Streaming::new(Gathered(body), self.context.archive.name()))).into_response())
     }
 }

@@ -1,10 +1,15 @@
 //! WADO-RS metadata: what objects say of themselves, in JSON or XML, as they arrive (PS3.18 10.4.1.1.2).
 //!
 //! An object's bytes go straight from the archive into the text. Only the text of one object at a time is held, so
-//! that a study of any size passes; what is bulk data is a URL that this bridge answers.
+//! that a study of any size passes; what is bulk data is a URL that this bridge answers. An archive that can leave bulk
+//! data out does so (PS3.4 Annex Z). Where the rest of an object does not tell what that was, it is fetched once more as
+//! a whole.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context as Polling, Poll, ready};
 
 use axum::body::Body;
@@ -17,15 +22,15 @@ use super::body::{Broken, Pieces, Streaming};
 use super::context::Context;
 use super::error::Problem;
 use super::wado::{Begun, answer, begin, bulk_data_url};
-use crate::archive::{Complete, Feed, Form, Retrieve, Step};
-use crate::caller::Priority;
+use crate::archive::{self, Archive, Complete, Error, Feed, Form, Kind, Retrieval, Retrieve, Step};
+use crate::caller::{Caller, Priority};
 use crate::dicom::charset::Charset;
 use crate::dicom::object::{Cursor, Object};
 use crate::dicom::query::{Level, Target};
 use crate::dicomweb::media_type::DataSetForm;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request;
-use crate::dicomweb::transcribe::{BulkData, Format, Transcriber};
+use crate::dicomweb::transcribe::{BulkData, Format, Transcriber, is_told_by_the_rest};
 
 /// Answers with the metadata of the entity in the path.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
@@ -33,8 +38,10 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let single_item = target.level() == Level::Instance;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let form = accept.data_set_form(single_item).ok_or_else(not_acceptable)?;
-    let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let retrieve = Retrieve::new(target.clone(), Form::AsStored);
+    // Before it has the metadata of a series, a viewer shows nothing of it, and somebody sits there. Those of a whole
+    // study are asked for by who reads it from one end to the other.
+    let priority = if target.level() == Level::Study { Priority::Bulk } else { Priority::Interactive };
+    let retrieve = Retrieve::new(target.clone(), Form::WithoutBulkData);
     let Begun { first, rest } = begin(&context, priority, retrieve).await?;
     let (framing, content_type) = match form {
         DataSetForm::DicomJson | DataSetForm::Json => (Framing::Array, form.media_type().to_owned()),
@@ -54,6 +61,14 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         service_url: context.service_url.clone(),
         inline: context.server.0.config.inline_limit,
         charset: rest.assumed_charset,
+        without_bulk: rest.without_bulk,
+        incomplete: Incomplete {
+            archive: Arc::clone(&context.archive),
+            caller: context.caller(priority),
+            targets: VecDeque::new(),
+            asked: None,
+            complete: None,
+        },
     };
     texts.begin(first);
     let body = Body::new(Streaming::new(texts, context.archive.name()));
@@ -80,8 +95,8 @@ enum Framing {
 #[derive(Debug)]
 struct Texts {
     feed: Feed<Object>,
-    current: Option<(Transcriber, Cursor)>,
-    /// How many objects have begun.
+    current: Option<Current>,
+    /// How many texts have begun.
     count: usize,
     /// Taken when the answer is complete.
     framing: Option<Framing>,
@@ -89,6 +104,51 @@ struct Texts {
     service_url: String,
     inline: usize,
     charset: Option<Charset>,
+    /// The objects of the feed come without their bulk data.
+    without_bulk: bool,
+    incomplete: Incomplete,
+}
+
+/// The object that is coming.
+#[derive(Debug)]
+enum Current {
+    Text(Box<Transcriber>, Cursor),
+    /// Nobody can tell what it is missing.
+    PassedOver(Cursor),
+}
+
+/// What has to be fetched once more, as a whole. That waits for the end of the retrieval: it needs an association of its
+/// own, and there may be one only.
+struct Incomplete {
+    archive: Arc<dyn Archive>,
+    caller: Caller,
+    /// One instance each; as many as the archive layer keeps track of.
+    targets: VecDeque<Target>,
+    /// The retrieval of the next one begins.
+    asked: Option<Pin<Box<dyn Future<Output = archive::Result<Retrieval>> + Send>>>,
+    /// The proof that the objects without bulk data all came.
+    complete: Option<Complete>,
+}
+
+impl fmt::Debug for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incomplete").field("targets", &self.targets.len()).finish_non_exhaustive()
+    }
+}
+
+impl Incomplete {
+    /// Asks for the next one; `false`: there is none.
+    fn ask(&mut self) -> bool {
+        let Some(target) = self.targets.pop_front() else { return false };
+        let (archive, caller) = (Arc::clone(&self.archive), self.caller.clone());
+        let retrieve = Retrieve::new(target, Form::AsStored);
+        self.asked = Some(Box::pin(async move {
+            let retrieval = archive.retrieve(&caller, retrieve).await?;
+            let gone = || Error::new(archive.name(), Kind::NotFound);
+            if retrieval.missing.is_empty() { Ok(retrieval) } else { Err(gone()) }
+        }));
+        true
+    }
 }
 
 impl Pieces for Texts {
@@ -97,22 +157,36 @@ impl Pieces for Texts {
             if self.framing.is_none() {
                 return Poll::Ready(Ok(None));
             }
-            if let Some((transcriber, cursor)) = &mut self.current {
-                match ready!(Pin::new(cursor).poll_next(cx)).transpose()? {
-                    Some(bytes) => transcriber.push(bytes),
-                    None => {
-                        if let Some((transcriber, _)) = self.current.take() {
-                            return Poll::Ready(self.end(transcriber).map(Some));
+            if let Some(current) = &mut self.current {
+                let (Current::Text(_, cursor) | Current::PassedOver(cursor)) = current;
+                match (ready!(Pin::new(cursor).poll_next(cx)).transpose()?, current) {
+                    (Some(bytes), Current::Text(transcriber, _)) => transcriber.push(bytes),
+                    (Some(_), Current::PassedOver(_)) => {}
+                    (None, _) => {
+                        if let Some(Current::Text(transcriber, _)) = self.current.take() {
+                            return Poll::Ready(self.end(*transcriber).map(Some));
                         }
                     }
                 }
+                continue;
+            }
+            if let Some(asked) = &mut self.incomplete.asked {
+                let retrieval = ready!(asked.as_mut().poll(cx)).map_err(Broken::Archive)?;
+                self.incomplete.asked = None;
+                (self.feed, self.without_bulk) = (retrieval.objects, retrieval.without_bulk);
                 continue;
             }
             // `Feed::next` is cancel-safe: what is dropped here has taken nothing.
             let step = ready!(pin!(self.feed.next()).poll(cx));
             match step {
                 Step::Item(object) => self.begin(object),
-                Step::End(Ok(complete)) => return Poll::Ready(Ok(self.finish(complete))),
+                Step::End(Ok(complete)) => {
+                    let complete = self.incomplete.complete.take().unwrap_or(complete);
+                    if !self.incomplete.ask() {
+                        return Poll::Ready(Ok(self.finish(complete)));
+                    }
+                    self.incomplete.complete = Some(complete);
+                }
                 Step::End(Err(error)) => return Poll::Ready(Err(Broken::Archive(error))),
             }
         }
@@ -122,14 +196,26 @@ impl Pieces for Texts {
 impl Texts {
     fn begin(&mut self, object: Object) {
         let Object { head, series, body } = object;
+        let is_incomplete = self.without_bulk && !is_told_by_the_rest(&head.sop_class);
+        if is_incomplete {
+            let series = series.or_else(|| self.target.series.clone());
+            let (study, instance) = (self.target.study.clone(), Some(head.sop_instance));
+            self.incomplete.targets.push_back(Target { study, series, instance });
+            self.current = Some(Current::PassedOver(body));
+            return;
+        }
         let url = bulk_data_url(&self.service_url, &self.target, &head, series.as_ref());
         let format = match self.framing {
             Some(Framing::Array) | None => Format::Json,
             Some(Framing::Multipart(_) | Framing::Bare) => Format::Xml,
         };
         let bulk_data = BulkData { inline: self.inline, url };
-        let transcriber = Transcriber::new(format, &head.transfer_syntax, self.charset.as_ref(), bulk_data);
-        self.current = Some((transcriber, body));
+        let charset = self.charset.as_ref();
+        let mut transcriber = Transcriber::new(format, &head.transfer_syntax, charset, bulk_data);
+        if self.without_bulk {
+            transcriber = transcriber.without_bulk_data();
+        }
+        self.current = Some(Current::Text(Box::new(transcriber), body));
         self.count += 1;
     }
 

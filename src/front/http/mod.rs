@@ -21,6 +21,7 @@ mod pages;
 mod parts;
 mod qido;
 mod rendered;
+mod room;
 mod snapshot;
 mod stow;
 mod validate;
@@ -173,7 +174,7 @@ struct Shared {
     config: Config,
     archives: router::Router,
     snapshots: snapshot::Snapshots,
-    room: validate::Room,
+    room: room::Room,
     metadata_room: stow::Room,
     cache: Cache,
     metrics: Metrics,
@@ -197,7 +198,7 @@ pub struct Services {
 pub fn app(config: Config, services: Services) -> Router {
     let Services { archives, cache, metrics, shutdown } = services;
     let base_path = config.base_path.clone();
-    let (snapshots, room, metadata_room) = <(snapshot::Snapshots, validate::Room, stow::Room)>::default();
+    let (snapshots, room, metadata_room) = <(snapshot::Snapshots, room::Room, stow::Room)>::default();
     let shared = Shared { config, archives, snapshots, room, metadata_room, cache, metrics, shutdown };
     let server = Server(Arc::new(shared));
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {

@@ -5,10 +5,10 @@
 //! value has its length in the headers, so that a shorter one is seen.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use futures_core::Stream;
 use tokio::time::timeout;
 
 use super::body::{Broken, Pieces};
+use super::room::{Held, Room};
 use crate::archive::{Feed, Step};
 use crate::dicom::object::{BrokenObject, Cursor, Object};
 use crate::dicomweb::multipart::Writer;
@@ -80,39 +81,38 @@ pub(super) struct Parts<S: Source> {
     source: S,
     /// Taken when the answer is complete.
     framing: Option<Framing<S::Proof>>,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Held>,
     /// Bytes of the bare value that have come.
     passed: u64,
 }
 
 impl<S: Source> Parts<S> {
     /// The value that has begun with `first`, of which `held` has come already, and those behind it.
-    pub(super) fn new(source: S, first: &PartHead, held: Vec<Bytes>, framing: Framing<S::Proof>) -> Self {
+    pub(super) fn new(source: S, first: &PartHead, held: Vec<Held>, framing: Framing<S::Proof>) -> Self {
         let mut parts = Self { source, framing: Some(framing), ready: VecDeque::new(), passed: 0 };
         parts.begin(first);
-        for bytes in held {
-            parts.bytes(bytes);
+        for piece in held {
+            parts.piece(piece);
         }
         parts
     }
 
     fn begin(&mut self, head: &PartHead) {
         if let Some(Framing::Multipart(writer)) = &mut self.framing {
-            self.ready.push_back(part_head(writer, head));
+            self.ready.push_back(Held::passing(part_head(writer, head)));
         }
     }
 
-    fn bytes(&mut self, mut bytes: Bytes) {
+    fn piece(&mut self, mut piece: Held) {
         if let Some(Framing::Single(range)) = &self.framing {
-            let begin = self.passed;
-            self.passed += bytes.len() as u64;
-            let within = |place: u64| {
-                usize::try_from(place.saturating_sub(begin)).unwrap_or(usize::MAX).min(bytes.len())
-            };
-            bytes = bytes.slice(within(range.start)..within(range.end));
+            let (begin, length) = (self.passed, piece.bytes().len());
+            self.passed += length as u64;
+            let within =
+                |place: u64| usize::try_from(place.saturating_sub(begin)).unwrap_or(usize::MAX).min(length);
+            piece.cut(within(range.start)..within(range.end));
         }
-        if !bytes.is_empty() {
-            self.ready.push_back(bytes);
+        if !piece.bytes().is_empty() {
+            self.ready.push_back(piece);
         }
     }
 
@@ -125,8 +125,8 @@ impl<S: Source> Parts<S> {
 impl<S: Source> Pieces for Parts<S> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                return Poll::Ready(Ok(Some(bytes)));
+            if let Some(piece) = self.ready.pop_front() {
+                return Poll::Ready(Ok(Some(piece.into_bytes())));
             }
             if self.framing.is_none() || self.is_through() {
                 self.source.leave();
@@ -139,11 +139,11 @@ impl<S: Source> Pieces for Parts<S> {
                     }
                     self.begin(&head);
                 }
-                Part::Bytes(bytes) => self.bytes(bytes),
+                Part::Bytes(bytes) => self.piece(Held::passing(bytes)),
                 Part::End => {}
                 Part::Done(proof) => {
                     if let Some(Framing::Multipart(writer)) = self.framing.take() {
-                        self.ready.push_back(writer.finish(proof));
+                        self.ready.push_back(Held::passing(writer.finish(proof)));
                     }
                 }
             }
@@ -153,11 +153,11 @@ impl<S: Source> Pieces for Parts<S> {
 
 /// A body that is there already.
 #[derive(Debug)]
-pub(super) struct Gathered(pub(super) VecDeque<Bytes>);
+pub(super) struct Gathered(pub(super) VecDeque<Held>);
 
 impl Pieces for Gathered {
     fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
-        Poll::Ready(Ok(self.0.pop_front()))
+        Poll::Ready(Ok(self.0.pop_front().map(Held::into_bytes)))
     }
 }
 
@@ -166,11 +166,13 @@ pub(super) async fn next<S: Source>(source: &mut S) -> Result<Part<S::Proof>, Br
     poll_fn(|cx| source.poll_part(cx)).await
 }
 
-/// The length of the value that has begun, and what had to be held of it to learn that; `None`: it is too long.
+/// The length of the value that has begun, and what had to be held of it to learn that; `None`: it is too long, or there
+/// is no room.
 pub(super) async fn length_of<S: Source>(
     head: &PartHead,
     source: &mut S,
-) -> Result<(Vec<Bytes>, Option<u64>), Broken> {
+    room: &Room,
+) -> Result<(Vec<Held>, Option<u64>), Broken> {
     let (mut held, mut length) = (Vec::new(), 0);
     if head.length.is_some() {
         return Ok((held, head.length));
@@ -179,7 +181,13 @@ pub(super) async fn length_of<S: Source>(
         match next(source).await? {
             Part::Bytes(bytes) => {
                 length += bytes.len();
-                held.push(bytes);
+                match room.hold_for_comfort(bytes) {
+                    Ok(piece) => held.push(piece),
+                    Err(bytes) => {
+                        held.push(Held::passing(bytes));
+                        break;
+                    }
+                }
             }
             Part::End | Part::Done(_) => return Ok((held, Some(length as u64))),
             Part::Begin(_) => return Err(Broken::Surplus),
@@ -213,8 +221,7 @@ impl Rest {
     /// Lets an object whose rest nobody needs come to its end, if that is near; else the retrieval is cancelled.
     pub(super) fn let_it_end(self) {
         let Self { mut feed, mut cursor } = self;
-        // Bounded in time, so nobody has to end it.
-        tokio::spawn(timeout(REST_TIME, async move {
+        let mut end = Box::pin(async move {
             let mut length = 0;
             while let Some(Ok(bytes)) = cursor.next().await {
                 length += bytes.len();
@@ -223,6 +230,11 @@ impl Rest {
                 }
             }
             while let Step::Item(_) = feed.next().await {}
-        }));
+        });
+        // What is at hand needs no task.
+        if end.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            // Bounded in time, so nobody has to end it.
+            tokio::spawn(timeout(REST_TIME, end));
+        }
     }
 }

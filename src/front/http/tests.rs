@@ -5,6 +5,7 @@ mod envelope;
 mod frames;
 mod metadata;
 mod qido;
+mod room;
 mod stow;
 mod wado;
 

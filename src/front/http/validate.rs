@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,30 +20,19 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MA
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use memchr::memmem::Finder;
 use tokio::time::{Instant, timeout_at};
 use twox_hash::XxHash3_128;
 
 use super::Server;
 use super::body::{BrokenOff, size_with};
 use super::error::Problem;
+use super::room::{Held, Room};
 
 /// Longest answer that is held, in bytes: a frame, or the metadata of some hundred instances.
 const MAX_HELD: usize = 8 << 20;
-/// Most bytes that all answers together are held with. Where they are used up, answers stream.
-const MAX_HELD_BY_ALL: usize = 16 << 20;
 /// How long an answer is held back for the sake of a validator. A client that sent one waits for the comparison.
 const PATIENCE: Duration = Duration::from_millis(400);
-
-/// The memory that held answers share.
-#[derive(Debug, Clone)]
-pub(super) struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_HELD_BY_ALL)))
-    }
-}
 
 /// Gives good answers to GET and HEAD a validator, and answers 304 where the client has it.
 pub(super) async fn validate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
@@ -79,7 +67,7 @@ pub(super) async fn validate(State(server): State<Server>, mut request: Request,
 async fn hold(response: Response, known: &[HeaderValue], room: &Room) -> Response {
     let (mut parts, mut body) = response.into_parts();
     let deadline = known.is_empty().then(|| Instant::now() + PATIENCE);
-    let mut held = Held::default();
+    let mut held = Beginning::default();
     loop {
         let frame = match deadline {
             Some(deadline) => timeout_at(deadline, body.frame()).await,
@@ -152,44 +140,38 @@ impl http_body::Body for Nothing {
 
 /// The beginning of an answer, or all of it, and what follows.
 #[derive(Debug, Default)]
-struct Held {
-    pieces: VecDeque<(Bytes, Option<OwnedSemaphorePermit>)>,
+struct Beginning {
+    pieces: VecDeque<Held>,
     length: usize,
     /// Why there is no more.
     end: Option<axum::Error>,
     rest: Option<Body>,
 }
 
-impl Held {
+impl Beginning {
     /// Adds a piece; `false`: no further one fits.
     fn add(&mut self, frame: Frame<Bytes>, room: &Room) -> bool {
         let Ok(bytes) = frame.into_data() else { return true };
         self.length += bytes.len();
-        let permit = u32::try_from(bytes.len())
-            .ok()
-            .filter(|_| self.length <= MAX_HELD)
-            .and_then(|count| Arc::clone(&room.0).try_acquire_many_owned(count).ok());
-        let fits = permit.is_some();
-        self.pieces.push_back((bytes, permit));
+        let held = if self.length <= MAX_HELD { room.hold_for_comfort(bytes) } else { Err(bytes) };
+        let fits = held.is_ok();
+        self.pieces.push_back(held.unwrap_or_else(Held::passing));
         fits
     }
 
-    /// A weak tag over the bytes without the boundaries.
+    /// A weak tag over the bytes without the boundaries. Those are written in one piece each; one that came in two
+    /// would make the tag another one, and no 304 of it.
     fn tag(&self, boundary: Option<&[u8]>) -> HeaderValue {
         let mut hash = XxHash3_128::new();
-        let Some(boundary) = boundary else {
-            self.pieces.iter().for_each(|(bytes, _)| hash.write(bytes));
-            return to_header(hash.finish_128());
-        };
-        // Pieces break anywhere, also within a boundary.
-        let mut whole = Vec::with_capacity(self.length);
-        self.pieces.iter().for_each(|(bytes, _)| whole.extend_from_slice(bytes));
-        let mut from = 0;
-        for at in memchr::memmem::find_iter(&whole, boundary) {
-            hash.write(&whole[from..at]);
-            from = at + boundary.len();
+        let finder = boundary.map(Finder::new);
+        for bytes in self.pieces.iter().map(Held::bytes) {
+            let mut from = 0;
+            for at in finder.iter().flat_map(|finder| finder.find_iter(bytes)) {
+                hash.write(&bytes[from..at]);
+                from = at + finder.as_ref().map_or(0, |finder| finder.needle().len());
+            }
+            hash.write(&bytes[from..]);
         }
-        hash.write(&whole[from..]);
         to_header(hash.finish_128())
     }
 }
@@ -198,7 +180,7 @@ fn to_header(digest: u128) -> HeaderValue {
     HeaderValue::try_from(format!("W/\"{digest:032x}\"")).expect("hexadecimal digits are ASCII")
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for Beginning {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -206,7 +188,7 @@ impl http_body::Body for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some((bytes, _permit)) = self.pieces.pop_front() {
+        if let Some(bytes) = self.pieces.pop_front().map(Held::into_bytes) {
             self.length -= bytes.len();
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }

@@ -36,6 +36,23 @@ fn native(pixels: &'static [u8]) -> Vec<u8> {
     image.encode(Layout::ExplicitLe, QueryCharset::Auto)
 }
 
+/// An image with so many frames of so many bytes.
+pub(super) fn wide(frames: u16, length: usize) -> Vec<u8> {
+    let mut image = DataSet::new();
+    image.set_str(tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
+    image.set_u16(tags::ROWS, 1024);
+    image.set_u16(tags::COLUMNS, u16::try_from(length / 1024).unwrap());
+    image.set_u16(tags::BITS_ALLOCATED, 8);
+    let value = DicomValue::Bytes(vec![7; usize::from(frames) * length].into());
+    image.insert(tags::PIXEL_DATA, Element { vr: VR::OB, value });
+    image.encode(Layout::ExplicitLe, QueryCharset::Auto)
+}
+
+/// The path of something of the instance.
+pub(super) fn asked_for(path: &str) -> String {
+    format!("{INSTANCE}{path}")
+}
+
 /// An image with one fragment a frame, without a table.
 fn encapsulated(fragments: &[&[u8]]) -> Vec<u8> {
     let mut image = DataSet::new();
@@ -59,7 +76,7 @@ async fn whole(syntax: &'static str, bytes: Vec<u8>) -> Object {
 }
 
 /// Lays an answer ready with one whole object.
-async fn hold(bridge: &Bridge, syntax: &'static str, bytes: Vec<u8>) -> Driver<Object> {
+pub(super) async fn hold(bridge: &Bridge, syntax: &'static str, bytes: Vec<u8>) -> Driver<Object> {
     let driver = lay(bridge, Vec::new());
     driver.item(whole(syntax, bytes).await);
     driver.complete();
@@ -116,6 +133,7 @@ async fn frames_come_one_a_part_in_the_order_in_which_they_are_asked_for() {
     }
     assert!(bridge.archive.retrieves().iter().all(|asked| asked.form == Form::AsStored));
     assert!(bridge.archive.retrieves()[0].target.instance.is_some());
+    assert!(bridge.archive.retrieves().iter().all(|asked| asked.ahead), "a viewer asks for the others next");
     assert!(bridge.archive.callers().iter().all(|caller| caller.priority == Priority::Interactive));
 }
 

@@ -2,11 +2,14 @@
 
 use super::wado::{lay, object};
 use super::*;
-use crate::archive::{Error, Form, Kind};
+use crate::archive::testing::Driver;
+use crate::archive::{Error, Form, Kind, Retrieval};
+use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::{DataSet, Element, Value as DicomValue};
 use crate::dicom::object::Object;
+use crate::dicom::sop_class::RAW_DATA;
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{VR, tags};
 
@@ -59,7 +62,10 @@ async fn metadata_of_three_levels_come_as_json_with_bulk_data_uris_of_this_bridg
         let url = "http://bridge.example/dicom-web/studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010";
         assert_eq!(first["7FE00010"], serde_json::json!({ "vr": "OW", "BulkDataURI": url }), "{path}");
         let asked = &bridge.archive.retrieves()[0];
-        assert_eq!((asked.form, asked.target.level() as usize), (Form::AsStored, retrieved), "{path}");
+        assert_eq!((asked.form, asked.target.level() as usize), (Form::WithoutBulkData, retrieved), "{path}");
+        let expected = if retrieved == 1 { Priority::Bulk } else { Priority::Interactive };
+        assert_eq!(bridge.archive.callers()[0].priority, expected, "{path}");
+        assert!(!asked.ahead, "{path}: what shows no pixels needs none");
     }
 }
 
@@ -145,4 +151,102 @@ async fn a_search_comes_as_native_xml_too() {
     assert!(text.contains("<Value number=\"1\">1.2</Value>"), "{text}");
     // The same search in the other form is another snapshot.
     bridge.ask("GET", "/dicom-web/studies", "application/dicom+xml").await.problem(406);
+}
+
+/// Lays a retrieval ready whose objects come without their bulk data.
+fn lay_short(bridge: &Bridge) -> Driver<Object> {
+    let (driver, objects) = Driver::new();
+    bridge.archive.push_retrieval(Ok(Retrieval {
+        objects,
+        missing: Vec::new(),
+        confirmed: Default::default(),
+        assumed_charset: None,
+        without_bulk: true,
+    }));
+    driver
+}
+
+/// The bytes of an image without its pixels.
+fn without_pixels() -> Bytes {
+    let mut data_set = DataSet::new();
+    data_set.set_str(tags::SERIES_INSTANCE_UID, VR::UI, "1.3");
+    data_set.set_u16(tags::ROWS, 512);
+    data_set.set_u16(tags::COLUMNS, 512);
+    data_set.set_u16(tags::BITS_ALLOCATED, 16);
+    data_set.set_u16(tags::PIXEL_REPRESENTATION, 0);
+    data_set.encode(Layout::ExplicitLe, QueryCharset::Auto).into()
+}
+
+#[tokio::test]
+async fn what_an_archive_left_out_is_a_url_of_this_bridge_all_the_same() {
+    for (accept, is_json) in
+        [("application/dicom+json", true), ("multipart/related; type=\"application/dicom+xml\"", false)]
+    {
+        let bridge = Bridge::new();
+        let driver = lay_short(&bridge);
+        driver.item(whole("1.4", without_pixels()).await);
+        driver.item(whole("1.5", without_pixels()).await);
+        driver.complete();
+        let answer = bridge.ask("GET", SERIES, accept).await;
+        assert_eq!(answer.status, 200);
+        let url = "http://bridge.example/dicom-web/studies/1.2/series/1.3/instances/1.5/bulkdata/7FE00010";
+        if is_json {
+            let pixels = serde_json::json!({ "vr": "OW", "BulkDataURI": url });
+            assert_eq!(answer.json()[1]["7FE00010"], pixels);
+        }
+        assert!(String::from_utf8_lossy(&answer.body).contains(url), "{:?}", answer.body);
+        assert_eq!(bridge.archive.retrieves().len(), 1);
+    }
+}
+
+/// An object of nothing but private attributes, as it seems.
+async fn raw(uid: &'static str, bytes: Bytes) -> Object {
+    let mut object = whole(uid, bytes).await;
+    object.head.sop_class = Uid::from_static(RAW_DATA);
+    object
+}
+
+#[tokio::test]
+async fn what_nobody_can_tell_is_fetched_once_more_as_a_whole_when_the_rest_is_there() {
+    let bridge = Bridge::new();
+    let driver = lay_short(&bridge);
+    driver.item(raw("1.4", Bytes::new()).await);
+    driver.item(whole("1.5", without_pixels()).await);
+    driver.item(raw("1.6", Bytes::new()).await);
+    driver.complete();
+    for uid in ["1.4", "1.6"] {
+        let driver = lay(&bridge, Vec::new());
+        driver.item(raw(uid, encoded(10)).await);
+        driver.complete();
+    }
+    let answer = bridge.get(SERIES).await;
+    assert_eq!(answer.status, 200);
+    let json = answer.json();
+    assert_eq!(json.as_array().unwrap().len(), 3);
+    assert_eq!(json[0]["00280010"]["Value"][0], 512);
+    assert_eq!(json[2]["00100010"]["Value"][0]["Alphabetic"], "Müller^Jörg");
+    let retrieves = bridge.archive.retrieves();
+    let targets =
+        retrieves[1..].iter().map(|asked| (asked.form, asked.target.instance.as_ref().unwrap().as_str()));
+    assert_eq!(targets.collect::<Vec<_>>(), [(Form::AsStored, "1.4"), (Form::AsStored, "1.6")]);
+    assert!(retrieves[1..].iter().all(|asked| asked.target.series == Some(Uid::from_static("1.3"))));
+}
+
+#[tokio::test]
+async fn hazard_what_was_to_be_fetched_as_a_whole_and_failed_is_no_shorter_answer() {
+    for refused in [true, false] {
+        let bridge = Bridge::new();
+        let driver = lay_short(&bridge);
+        driver.item(whole("1.5", without_pixels()).await);
+        driver.item(raw("1.4", Bytes::new()).await);
+        driver.complete();
+        if refused {
+            bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotFound)));
+            bridge.get(SERIES).await.problem(404);
+        } else {
+            let driver = lay(&bridge, Vec::new());
+            driver.fail(Error::new("main", Kind::Timeout("C-GET")));
+            bridge.get(SERIES).await.problem(504);
+        }
+    }
 }
