@@ -29,6 +29,15 @@ pub struct Of {
     pub archive: String,
 }
 
+/// Labels of what there is of each archive just now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct InState {
+    /// The archive's name in the configuration.
+    pub archive: String,
+    /// In what state, in one word.
+    pub state: &'static str,
+}
+
 /// Labels of what is counted for each tier of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Tier {
@@ -74,6 +83,9 @@ pub struct Counters {
     pub missing: Family<Of, Counter>,
     /// Searches by how they were answered: `asked` (a C-FIND), `shared` (that of another request), `remembered`.
     pub searches: Family<Outcome, Counter>,
+    /// Associations towards archives, by state: `open` (all of them, those being opened too), `idle` of these; and
+    /// requests for one that are `waiting`.
+    pub associations: Family<InState, Gauge>,
     /// Seconds until a retrieval had ended.
     pub retrieval_seconds: Durations,
 }
@@ -112,6 +124,7 @@ impl Default for Metrics {
         registry.register("asked_again", "Objects asked for once more", c.asked_again.clone());
         registry.register("missing", "Objects that did not come", c.missing.clone());
         registry.register("searches", "Searches", c.searches.clone());
+        registry.register("associations", "Associations towards archives", c.associations.clone());
         registry.register("retrieval_seconds", "Duration of retrievals", c.retrieval_seconds.0.clone());
         Self(Arc::new(Inner { registry, counters }))
     }

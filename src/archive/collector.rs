@@ -337,7 +337,13 @@ mod tests {
         };
         let nowhere: pool::Connect =
             Arc::new(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }));
-        let pool = Pool::new("NOBODY".parse().unwrap(), "GANTRY".parse().unwrap(), nowhere, config);
+        let pool = Pool::new(
+            "NOBODY".parse().unwrap(),
+            "GANTRY".parse().unwrap(),
+            nowhere,
+            config,
+            pool::Gauges::default(),
+        );
         let target = Target { study: uid("1"), series: None, instance: None };
         let (ledger, gone, patience) = (Ledger::default(), CancellationToken::new(), Duration::from_secs(30));
         (Collector::new(target, ForeignUids::Refuse, steps, ledger, gone, patience, pool), receiver)

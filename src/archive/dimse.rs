@@ -18,7 +18,7 @@ use crate::dicom::charset::Charset;
 use crate::dicom::object::Object;
 use crate::dicom::sop_class;
 use crate::dimse::command::{Command, field};
-use crate::dimse::pool::{self, Connect, Pool};
+use crate::dimse::pool::{self, Connect, Gauges, Pool};
 use crate::dimse::scu::Reply;
 use crate::dimse::status;
 use crate::metrics::Metrics;
@@ -28,8 +28,8 @@ pub mod config;
 
 pub use config::{Config, Endpoint};
 
-/// Most requests that wait for an association of one archive.
-const MAX_WAITING: usize = 256;
+/// Most requests that wait for an association of one archive; a client has half of the places at most.
+const MAX_WAITING: usize = 512;
 /// Oldest age at which an association is used again. Some archives leak with an association's age.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Most operations of one association.
@@ -57,7 +57,8 @@ impl DimseArchive {
         let pool = |endpoint: Option<&Endpoint>| {
             let title = endpoint.map_or(&config.ae_title, |e| &e.ae_title).clone();
             let address = endpoint.map_or(&config.address, |e| &e.address).clone();
-            Pool::new(title, config.calling.clone(), connect(address), pool_config(&config))
+            let gauges = Gauges::of(&metrics, &config.name);
+            Pool::new(title, config.calling.clone(), connect(address), pool_config(&config), gauges)
         };
         // One peer, one pool: the cap counts what the archive sees.
         let query = pool(config.query.as_ref());

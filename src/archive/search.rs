@@ -14,6 +14,7 @@ mod identifier;
 mod levels;
 mod output;
 mod request;
+mod shape;
 mod sift;
 
 use std::sync::Arc;

@@ -134,6 +134,11 @@ impl DataSet {
         self.elements.remove(&tag)
     }
 
+    /// Keeps the elements of these tags only.
+    pub fn retain(&mut self, mut keeps: impl FnMut(Tag) -> bool) {
+        self.elements.retain(|tag, _| keeps(*tag));
+    }
+
     /// The elements by ascending tag.
     pub fn iter(&self) -> Iter<'_> {
         Iter(self.elements.iter())

@@ -282,6 +282,10 @@ impl Operation {
                 if identifier.len() + bytes.len() > MAX_IDENTIFIER_LENGTH {
                     return protocol("an identifier of impossible length");
                 }
+                // Mostly it comes in one piece, which is read at once: it is not kept for long.
+                if last && identifier.is_empty() {
+                    return Ok(Some(reply(command, Some(bytes))));
+                }
                 identifier.extend_from_slice(&bytes);
                 if last {
                     return Ok(Some(reply(command, Some(identifier.freeze()))));

@@ -17,6 +17,7 @@ mod openapi;
 mod pacs;
 mod retrieval;
 mod search;
+mod shared_search;
 mod store;
 mod stow;
 mod viewers;

@@ -61,13 +61,14 @@ impl Searcher<'_> {
 
     /// The levels above of which a relational query did not bring what is wanted.
     fn missing_levels<'s>(&'s self, ask: &'s Ask, data_set: &'s DataSet) -> impl Iterator<Item = Level> + 's {
-        let parents = self.request.parents().filter(|_| ask.relational);
-        parents.filter(move |level| {
+        let above = self.shape.above().iter().filter(|_| ask.relational);
+        let lacking = above.filter(move |(level, wanted)| {
             let has = |tag: Tag| data_set.get(tag).is_some_and(|element| !element.value.is_empty());
-            let wanted = self.request.must_have(*level);
             let lacks_some = wanted.iter().any(|tag| !data_set.contains(*tag));
-            has(level.unique_key()) && (lacks_some || (!wanted.is_empty() && !wanted.into_iter().any(has)))
-        })
+            has(level.unique_key())
+                && (lacks_some || (!wanted.is_empty() && !wanted.iter().copied().any(has)))
+        });
+        lacking.map(|(level, _)| *level)
     }
 
     /// Asks for the parents of a level, many at once, and adds their attributes to the matches.

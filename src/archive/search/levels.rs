@@ -5,10 +5,11 @@ use super::find::{Client, Find, Stop};
 use super::identifier::Ask;
 use super::output::Output;
 use super::request::{Request, Root};
+use super::shape::Shape;
 use crate::archive::Kind;
 use crate::dicom::dataset::{DataSet, vr_of};
 use crate::dicom::query::Level;
-use crate::dicom::{Tag, tags};
+use crate::dicom::tags;
 
 /// Most entities of a level whose children are searched for one by one: so many C-FINDs a level, some seconds
 /// of a slow archive.
@@ -19,6 +20,7 @@ pub(super) struct Searcher<'a> {
     pub(super) client: Client,
     pub(super) request: Request,
     output: &'a mut Output,
+    pub(super) shape: Shape,
     /// Searches for completion that may still be made.
     pub(super) completions_left: usize,
 }
@@ -43,12 +45,13 @@ pub(super) enum Room {
 impl<'a> Searcher<'a> {
     /// A search that passes its matches to `output`.
     pub(super) fn new(client: Client, request: Request, output: &'a mut Output) -> Self {
-        Self { client, request, output, completions_left: MAX_PARENTS }
+        Self { client, request, output, shape: Shape::default(), completions_left: MAX_PARENTS }
     }
 
     /// Runs it to its end.
     pub(super) async fn run(mut self) -> Result<(), Stop> {
         self.remember_patient();
+        self.shape = Shape::of(&self.request);
         let open: Vec<Level> = self.request.parents().filter(|l| self.request.unique(*l).is_none()).collect();
         if open.is_empty() || !self.may_be_relational() {
             return self.hierarchical().await;
@@ -167,35 +170,14 @@ impl<'a> Searcher<'a> {
                 if self.client.optional_keys_ignored && ask.has_client_keys() {
                     self.output.warn("The archive does not support all of the attributes in this query.");
                 }
-                self.output.item(self.answer(data_set)).await?;
+                self.shape.give(&mut data_set);
+                self.output.item(data_set).await?;
                 if let Some(find) = find {
                     find.forgive_silence();
                 }
             }
         }
         Ok(sink.room())
-    }
-
-    /// The match as the client gets it: with all attributes that answers have, empty where the archive gave
-    /// none, and without what belongs to a lower level or to C-FIND only.
-    fn answer(&self, data_set: DataSet) -> DataSet {
-        let Request { query, root, .. } = &self.request;
-        let mut answer: DataSet = (data_set.iter())
-            .filter(|(tag, _)| is_for_clients(*tag))
-            .filter(|(tag, _)| root.level_of(*tag).is_none_or(|level| level <= query.level))
-            .map(|(tag, element)| (tag, element.clone()))
-            .collect();
-        let levels = self.request.parents().chain([query.level]).filter(|l| self.request.is_answered(*l));
-        for path in levels.flat_map(|level| self.request.returns_at(level)).chain(query.include.clone()) {
-            let tag = path.tags()[0];
-            // A private attribute without its creator would mean nothing.
-            let is_private = tag.group() % 2 == 1;
-            let is_lower = root.level_of(tag).is_some_and(|level| level > query.level);
-            if !answer.contains(tag) && !is_private && !is_lower {
-                answer.set_empty(tag, vr_of(tag));
-            }
-        }
-        answer
     }
 
     /// Not everything can be searched; the client is told, or the search fails.
@@ -270,12 +252,4 @@ fn is_refusal(kind: &Kind) -> bool {
         code,
         0xA900..=0xA9FF | 0xC000..=0xCFFF | 0x0105 | 0x0106 | 0x0110 | 0x0120..=0x0122 | 0x0211 | 0x0212
     )
-}
-
-/// Whether an attribute of a match is the client's business: its text is Unicode by now, and the level is what
-/// was asked for.
-fn is_for_clients(tag: Tag) -> bool {
-    tag.group() >= 0x0008
-        && tag.element() != 0
-        && !matches!(tag, tags::QUERY_RETRIEVE_LEVEL | tags::SPECIFIC_CHARACTER_SET)
 }

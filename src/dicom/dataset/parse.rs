@@ -1,5 +1,6 @@
 //! From the bytes of a peer to a data set. What can be understood is kept: one bad element is a warning.
 
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::rc::Rc;
 
@@ -166,8 +167,11 @@ impl Builder {
             }
             Event::ElementEnd => {
                 if let Some(header) = self.header.take() {
-                    let value = std::mem::take(&mut self.value);
+                    let mut value = std::mem::take(&mut self.value);
                     self.end_of_value(header, &value);
+                    // Its room is the next value's.
+                    value.clear();
+                    self.value = value;
                 } else if let Some(OpenSequence { tag, items, .. }) = self.sequence.take() {
                     self.insert(tag, Element { vr: VR::SQ, value: Value::Items(items) });
                 }
@@ -205,11 +209,16 @@ impl Builder {
     }
 
     fn text(&mut self, tag: Tag, vr: VR, bytes: &[u8]) -> Value {
-        let decoded = self.current.charset.decode(bytes, vr);
-        if decoded.damaged {
-            self.warn(tag, WarningKind::UndecodableText);
-        }
-        let values: Vec<String> = values_in(vr, &decoded.text).map(str::to_owned).collect();
+        let values = match self.current.charset.as_ascii(bytes, vr) {
+            Some(text) => owned_values(vr, text),
+            None => {
+                let decoded = self.current.charset.decode(bytes, vr);
+                if decoded.damaged {
+                    self.warn(tag, WarningKind::UndecodableText);
+                }
+                owned_values(vr, &decoded.text)
+            }
+        };
         if tag == tags::SPECIFIC_CHARACTER_SET {
             let charset = Charset::from_values(&values);
             if !charset.is_known() {
@@ -224,14 +233,24 @@ impl Builder {
     }
 
     fn insert(&mut self, tag: Tag, element: Element) {
-        if self.current.data_set.contains(tag) {
-            self.warn(tag, WarningKind::Duplicate);
-        } else {
-            self.current.data_set.insert(tag, element);
+        match self.current.data_set.elements.entry(tag) {
+            Entry::Vacant(place) => {
+                place.insert(element);
+            }
+            Entry::Occupied(_) => self.warn(tag, WarningKind::Duplicate),
         }
     }
 
     fn warn(&mut self, tag: Tag, kind: WarningKind) {
         self.warnings.push(Warning { tag, kind });
     }
+}
+
+/// The values as they are kept. Nearly all have one: then there is room for no more.
+fn owned_values(vr: VR, text: &str) -> Vec<String> {
+    let mut values = values_in(vr, text);
+    if values.is_several() {
+        return values.map(str::to_owned).collect();
+    }
+    values.next().map(|value| vec![value.to_owned()]).unwrap_or_default()
 }

@@ -6,6 +6,7 @@
 //! one.
 
 mod breaker;
+mod gauges;
 mod queue;
 mod slots;
 
@@ -26,6 +27,7 @@ use super::negotiation::Proposal;
 use crate::caller::Caller;
 use crate::dicom::AeTitle;
 use breaker::Breaker;
+use gauges::Shown;
 use queue::{Id, Queue, Second, Share};
 use slots::{Grant, Holder, Live, Order, Shared, Slot, Source, State};
 
@@ -47,6 +49,8 @@ pub struct Config {
     /// An association is not used again after this many operations.
     pub max_uses: u32,
 }
+
+pub use gauges::Gauges;
 
 /// Opens a connection to the peer.
 pub type Connect =
@@ -94,16 +98,23 @@ pub struct Lease {
 }
 
 impl Pool {
-    /// A pool for the AE `called`, under our title `calling`, over connections that `connect` opens.
-    pub fn new(called: AeTitle, calling: AeTitle, connect: Connect, config: Config) -> Self {
+    /// A pool for the AE `called`, under our title `calling`, over connections that `connect` opens. What it holds is
+    /// shown by `gauges`.
+    pub fn new(called: AeTitle, calling: AeTitle, connect: Connect, config: Config, gauges: Gauges) -> Self {
         let queue = Queue::new(config.max_associations.max(1), config.max_waiting);
-        let state =
-            State { queue, grants: HashMap::new(), parked: HashMap::new(), breaker: Breaker::default() };
+        let state = State {
+            queue,
+            grants: HashMap::new(),
+            parked: HashMap::new(),
+            breaker: Breaker::default(),
+            shown: Shown::default(),
+        };
         let shared = Shared {
             called,
             calling,
             connect,
             config,
+            gauges,
             state: Mutex::new(state),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -183,6 +194,7 @@ impl Pool {
             // It is for a short search, which is no bulk work.
             let share = Share { client: caller.client, bulk: 0 };
             state.queue.hold(share);
+            state.show(&self.shared.gauges);
             let parked = match &second {
                 Second::Idle(id) => state.parked.remove(id),
                 Second::Slot => None,

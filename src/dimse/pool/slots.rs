@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::breaker::Breaker;
+use super::gauges::{Gauges, Shown};
 use super::queue::{Action, Id, Queue, Second, Share};
 use super::{Config, Connect, LeaseError};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) calling: AeTitle,
     pub(super) connect: Connect,
     pub(super) config: Config,
+    pub(super) gauges: Gauges,
     pub(super) state: Mutex<State>,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
@@ -37,6 +39,14 @@ pub(super) struct State {
     pub(super) grants: HashMap<Id, oneshot::Sender<Grant>>,
     pub(super) parked: HashMap<Id, Parked>,
     pub(super) breaker: Breaker,
+    pub(super) shown: Shown,
+}
+
+impl State {
+    /// Shows what has changed.
+    pub(super) fn show(&mut self, gauges: &Gauges) {
+        gauges.show(&self.queue, &mut self.shown);
+    }
 }
 
 /// What a waiter is given: its slots, and perhaps an idle association to be taken over.
@@ -127,6 +137,7 @@ impl Shared {
                 Action::Close(idle) => closings.extend(state.parked.remove(&idle)),
             }
         }
+        state.show(&self.gauges);
         drop(state);
         for parked in closings {
             let _ = parked.order.send(Order::MakeRoom);

@@ -150,7 +150,13 @@ fn config(cap: usize) -> Config {
 }
 
 fn pool(archive: &Arc<Archive>, config: Config) -> Pool {
-    Pool::new("PACS".parse().unwrap(), "GANTRY".parse().unwrap(), connector(archive), config)
+    Pool::new(
+        "PACS".parse().unwrap(),
+        "GANTRY".parse().unwrap(),
+        connector(archive),
+        config,
+        Gauges::default(),
+    )
 }
 
 fn kind(n: u8) -> Vec<Proposal> {

@@ -14,7 +14,7 @@ use crate::archive::{Error, Kind, Search, Step};
 use crate::caller::Priority;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::query::{Level, Query};
-use crate::dicom::{VR, tags};
+use crate::dicom::{Uid, VR, tags};
 use crate::dicomweb::media_type::DataSetForm;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request::{self, SearchResource};
@@ -100,24 +100,32 @@ struct Collection<'a> {
     sorted: Vec<Box<[u8]>>,
     chunk: Vec<(Place, Box<[u8]>)>,
     bytes: usize,
+    /// Where a match is written, before its length is known.
+    scratch: Vec<u8>,
 }
 
 /// Studies: the latest first, then by UID; series and instances by the UIDs from the study down.
-type Place = (Reverse<String>, [String; 3]);
+type Place = (Reverse<String>, [Option<Uid>; 3]);
 
 impl<'a> Collection<'a> {
     fn new(query: &'a Query, service_url: &'a str, form: DataSetForm) -> Self {
-        Self { query, service_url, form, sorted: Vec::new(), chunk: Vec::new(), bytes: 0 }
+        Self {
+            query,
+            service_url,
+            form,
+            sorted: Vec::new(),
+            chunk: Vec::new(),
+            bytes: 0,
+            scratch: Vec::new(),
+        }
     }
 
     /// Adds a match; `None` when there are too many.
     fn add(&mut self, data_set: &DataSet) -> Option<()> {
         let level = self.query.level;
-        let uids = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID].map(|tag| {
-            // What the query fixes, an archive may leave out of its answers.
-            let found = data_set.uid(tag).or_else(|| self.query.single_uid(tag));
-            found.map(|uid| uid.as_str().to_owned()).unwrap_or_default()
-        });
+        // What the query fixes, an archive may leave out of its answers.
+        let uids = [tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID]
+            .map(|tag| data_set.uid(tag).or_else(|| self.query.single_uid(tag)));
         let url = retrieve_url(self.service_url, level, &uids);
         let besides = url.as_deref().map(|text| Besides { tag: tags::RETRIEVE_URL, vr: VR::UR, text });
         let latest = match level {
@@ -126,16 +134,16 @@ impl<'a> Collection<'a> {
             }
             _ => String::new(),
         };
-        let text = match self.form {
-            DataSetForm::Xml | DataSetForm::SingleXml => xml::write_document_with(data_set, besides),
+        let text: Box<[u8]> = match self.form {
+            DataSetForm::Xml | DataSetForm::SingleXml => xml::write_document_with(data_set, besides).into(),
             DataSetForm::DicomJson | DataSetForm::Json => {
-                let mut text = Vec::with_capacity(1024);
-                json::write_object_with(data_set, besides, &mut text);
-                text
+                self.scratch.clear();
+                json::write_object_with(data_set, besides, &mut self.scratch);
+                self.scratch.as_slice().into()
             }
         };
         self.bytes += text.len();
-        self.chunk.push(((Reverse(latest), uids), text.into_boxed_slice()));
+        self.chunk.push(((Reverse(latest), uids), text));
         if self.sorted.len() + self.chunk.len() > MAX_MATCHES || self.bytes > MAX_BYTES {
             return None;
         }
@@ -153,7 +161,7 @@ impl<'a> Collection<'a> {
 }
 
 /// The URL of an entity on this bridge (PS3.18 10.6.3.3), where its UIDs are known.
-fn retrieve_url(service_url: &str, level: Level, uids: &[String; 3]) -> Option<String> {
+fn retrieve_url(service_url: &str, level: Level, uids: &[Option<Uid>; 3]) -> Option<String> {
     let names = ["studies", "series", "instances"];
     let depth = match level {
         Level::Patient => return None,
@@ -163,10 +171,9 @@ fn retrieve_url(service_url: &str, level: Level, uids: &[String; 3]) -> Option<S
     };
     let mut url = service_url.to_owned();
     for (name, uid) in names.iter().zip(uids).take(depth) {
-        if uid.is_empty() {
-            return None;
+        for text in ["/", name, "/", uid.as_ref()?.as_str()] {
+            url.push_str(text);
         }
-        url.push_str(&format!("/{name}/{uid}"));
     }
     Some(url)
 }

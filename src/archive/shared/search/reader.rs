@@ -126,18 +126,16 @@ impl Running {
 
     fn add(&self, data_set: Arc<DataSet>) {
         let bytes = weight(&data_set);
-        let mut log = self.log();
-        let mut is_closed = log.is_closed();
-        let fits = log.bytes() + bytes <= MAX_BYTES;
-        drop(log);
-        // Not under the lock of this log: what makes room has its own.
-        if !is_closed && !(fits && self.searches.reserve(bytes)) {
+        let (is_closed, fits) = {
+            let log = self.log();
+            (log.is_closed(), log.bytes() + bytes <= MAX_BYTES)
+        };
+        // Not under the lock of this log: what makes room has its own. Only who drives closes it.
+        let is_kept = is_closed || (fits && self.searches.reserve(bytes));
+        if !is_kept {
             self.close();
-            is_closed = true;
         }
-        log = self.log();
-        debug_assert_eq!(is_closed, log.is_closed(), "only who drives closes it");
-        log.push(data_set, bytes);
+        self.log().push(data_set, bytes);
     }
 
     /// The search grows too large to be joined.
