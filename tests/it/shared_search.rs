@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gantry::demo::{Fault, Instance};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::retrieval::{Method, Scene, study_path};
-use crate::support::http::{Reply, Version, get, get_with, open};
+use crate::support::http::{Reply, Version, get, get_with};
 use crate::support::objects::{Kind, study, study_uid};
 
 const JSON: &str = "Accept: application/dicom+json";
@@ -28,6 +30,14 @@ async fn search(scene: &Scene, query: &str) -> Reply {
     let reply = get_with(scene.app.http, &format!("/dicom-web/studies{query}"), Version::Http11, JSON).await;
     assert!(reply.whole && reply.status == 200, "{query}: {} {}", reply.status, reply.text());
     reply
+}
+
+/// Asks for all studies and leaves the reading to the caller.
+async fn begin_search(scene: &Scene) -> TcpStream {
+    let mut client = TcpStream::connect(scene.app.http).await.unwrap();
+    let request = format!("GET /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
 }
 
 fn count(reply: &Reply) -> usize {
@@ -64,8 +74,7 @@ async fn fifty_clients_that_ask_the_same_cost_the_archive_one_c_find() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_the_last_client_that_leaves_a_shared_search_cancels_it_at_the_archive() {
     let scene = scene(100, &[Fault::FindSlow(100)], "").await;
-    let path = "/dicom-web/studies";
-    let (one, two) = (open(scene.app.http, path).await, open(scene.app.http, path).await);
+    let (one, two) = (begin_search(&scene).await, begin_search(&scene).await);
     let until = |condition: fn(&Scene) -> bool| {
         let scene = &scene;
         async move {

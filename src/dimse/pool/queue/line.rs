@@ -108,10 +108,8 @@ impl Line {
         if let Some(turn) = self.turns.get_mut(&waiter.party) {
             turn.after = self.grants;
         }
-        match waiter.party.1 {
-            Priority::Bulk => self.passes = 0,
-            Priority::Interactive => self.passes = self.passes.saturating_add(1),
-        }
+        let is_pass = waiter.party.1 == Priority::Interactive && self.bulk_waits();
+        self.passes = if is_pass { self.passes.saturating_add(1) } else { 0 };
         waiter
     }
 
@@ -141,6 +139,10 @@ impl Line {
         self.passes >= PASSES && bulk.any(|waiter| now.duration_since(waiter.since) >= PATIENCE)
     }
 
+    fn bulk_waits(&self) -> bool {
+        self.turns.keys().any(|party| party.1 == Priority::Bulk)
+    }
+
     fn remove(&mut self, index: usize) -> Waiter {
         // Not `swap_remove`: who came first stands first.
         let waiter = self.waiters.remove(index);
@@ -150,7 +152,7 @@ impl Line {
                 self.turns.remove(&waiter.party);
             }
         }
-        if !self.waiters.iter().any(|waiter| waiter.party.1 == Priority::Bulk) {
+        if !self.bulk_waits() {
             self.passes = 0;
         }
         waiter
