@@ -14,6 +14,7 @@ mod hostile;
 mod interop;
 mod layers;
 mod openapi;
+mod operator;
 mod pacs;
 mod retrieval;
 mod search;

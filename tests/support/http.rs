@@ -56,8 +56,19 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Reply {
 
 /// Gets `path` with one more header field.
 pub(crate) async fn get_with(address: SocketAddr, path: &str, version: Version, header: &str) -> Reply {
+    ask_with(address, "GET", path, version, header).await
+}
+
+/// Asks for `path` by this method, with one more header field.
+pub(crate) async fn ask_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    version: Version,
+    header: &str,
+) -> Reply {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    request(&mut stream, path, version, header).await;
+    request(&mut stream, method, path, version, header).await;
     read(&mut stream).await
 }
 
@@ -66,14 +77,14 @@ pub(crate) async fn open(address: SocketAddr, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(SMALL_WINDOW).unwrap();
     let mut stream = socket.connect(address).await.unwrap();
-    request(&mut stream, path, Version::Http11, header_accepting_as_stored()).await;
+    request(&mut stream, "GET", path, Version::Http11, header_accepting_as_stored()).await;
     stream
 }
 
-async fn request(stream: &mut TcpStream, path: &str, version: Version, header: &str) {
+async fn request(stream: &mut TcpStream, method: &str, path: &str, version: Version, header: &str) {
     let version = if version == Version::Http10 { "1.0" } else { "1.1" };
     let text =
-        format!("GET {path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n");
+        format!("{method} {path} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
