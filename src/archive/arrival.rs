@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::collector::{Admission, Collector, Inbound};
+use super::completeness::OperationId;
 use super::move_destination::{Claim, MoveDestination, Origin};
 use crate::dicom::head::HeadReader;
 use crate::dicom::object::Head;
@@ -23,7 +24,7 @@ pub struct Arrival {
 #[derive(Debug)]
 enum Route {
     /// The association belongs to it: C-GET.
-    Fixed(Arc<Collector>),
+    Fixed(Arc<Collector>, OperationId),
     /// By where the object comes from and what it is: C-MOVE.
     Claim(MoveDestination, Origin),
 }
@@ -38,8 +39,8 @@ enum State {
 
 impl Arrival {
     /// An object of a C-GET.
-    pub(super) fn of_get(head: Head, collector: Arc<Collector>) -> Self {
-        Self::new(head, Route::Fixed(collector))
+    pub(super) fn of_get(head: Head, collector: Arc<Collector>, operation: OperationId) -> Self {
+        Self::new(head, Route::Fixed(collector, operation))
     }
 
     /// An object that somebody sends to our Storage SCP. Where no move lets it come, nothing of it is kept.
@@ -94,16 +95,19 @@ impl Arrival {
         let transfer_syntax = reader.transfer_syntax(&self.head.transfer_syntax);
         let head = Head { transfer_syntax, ..self.head.clone() };
         let (found, held) = reader.into_parts();
-        let (collector, correlated) = match &self.route {
-            Route::Fixed(collector) => (Arc::clone(collector), true),
+        let (collector, operation, correlated) = match &self.route {
+            Route::Fixed(collector, operation) => (Arc::clone(collector), *operation, true),
             Route::Claim(destination, origin) => match destination.claim(origin, &head, &found) {
-                Claim::Live { collector, correlated } => (collector, correlated),
+                Claim::Live { collector, correlated } => {
+                    let operation = collector.ledger().moving();
+                    (collector, operation, correlated)
+                }
                 // Of a retrieval that nobody waits for any more.
                 Claim::Leftover => return State::Dropping(status::SUCCESS),
                 Claim::Unknown => return State::Dropping(status::UNABLE_TO_PROCESS),
             },
         };
-        match collector.admit(head, &found, correlated).await {
+        match collector.admit(head, &found, correlated, operation).await {
             Ok(Admission::Wanted(mut inbound)) => {
                 for bytes in held {
                     if inbound.push(&bytes).await.is_err() {
@@ -113,7 +117,7 @@ impl Arrival {
                 State::Passing(inbound)
             }
             Ok(Admission::Spare) => {
-                collector.spare();
+                collector.spare(operation);
                 State::Dropping(status::SUCCESS)
             }
             Ok(Admission::Refused(status)) => State::Dropping(status),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use twox_hash::xxhash3_64::Hasher;
 
 use super::Step;
-use super::completeness::{Fingerprint, Ledger};
+use super::completeness::{Fingerprint, Ledger, OperationId};
 use super::dimse::config::ForeignUids;
 use crate::dicom::head::Identifiers;
 use crate::dicom::object::{Budget, Head, Object, ObjectLog};
@@ -26,6 +26,9 @@ const BUDGET: u32 = 8 << 20;
 const OBJECTS: usize = 256;
 /// How long a reader may take nothing while others wait for the association, or the objects, that it blocks.
 const PATIENCE_CONTENDED: Duration = Duration::from_secs(3);
+
+/// A wait for the reader that shows in the speed of a retrieval.
+const HELD_UP: Duration = Duration::from_millis(20);
 
 /// Where the objects of one retrieval go.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(super) struct Collector {
     /// The reader has left, or has been given up.
     gone: CancellationToken,
     stalled: AtomicBool,
+    /// The archive had to wait for the reader.
+    held_up: AtomicBool,
     /// How long the reader may take nothing.
     patience: Duration,
     pool: Pool,
@@ -75,6 +80,7 @@ pub(super) enum Admission {
 pub(super) struct Inbound {
     collector: Arc<Collector>,
     head: Head,
+    operation: OperationId,
     /// `None` for an object that is here already: it is only compared.
     log: Option<ObjectLog>,
     _turn: OwnedMutexGuard<()>,
@@ -109,6 +115,7 @@ impl Collector {
             turn: Arc::default(),
             gone,
             stalled: AtomicBool::new(false),
+            held_up: AtomicBool::new(false),
             patience,
             pool,
             waiting: AtomicUsize::new(0),
@@ -172,6 +179,11 @@ impl Collector {
         self.stalled.load(Ordering::Relaxed)
     }
 
+    /// Whether the archive had to wait for the reader.
+    pub(super) fn was_held_up(&self) -> bool {
+        self.held_up.load(Ordering::Relaxed)
+    }
+
     /// Whether an object with these identifiers is one of the target's; `None`: it belongs to another study,
     /// or does not say.
     pub(super) fn covers(target: &Target, head: &Head, found: &Identifiers) -> Option<bool> {
@@ -182,8 +194,8 @@ impl Collector {
         Some(series && target.instance.as_ref().is_none_or(|uid| *uid == head.sop_instance))
     }
 
-    /// Decides about an object. `correlated`: the association, or its Move Originator, says that it is an
-    /// answer to this retrieval.
+    /// Decides about an object that `operation` brings. `correlated`: the association, or its Move Originator,
+    /// says that it is an answer to this retrieval.
     ///
     /// # Errors
     /// The reader has left.
@@ -192,10 +204,11 @@ impl Collector {
         head: Head,
         found: &Identifiers,
         correlated: bool,
+        operation: OperationId,
     ) -> Result<Admission, Gone> {
         self.touch();
         if found.instance.as_ref().is_some_and(|uid| *uid != head.sop_instance) {
-            self.update(Ledger::refused);
+            self.update(|ledger| ledger.refused(operation));
             return Ok(Admission::Refused(status::IDENTIFIER_DOES_NOT_MATCH));
         }
         let coerced = self.foreign == ForeignUids::IfCorrelated && correlated && found.study.is_some();
@@ -207,7 +220,7 @@ impl Collector {
             Some(false) => return Ok(Admission::Spare),
             None if coerced => {}
             None => {
-                self.update(Ledger::refused);
+                self.update(|ledger| ledger.refused(operation));
                 return Ok(Admission::Refused(status::UNABLE_TO_PROCESS));
             }
         }
@@ -221,6 +234,7 @@ impl Collector {
         let mut inbound = Inbound {
             collector: Arc::clone(self),
             head: head.clone(),
+            operation,
             log: None,
             _turn: turn,
             hash: Hasher::new(),
@@ -238,9 +252,9 @@ impl Collector {
     }
 
     /// Takes and drops an object that belongs to the study but was not asked for, or is at hand already.
-    pub(super) fn spare(&self) {
+    pub(super) fn spare(&self, operation: OperationId) {
         self.touch();
-        self.update(Ledger::spare);
+        self.update(|ledger| ledger.spare(operation));
     }
 
     fn touch(&self) {
@@ -257,7 +271,12 @@ impl Collector {
                 biased;
                 () = self.gone.cancelled() => return Err(Gone),
                 done = timeout(turn, &mut wait) => match done {
-                    Ok(done) => return Ok(done),
+                    Ok(done) => {
+                        if begin.elapsed() > HELD_UP {
+                            self.held_up.store(true, Ordering::Relaxed);
+                        }
+                        return Ok(done);
+                    }
                     Err(_) if begin.elapsed() < self.patience && !self.is_contended() => {}
                     Err(_) => {
                         self.stalled.store(true, Ordering::Relaxed);
@@ -292,7 +311,7 @@ impl Inbound {
             log.finish();
         }
         let fingerprint = Fingerprint { length: self.length, hash: self.hash.finish() };
-        self.collector.update(|ledger| ledger.received(&self.head.sop_instance, fingerprint));
+        self.collector.update(|ledger| ledger.received(self.operation, &self.head.sop_instance, fingerprint));
     }
 }
 
@@ -356,7 +375,7 @@ mod tests {
             transfer_syntax: uid("1.2.840.10008.1.2.1"),
         };
         let found = Identifiers { study: Some(uid("1")), series: Some(uid("1.1")), ..Identifiers::default() };
-        collector.admit(head, &found, true).await
+        collector.admit(head, &found, true, 1).await
     }
 
     #[tokio::test(start_paused = true)]

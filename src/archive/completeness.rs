@@ -4,6 +4,9 @@
 //! UIDs, the IMAGE-level search that runs beside the retrieval, and what came. Each may be silent: archives
 //! send no counters, cap or refuse searches, hide key objects. A retrieval is complete when the final
 //! response is here, nothing is under way, and no witness misses anything.
+//!
+//! A retrieval takes one operation or several, at once or one after the other. Each is held against its own
+//! counters; what they fell short of by then is kept when the next round begins.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -47,16 +50,47 @@ pub(super) struct Ledger {
     received: HashMap<Uid, Fingerprint>,
     /// Objects that the archive or we said have failed, and that have not come since.
     failed: BTreeSet<Uid>,
+    under_way: usize,
+    /// An object broke off: its reader has seen it.
+    broken: bool,
+    /// An object that came twice, with different bytes.
+    conflict: Option<Uid>,
+    /// Objects that operations of earlier rounds owed and that nobody can name: they cannot be asked for again.
+    owed: usize,
+    /// The operations of this round.
+    operations: BTreeMap<OperationId, Operation>,
+    last_id: OperationId,
+    /// The operation whose objects come over other associations: the C-MOVE under way.
+    moving: OperationId,
+}
+
+/// The archive's list lacks objects that it sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ShortList;
+
+/// Names an operation of a retrieval.
+pub(super) type OperationId = usize;
+
+/// What one operation is to bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The whole target.
+    All,
+    /// All of a series.
+    Series(Uid),
+    /// These instances.
+    Instances(BTreeSet<Uid>),
+}
+
+/// What is known of one operation.
+#[derive(Debug)]
+struct Operation {
+    scope: Scope,
+    /// How many objects it has brought.
+    brought: usize,
     /// Objects that the archive counts as failed and that are not missed: what nobody asked for and was refused,
     /// what the client has at hand.
     excused: usize,
-    under_way: usize,
-    /// An object that came twice, with different bytes.
-    conflict: Option<Uid>,
-    /// Objects that earlier operations owed and that nobody can name: they cannot be asked for again.
-    owed: usize,
-    /// Of the operation that runs now: how many objects it has brought.
-    brought: usize,
     ended: Option<Ended>,
 }
 
@@ -113,17 +147,37 @@ impl Ledger {
         self.expected.as_ref()
     }
 
-    /// Another operation begins, for another part or for what is missing. What the last one owed stays owed.
-    pub(super) fn proceed(&mut self) {
-        self.owed += self.owing();
-        self.restart();
+    /// Another round begins, for what is missing. What the operations of the last one owed stays owed.
+    pub(super) fn settle(&mut self) {
+        let named = self.missing();
+        self.owed = self.operations.values().fold(self.owed, |owed, op| owed + self.owing(op, &named, owed));
+        self.operations.clear();
     }
 
-    /// The same operation begins anew, in another way: what the last attempt said of it does not count.
-    pub(super) fn restart(&mut self) {
-        self.ended = None;
-        self.brought = 0;
-        self.excused = 0;
+    /// An operation begins. `moving`: its objects come over other associations.
+    pub(super) fn begin(&mut self, scope: Scope, moving: bool) -> OperationId {
+        self.last_id += 1;
+        self.operations.insert(self.last_id, Operation { scope, brought: 0, excused: 0, ended: None });
+        if moving {
+            self.moving = self.last_id;
+        }
+        self.last_id
+    }
+
+    /// An operation was given up and is made again in another way, or by another: what this attempt said of it does
+    /// not count.
+    pub(super) fn withdraw(&mut self, operation: OperationId) {
+        self.operations.remove(&operation);
+    }
+
+    /// The C-MOVE under way.
+    pub(super) fn moving(&self) -> OperationId {
+        self.moving
+    }
+
+    /// Whether an object broke off, so that its reader has seen the end of it.
+    pub(super) fn has_broken(&self) -> bool {
+        self.broken
     }
 
     /// An object begins to arrive. `false`: it is here already. Objects arrive one after the other.
@@ -133,9 +187,9 @@ impl Ledger {
     }
 
     /// An object has arrived whole.
-    pub(super) fn received(&mut self, instance: &Uid, fingerprint: Fingerprint) {
+    pub(super) fn received(&mut self, operation: OperationId, instance: &Uid, fingerprint: Fingerprint) {
         self.under_way -= 1;
-        self.brought += 1;
+        self.spare(operation);
         self.failed.remove(instance);
         match self.received.get(instance) {
             Some(first) if *first != fingerprint => self.conflict = Some(instance.clone()),
@@ -145,33 +199,42 @@ impl Ledger {
     }
 
     /// An object of the study that was not asked for has come and was dropped: the archive counts it.
-    pub(super) fn spare(&mut self) {
-        self.brought += 1;
+    pub(super) fn spare(&mut self, operation: OperationId) {
+        if let Some(op) = self.operations.get_mut(&operation) {
+            op.brought += 1;
+        }
     }
 
     /// An object broke off, or was refused.
     pub(super) fn broke(&mut self, instance: &Uid) {
         self.under_way -= 1;
         if !self.received.contains_key(instance) {
+            self.broken = true;
             self.failed.insert(instance.clone());
         }
     }
 
     /// An object that nobody asked for was refused.
-    pub(super) fn refused(&mut self) {
-        self.excused += 1;
+    pub(super) fn refused(&mut self, operation: OperationId) {
+        if let Some(op) = self.operations.get_mut(&operation) {
+            op.excused += 1;
+        }
     }
 
     /// The final response has come, with the list of failed UIDs where the archive sent one.
-    pub(super) fn ended(&mut self, response: &Command, failed: Vec<Uid>) {
+    pub(super) fn ended(&mut self, operation: OperationId, response: &Command, failed: Vec<Uid>) {
         let class = response.status.map_or(Class::Failure, status::class);
+        let mut excused = 0;
         for uid in failed.into_iter().filter(|uid| !self.received.contains_key(uid)) {
             match self.confirmed.contains(&uid) {
-                true => self.excused += 1,
+                true => excused += 1,
                 false => drop(self.failed.insert(uid)),
             }
         }
-        self.ended = Some(Ended { class, counters: response.into() });
+        if let Some(op) = self.operations.get_mut(&operation) {
+            op.excused += excused;
+            op.ended = Some(Ended { class, counters: response.into() });
+        }
     }
 
     /// How many different objects have arrived whole.
@@ -197,13 +260,20 @@ impl Ledger {
         self.received.contains_key(uid) || self.announced.contains(uid) || self.confirmed.contains(uid)
     }
 
-    /// Whether the archive calls the operation a success, and no witness says of how many objects: neither its
+    /// Whether the archive calls an operation a success, and no witness says of how many objects: neither its
     /// counters nor a search.
-    pub(super) fn is_unwitnessed(&self) -> bool {
-        let uncounted = self.ended.is_some_and(|ended| {
+    pub(super) fn is_unwitnessed(&self, operation: OperationId) -> bool {
+        let ended = self.operations.get(&operation).and_then(|op| op.ended);
+        let uncounted = ended.is_some_and(|ended| {
             ended.counters.completed.is_none() && matches!(ended.class, Class::Success | Class::Warning)
         });
         uncounted && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
+    }
+
+    /// Whether an operation that has ended speaks of objects that are still to come.
+    pub(super) fn is_outstanding(&self, operation: OperationId) -> bool {
+        let ended = self.operations.get(&operation).filter(|op| op.ended.is_some());
+        ended.is_some_and(|op| self.under_way > 0 || self.lacks(op))
     }
 
     /// Whether there should be something that the client does not have, by the search or by an earlier retrieval.
@@ -212,11 +282,31 @@ impl Ledger {
         !self.announced.is_empty() || expected.into_iter().any(|uid| !self.confirmed.contains(uid))
     }
 
-    /// Whether objects came that the search did not name.
-    pub(super) fn has_more_than_expected(&self) -> bool {
-        self.expected.as_ref().is_some_and(|expected| {
-            !expected.is_empty() && self.received.keys().any(|uid| !expected.contains_key(uid))
-        })
+    /// What a complete retrieval tells of the archive's lists: the length of the longest that named all that a whole
+    /// series or study brought. `None`: nothing was brought whole.
+    ///
+    /// # Errors
+    /// Objects came that no list names.
+    pub(super) fn longest_list(&self) -> Option<Result<usize, ShortList>> {
+        let expected = self.expected.as_ref().filter(|expected| !expected.is_empty())?;
+        if self.received.keys().any(|uid| !expected.contains_key(uid)) {
+            return Some(Err(ShortList));
+        }
+        let mut lengths: HashMap<&Uid, usize> = HashMap::new();
+        expected.values().for_each(|series| *lengths.entry(series).or_default() += 1);
+        let is_whole = |series: &Uid| {
+            self.operations.values().any(|op| match &op.scope {
+                Scope::All => true,
+                Scope::Series(uid) => uid == series,
+                Scope::Instances(_) => false,
+            })
+        };
+        lengths.into_iter().filter(|(series, _)| is_whole(series)).map(|(_, length)| length).max().map(Ok)
+    }
+
+    /// How many objects have arrived whole, and their bytes.
+    pub(super) fn volume(&self) -> (usize, u64) {
+        (self.received.len(), self.received.values().map(|print| print.length).sum())
     }
 
     /// What is to be done now. `surveying`: the search may still name what it expects.
@@ -224,55 +314,82 @@ impl Ledger {
         if let Some(uid) = &self.conflict {
             return Verdict::Conflict(uid.clone());
         }
-        let Some(ended) = &self.ended else { return Verdict::Running };
-        if self.under_way > 0 || surveying {
+        if self.operations.is_empty() || self.operations.values().any(|op| op.ended.is_none()) {
+            return Verdict::Running;
+        }
+        if self.under_way > 0 || surveying || self.operations.values().any(|op| self.lacks(op)) {
             return Verdict::Outstanding;
         }
-        // What the archive says that it sent, or a success without counters and a search that knows better.
-        let outstanding = match promised(ended.counters) {
-            Some(promised) => self.brought < promised,
-            None => ended.class == Class::Success && self.lacks_what_did_not_fail(),
-        };
-        if outstanding {
-            return Verdict::Outstanding;
-        }
-        let failed = usize::from(ended.counters.failed.unwrap_or(0));
         let named = self.missing();
-        let unnamed = failed.saturating_sub(named.len() + self.announced.len() + self.excused) + self.owed;
-        let clean = matches!(ended.class, Class::Success | Class::Warning);
-        if named.is_empty() && unnamed == 0 && clean {
-            return Verdict::Complete;
-        }
+        let unnamed = self.operations.values().map(|op| self.unnamed(op, &named)).sum::<usize>() + self.owed;
+        let is_clean = |op: &Operation| op.ended.is_some_and(|ended| ended.is_clean());
         // A failure as a whole, though the search misses nothing, is believed only where the search is known.
-        if named.is_empty() && unnamed == 0 && self.expected.as_ref().is_some_and(|e| !e.is_empty()) {
+        let believed = self.operations.values().all(is_clean)
+            || self.expected.as_ref().is_some_and(|expected| !expected.is_empty());
+        if named.is_empty() && unnamed == 0 && believed {
             return Verdict::Complete;
         }
         Verdict::Missing { named, unnamed }
     }
 
-    /// Whether the search named objects that have not come, of which nobody has said that they will not. Asked
-    /// at every object that a final response has overtaken: mostly, counting is enough.
-    fn lacks_what_did_not_fail(&self) -> bool {
-        let Some(expected) = &self.expected else { return false };
-        let settled = self.received.len() + self.announced.len() + self.confirmed.len() + self.failed.len();
-        expected.len() > settled
-            || !expected.keys().all(|uid| self.is_settled(uid) || self.failed.contains(uid))
+    /// Whether an operation that has ended lacks something of which nobody has said that it will not come: by what
+    /// the archive says that it sent, or, after a success without counters, by a search that knows better.
+    fn lacks(&self, op: &Operation) -> bool {
+        let Some(ended) = op.ended else { return false };
+        match promised(ended.counters) {
+            Some(promised) => op.brought < promised,
+            None => ended.class == Class::Success && self.lacks_what_did_not_fail(&op.scope),
+        }
     }
 
-    /// How many objects the operation that ended leaves missing that nobody can name; at least one where it
-    /// fell short and nobody can name any.
-    fn owing(&self) -> usize {
-        let (owing, named) = match (self.verdict(false), &self.ended) {
-            (Verdict::Missing { named, unnamed }, _) => (unnamed - self.owed, named),
-            (Verdict::Outstanding, Some(ended)) => {
-                let named = self.missing();
-                let here = self.brought + self.under_way + named.len();
-                (promised(ended.counters).unwrap_or(0).saturating_sub(here), named)
+    /// Asked at every object that a final response has overtaken: mostly, counting is enough.
+    fn lacks_what_did_not_fail(&self, scope: &Scope) -> bool {
+        let Some(expected) = &self.expected else { return false };
+        let settled = self.received.len() + self.announced.len() + self.confirmed.len() + self.failed.len();
+        let is_settled = |uid: &Uid| self.is_settled(uid) || self.failed.contains(uid);
+        *scope == Scope::All && expected.len() > settled
+            || expected.keys().any(|uid| !is_settled(uid) && self.is_in(uid, scope))
+    }
+
+    /// How many objects an operation failed to bring that nobody can name. `named`: those that somebody can.
+    fn unnamed(&self, op: &Operation, named: &[Uid]) -> usize {
+        let failed = op.ended.and_then(|ended| ended.counters.failed).unwrap_or(0);
+        let explained = named.iter().chain(&self.announced).filter(|uid| self.is_in(uid, &op.scope)).count();
+        usize::from(failed).saturating_sub(explained + op.excused)
+    }
+
+    fn is_in(&self, uid: &Uid, scope: &Scope) -> bool {
+        match scope {
+            Scope::All => true,
+            Scope::Series(series) => {
+                let known = self.expected.as_ref().and_then(|expected| expected.get(uid));
+                known.is_none_or(|known| known == series)
             }
-            _ => return 0,
+            Scope::Instances(instances) => instances.contains(uid),
+        }
+    }
+
+    /// How many objects an operation leaves missing that nobody can name; at least one where it fell short and
+    /// nobody can name any. `owed`: by others.
+    fn owing(&self, op: &Operation, named: &[Uid], owed: usize) -> usize {
+        let Some(ended) = op.ended else { return 0 };
+        let in_scope = named.iter().filter(|uid| self.is_in(uid, &op.scope)).count();
+        let (owing, fell_short) = if self.under_way > 0 || self.lacks(op) {
+            let here = op.brought + self.under_way + in_scope;
+            (promised(ended.counters).unwrap_or(0).saturating_sub(here), true)
+        } else {
+            let unnamed = self.unnamed(op, named);
+            let searched = self.expected.as_ref().is_some_and(|expected| !expected.is_empty());
+            (unnamed, unnamed > 0 || in_scope > 0 || !ended.is_clean() && !searched)
         };
-        let unexplained = named.is_empty() && self.under_way == 0 && self.owed == 0;
+        let unexplained = fell_short && in_scope == 0 && self.under_way == 0 && owed == 0;
         owing.max(usize::from(unexplained))
+    }
+}
+
+impl Ended {
+    fn is_clean(self) -> bool {
+        matches!(self.class, Class::Success | Class::Warning)
     }
 }
 
@@ -284,220 +401,5 @@ fn promised(counters: Counters) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::dimse::command::field;
-
-    fn uid(n: usize) -> Uid {
-        format!("1.2.{n}").parse().unwrap()
-    }
-
-    fn survey(n: usize) -> BTreeMap<Uid, Uid> {
-        (0..n).map(|n| (uid(n), uid(1000))).collect()
-    }
-
-    fn print(hash: u64) -> Fingerprint {
-        Fingerprint { length: 10, hash }
-    }
-
-    fn arrive(ledger: &mut Ledger, n: usize) {
-        ledger.began(&uid(n));
-        ledger.received(&uid(n), print(n as u64));
-    }
-
-    fn end(status: u16, completed: Option<u16>, failed: Option<u16>) -> Command {
-        let mut response = Command::request(field::C_MOVE_RQ, "1.2", 1).response(status);
-        (response.completed, response.failed) = (completed, failed);
-        response
-    }
-
-    #[test]
-    fn hazard_the_final_response_that_overtakes_the_last_object_is_waited_out() {
-        let mut ledger = Ledger::default();
-        (0..199).for_each(|n| arrive(&mut ledger, n));
-        ledger.ended(&end(0, Some(200), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Outstanding);
-        arrive(&mut ledger, 199);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-    }
-
-    #[test]
-    fn success_first_without_counters_is_held_against_the_search() {
-        let mut ledger = Ledger::default();
-        ledger.ended(&end(0, None, None), vec![]);
-        assert_eq!(ledger.verdict(true), Verdict::Outstanding);
-        ledger.expect(survey(2));
-        assert_eq!(ledger.verdict(false), Verdict::Outstanding);
-        (0..2).for_each(|n| arrive(&mut ledger, n));
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-    }
-
-    #[test]
-    fn a_success_that_nobody_witnesses_is_told_from_one_with_counters_or_a_search() {
-        let mut ledger = Ledger::default();
-        ledger.ended(&end(0, None, None), vec![]);
-        assert!(ledger.is_unwitnessed());
-        ledger.expect(survey(0));
-        assert!(ledger.is_unwitnessed(), "a search that finds nothing knows nothing");
-        ledger.expect(survey(1));
-        assert!(!ledger.is_unwitnessed());
-        let mut ledger = Ledger::default();
-        ledger.ended(&end(0, Some(3), None), vec![]);
-        assert!(!ledger.is_unwitnessed());
-    }
-
-    #[test]
-    fn hazard_a_short_study_is_never_complete() {
-        let mut ledger = Ledger::default();
-        ledger.expect(survey(3));
-        (0..2).for_each(|n| arrive(&mut ledger, n));
-        ledger.ended(&end(0, Some(2), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(2)], unnamed: 0 });
-        let mut ledger = Ledger::default();
-        (0..2).for_each(|n| arrive(&mut ledger, n));
-        ledger.ended(&end(0xB000, Some(2), Some(1)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 });
-        ledger.ended(&end(0xB000, Some(2), Some(1)), vec![uid(7)]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(7)], unnamed: 0 });
-    }
-
-    #[test]
-    fn what_was_announced_as_missing_does_not_break_the_rest() {
-        let mut ledger = Ledger::new([uid(2)].into());
-        ledger.expect(survey(3));
-        (0..2).for_each(|n| arrive(&mut ledger, n));
-        ledger.ended(&end(0xB000, Some(2), Some(1)), vec![uid(2)]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-    }
-
-    #[test]
-    fn more_than_the_search_named_is_welcome_and_b000_with_nothing_failed_is_complete() {
-        let mut ledger = Ledger::default();
-        ledger.expect(survey(1));
-        (0..3).for_each(|n| arrive(&mut ledger, n));
-        ledger.ended(&end(0xB000, Some(3), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-    }
-
-    #[test]
-    fn hazard_the_same_object_twice_identical_is_dropped_different_is_an_error() {
-        let mut ledger = Ledger::default();
-        arrive(&mut ledger, 1);
-        assert!(!ledger.began(&uid(1)), "the second is not handed out");
-        ledger.received(&uid(1), print(1));
-        ledger.ended(&end(0, Some(2), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-        ledger.began(&uid(1));
-        ledger.received(&uid(1), print(99));
-        assert_eq!(ledger.verdict(false), Verdict::Conflict(uid(1)));
-    }
-
-    #[test]
-    fn hazard_failed_objects_that_come_later_are_forgiven() {
-        let mut ledger = Ledger::default();
-        ledger.began(&uid(1));
-        ledger.broke(&uid(1));
-        ledger.ended(&end(0xB000, Some(0), Some(1)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(1)], unnamed: 0 });
-        ledger.restart();
-        assert_eq!(ledger.verdict(false), Verdict::Running);
-        arrive(&mut ledger, 1);
-        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-    }
-
-    #[test]
-    fn hazard_what_one_operation_owes_is_not_forgotten_when_the_next_succeeds() {
-        // Of three failed ones the search names one; that one comes after all.
-        let mut ledger = Ledger::default();
-        ledger.expect(survey(3));
-        (0..2).for_each(|n| arrive(&mut ledger, n));
-        ledger.ended(&end(0xB000, Some(2), Some(3)), vec![]);
-        ledger.proceed();
-        arrive(&mut ledger, 2);
-        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 2 });
-        // Series by series, without a search: the first falls short in one of these ways.
-        let ways = [
-            end(0, Some(3), Some(0)),
-            end(0xB000, Some(2), Some(1)),
-            end(0xC000, None, None),
-            end(0xFE00, None, None),
-        ];
-        for response in ways {
-            let mut ledger = Ledger::default();
-            (0..2).for_each(|n| arrive(&mut ledger, n));
-            ledger.ended(&response, vec![]);
-            ledger.proceed();
-            arrive(&mut ledger, 3);
-            ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-            assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
-            ledger.proceed();
-            ledger.ended(&end(0, Some(0), Some(0)), vec![]);
-            assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
-        }
-    }
-
-    #[test]
-    fn what_can_be_named_is_not_owed_and_neither_is_what_an_attempt_in_another_way_failed_to_bring() {
-        let mut ledger = Ledger::default();
-        ledger.expect(survey(2));
-        arrive(&mut ledger, 0);
-        ledger.ended(&end(0xB000, Some(1), Some(1)), vec![]);
-        ledger.proceed();
-        arrive(&mut ledger, 1);
-        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-        let mut ledger = Ledger::default();
-        ledger.ended(&end(0x0122, None, None), vec![]);
-        ledger.restart();
-        arrive(&mut ledger, 0);
-        ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-        ledger.proceed();
-        ledger.ended(&end(0, Some(0), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-    }
-
-    #[test]
-    fn what_the_client_has_is_not_missed_and_its_failure_is_no_failure() {
-        let mut ledger = Ledger::default();
-        ledger.expect(survey(3));
-        ledger.confirm([uid(0), uid(1)].into());
-        assert_eq!(ledger.missing(), [uid(2)]);
-        arrive(&mut ledger, 2);
-        ledger.ended(&end(0xB000, Some(1), Some(2)), vec![uid(0), uid(1)]);
-        assert_eq!(ledger.verdict(false), Verdict::Complete);
-        ledger.restart();
-        ledger.ended(&end(0xB000, Some(1), Some(1)), vec![]);
-        assert_ne!(ledger.verdict(false), Verdict::Complete, "one that nobody can name is another");
-    }
-
-    proptest! {
-        /// Whatever arrives in whatever order: complete means that every expected object is here.
-        #[test]
-        fn complete_means_complete(
-            expected in 0..8_usize,
-            steps in proptest::collection::vec((0..5_u8, 0..8_usize, any::<bool>()), 0..40),
-        ) {
-            let mut ledger = Ledger::default();
-            ledger.expect(survey(expected));
-            let mut here = BTreeSet::new();
-            for (kind, n, flag) in steps {
-                match kind {
-                    0 | 1 => { arrive(&mut ledger, n); here.insert(n); }
-                    2 => { ledger.began(&uid(n)); ledger.broke(&uid(n)); }
-                    3 => {
-                        let status = if flag { 0 } else { 0xB000 };
-                        ledger.ended(&end(status, flag.then_some(n as u16), None), vec![]);
-                    }
-                    _ => ledger.restart(),
-                }
-                if ledger.verdict(false) == Verdict::Complete {
-                    prop_assert!((0..expected).all(|n| here.contains(&n)));
-                }
-            }
-        }
-    }
-}
+#[path = "completeness_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::Kind;
 use super::knowledge::Knowledge;
+use super::pace::Pace;
 use super::remote::{Inner, query_profile};
 use super::{
     Archive, Associations, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search,
@@ -80,6 +81,7 @@ impl DimseArchive {
             moves,
             learnt: Mutex::default(),
             knowledge: Knowledge::default(),
+            pace: Pace::default(),
             failures: Mutex::default(),
             get_refused: Mutex::default(),
             tasks: TaskTracker::new(),

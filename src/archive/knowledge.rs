@@ -28,6 +28,8 @@ pub(super) struct Knowledge {
 struct Learnt {
     relational: Option<(bool, Instant)>,
     short_lists: Option<Instant>,
+    whole_lists: Option<(usize, Instant)>,
+    names_refused: Option<Instant>,
     keys: HashMap<(Level, Vec<AttributePath>), (Treatment, Instant)>,
 }
 
@@ -51,14 +53,36 @@ impl Knowledge {
         self.lock().relational = Some((is, Instant::now()));
     }
 
-    /// Whether the archive was seen to send objects that it does not list.
-    pub(super) fn has_short_lists(&self) -> bool {
-        self.lock().short_lists.is_some_and(|since| since.elapsed() < VALID)
+    /// Whether a list of the instances of a series is known to be all there is. `told`: how many the archive says
+    /// that there are. Some archives cap their answers without a word.
+    pub(super) fn is_whole_list(&self, length: usize, told: Option<usize>) -> bool {
+        let learnt = self.lock();
+        let holds = |since: Instant| since.elapsed() < VALID;
+        let seen = learnt.whole_lists.filter(|(_, since)| holds(*since)).map_or(0, |(longest, _)| longest);
+        !learnt.short_lists.is_some_and(holds) && told.map_or(length <= seen, |told| told == length)
     }
 
     /// The archive sent objects that it does not list: it caps its answers, or hides some.
     pub(super) fn learn_short_lists(&self) {
         self.lock().short_lists = Some(Instant::now());
+    }
+
+    /// A list of this length was all there is.
+    pub(super) fn learn_whole_lists(&self, length: usize) {
+        let mut learnt = self.lock();
+        let longest =
+            learnt.whole_lists.filter(|(_, since)| since.elapsed() < VALID).map_or(0, |seen| seen.0);
+        learnt.whole_lists = Some((length.max(longest), Instant::now()));
+    }
+
+    /// Whether several instances may be named in one request (list of UID matching, PS3.4 C.2.2.2.2).
+    pub(super) fn takes_lists_of_uids(&self) -> bool {
+        self.lock().names_refused.is_none_or(|since| since.elapsed() >= VALID)
+    }
+
+    /// The archive brought none of several instances that were named in one request.
+    pub(super) fn learn_no_lists_of_uids(&self) {
+        self.lock().names_refused = Some(Instant::now());
     }
 
     /// What the archive does with these keys together, at a level.

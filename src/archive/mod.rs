@@ -10,6 +10,7 @@ pub mod error;
 mod failures;
 mod knowledge;
 mod move_destination;
+mod pace;
 mod remote;
 mod retrieval;
 mod search;

@@ -224,7 +224,7 @@ async fn hazard_a_stalled_reader_does_not_hold_up_a_move_of_the_same_objects() {
                 sop_instance: instance,
                 transfer_syntax: uid(EXPLICIT_VR_LE),
             };
-            if one.admit(head, &found, true).await.is_err() {
+            if one.admit(head, &found, true, 0).await.is_err() {
                 break;
             }
         }

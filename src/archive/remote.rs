@@ -12,6 +12,7 @@ use super::dimse::config::Config;
 use super::error::{Error, Kind};
 use super::failures::Failures;
 use super::knowledge::Knowledge;
+use super::pace::Pace;
 use super::store::Recent;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
@@ -39,6 +40,8 @@ pub(super) struct Inner {
     pub(super) learnt: Mutex<Learnt>,
     /// What searches have taught about the archive.
     pub(super) knowledge: Knowledge,
+    /// How fast it is.
+    pub(super) pace: Pace,
     /// Objects that failed lately.
     pub(super) failures: Mutex<Failures>,
     /// The archive refused C-GET at this time.
@@ -46,7 +49,6 @@ pub(super) struct Inner {
     /// The drivers.
     pub(super) tasks: TaskTracker,
     /// What is counted.
-    #[expect(dead_code, reason = "the figures of retrievals land with the next change")]
     pub(super) metrics: Metrics,
 }
 

@@ -6,16 +6,19 @@ mod operation;
 mod plan;
 #[cfg(test)]
 pub(crate) mod planted_panic;
+mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::collector::Collector;
-use super::completeness::{Ledger, Verdict};
+use super::completeness::{Ledger, Scope, Verdict};
 use super::dimse::config::ForeignUids;
 use super::error::{Error, Kind};
 use super::remote::Inner;
@@ -25,7 +28,11 @@ use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Level, Target};
 use crate::dimse::negotiation::Proposal;
-use plan::{Part, Survey};
+use crate::metrics::{Counters, Of, Outcome};
+use plan::Survey;
+use work::Meter;
+
+pub(super) use named::UIDS_PER_REQUEST;
 
 /// How long a reader may take nothing before it is given up.
 const READER_PATIENCE: Duration = Duration::from_secs(30);
@@ -51,15 +58,15 @@ pub(super) fn start(
             READER_PATIENCE,
             inner.retrieve.clone(),
         );
-        let mut objects = Feed::new(&inner.config.name, receiver, gone.drop_guard());
-        let driver = Driver {
+        let mut objects = Feed::new(&inner.config.name, receiver, gone.clone().drop_guard());
+        let driver = Arc::new(Driver {
             inner: Arc::clone(&inner),
             caller,
             retrieve,
             collector: Arc::clone(&collector),
-            survey: None,
-            failure: None,
-        };
+            stop: gone.child_token(),
+            state: Mutex::default(),
+        });
         let running = driver.run(steps);
         #[cfg(test)]
         let running = planted_panic::planted(running);
@@ -81,9 +88,18 @@ struct Driver {
     caller: Caller,
     retrieve: Retrieve,
     collector: Arc<Collector>,
+    /// Nothing more is to be asked: the reader has left, or an operation has failed for good.
+    stop: CancellationToken,
+    state: Mutex<State>,
+}
+
+/// What the operations of a retrieval leave for each other.
+#[derive(Default)]
+struct State {
     survey: Option<Survey>,
     /// The last failure status of an operation.
     failure: Option<Error>,
+    meter: Meter,
 }
 
 /// What one operation is to bring.
@@ -92,16 +108,27 @@ struct Ask {
     series: Option<Uid>,
     instances: Vec<Uid>,
     /// The contexts for a C-GET.
-    proposals: Vec<Proposal>,
+    proposals: Arc<[Proposal]>,
+}
+
+impl Ask {
+    fn scope(&self) -> Scope {
+        match &self.series {
+            _ if !self.instances.is_empty() => Scope::Instances(self.instances.iter().cloned().collect()),
+            Some(series) if self.level == Level::Series => Scope::Series(series.clone()),
+            _ => Scope::All,
+        }
+    }
 }
 
 impl Driver {
-    async fn run(mut self, steps: mpsc::Sender<Step<Object>>) {
+    async fn run(self: Arc<Self>, steps: mpsc::Sender<Step<Object>>) {
         let begin = Instant::now();
         let result = self.bring_all().await;
         self.inner.failures().have_come(self.retrieve.form, |uid| self.collector.ledger().has(uid));
         let (count, archive) = (self.collector.ledger().count(), &self.inner.config.name);
         let ms = begin.elapsed().as_millis() as u64;
+        self.count_end(&result, begin.elapsed());
         match &result {
             Ok(_) => tracing::debug!(%archive, count, ms, "retrieval complete"),
             Err(Error { kind: Kind::Cancelled | Kind::NotFound, .. }) => {
@@ -117,23 +144,18 @@ impl Driver {
     }
 
     /// Everything: the plan, the operations, what is missing once more, the verdict.
-    async fn bring_all(&mut self) -> Result<Complete, Error> {
+    async fn bring_all(self: &Arc<Self>) -> Result<Complete, Error> {
         let plan = self.plan().await?;
-        let proposals = self.first_proposals(&plan);
-        let nothing_to_ask = plan.parts.is_empty() && plan.named.is_empty();
-        for Part { level, series } in plan.parts {
-            let instances = self.collector.target().instance.iter().cloned().collect();
-            self.operate(Ask { level, series, instances, proposals: proposals.clone() }).await?;
-        }
-        if !plan.named.is_empty() {
-            self.bring_named(plan.named).await?;
-        }
-        if nothing_to_ask {
+        if plan.parts.is_empty() {
             return self.conclude(Verdict::Complete).await;
         }
+        let proposals = self.first_proposals(&plan);
+        self.bring_parts(plan, proposals).await?;
         if let Verdict::Missing { named, .. } = self.verdict()
             && !named.is_empty()
         {
+            self.count(|metrics| &metrics.asked_again, named.len());
+            self.collector.update(Ledger::settle);
             self.bring_named(named).await?;
         }
         let verdict = self.verdict();
@@ -152,7 +174,7 @@ impl Driver {
         }
     }
 
-    async fn conclude(&mut self, verdict: Verdict) -> Result<Complete, Error> {
+    async fn conclude(&self, verdict: Verdict) -> Result<Complete, Error> {
         let (count, at_hand) = {
             let ledger = self.collector.ledger();
             (ledger.count(), !ledger.confirmed().is_empty())
@@ -179,18 +201,43 @@ impl Driver {
         if count == 0 && self.retrieve.form == Form::Native && self.exists_compressed(&named).await {
             return Err(self.inner.error(Kind::NotAcceptable).advise("ask for it with transfer-syntax=*"));
         }
+        self.count(|metrics| &metrics.missing, named.len() + unnamed);
         let incomplete = self.inner.error(Kind::Incomplete { missing: named.len() + unnamed });
-        Err(self.failure.take().filter(|_| count == 0).unwrap_or(incomplete))
+        Err(self.state().failure.take().filter(|_| count == 0).unwrap_or(incomplete))
     }
 
     /// Everything is here; how far the archive's lists are to be relied on shows now.
     fn complete(&self) -> Complete {
-        if self.inner.config.foreign_uids == ForeignUids::Refuse
-            && self.collector.ledger().has_more_than_expected()
-        {
-            self.inner.knowledge.learn_short_lists();
+        if self.inner.config.foreign_uids == ForeignUids::Refuse {
+            match self.collector.ledger().longest_list() {
+                Some(Ok(longest)) => self.inner.knowledge.learn_whole_lists(longest),
+                Some(Err(_)) => self.inner.knowledge.learn_short_lists(),
+                None => {}
+            }
         }
         Complete::mint()
+    }
+
+    /// Counts `number` more of something.
+    fn count(&self, what: impl Fn(&Counters) -> &Family<Of, Counter>, number: usize) {
+        let of = Of { archive: self.inner.config.name.clone() };
+        what(&self.inner.metrics).get_or_create(&of).inc_by(number as u64);
+    }
+
+    /// Counts the retrieval by how it ended.
+    fn count_end(&self, result: &Result<Complete, Error>, took: Duration) {
+        let outcome = match result.as_ref().map_err(|error| &error.kind) {
+            Ok(_) => "complete",
+            Err(Kind::Incomplete { .. }) => "incomplete",
+            Err(Kind::Cancelled | Kind::ReaderStalled) => "cancelled",
+            Err(_) => "failed",
+        };
+        let archive = self.inner.config.name.clone();
+        self.inner.metrics.retrieval_seconds.observe(&archive, took.as_secs_f64());
+        self.inner.metrics.retrievals.get_or_create(&Outcome { archive, outcome }).inc();
+        let (objects, bytes) = self.collector.ledger().volume();
+        self.count(|metrics| &metrics.objects, objects);
+        self.count(|metrics| &metrics.object_bytes, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     /// Whether one of the missing objects can be had as it is stored: then nothing failed but the form.
@@ -213,9 +260,14 @@ impl Driver {
     async fn unless_gone<T>(&self, wait: impl Future<Output = T>) -> Result<T, Error> {
         tokio::select! {
             biased;
-            () = self.collector.gone().cancelled() => Err(self.nobody_waits()),
+            () = self.stop.cancelled() => Err(self.nobody_waits()),
             done = wait => Ok(done),
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What a panic left of it tells no untruth: completeness is in the ledger.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn nobody_waits(&self) -> Error {

@@ -25,7 +25,7 @@ pub(super) struct Series {
     pub(super) uid: Uid,
     /// Modality (0008,0060), empty where the archive does not tell.
     pub(super) modality: String,
-    /// Number of Series Related Instances (0020,1209), where that was asked for and told.
+    /// Number of Series Related Instances (0020,1209), where the archive tells.
     pub(super) count: Option<usize>,
 }
 
@@ -39,20 +39,13 @@ pub(super) enum Access {
 }
 
 impl Inner {
-    /// The series of a study, or the one series of the target. `counted`: with the numbers of their instances.
-    pub(super) async fn series_of(
-        &self,
-        caller: &Caller,
-        target: &Target,
-        counted: bool,
-    ) -> Result<Vec<Series>, Error> {
+    /// The series of a study, or the one series of the target.
+    pub(super) async fn series_of(&self, caller: &Caller, target: &Target) -> Result<Vec<Series>, Error> {
         let mut keys = DataSet::new();
         keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, target.study.as_str());
         set_or_empty(&mut keys, tags::SERIES_INSTANCE_UID, target.series.as_ref());
         keys.set_empty(tags::MODALITY, VR::CS);
-        if counted {
-            keys.set_empty(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS);
-        }
+        keys.set_empty(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS);
         let matches = self.find(caller, Access::Wait, Level::Series, keys).await?.unwrap_or_default();
         let series = |m: &DataSet| {
             let asked = target.series.as_ref().is_none_or(|s| is_own(m, tags::SERIES_INSTANCE_UID, s));

@@ -12,11 +12,11 @@ use crate::dicom::query::Level;
 use crate::dimse::negotiation::Proposal;
 
 /// Most UIDs in one request at instance level: the list stays far below the 64 KiB of a short element.
-const UIDS_PER_REQUEST: usize = 64;
+pub(in crate::archive) const UIDS_PER_REQUEST: usize = 64;
 
 impl Driver {
     /// Asks for objects by name, with the contexts of their classes.
-    pub(super) async fn bring_named(&mut self, named: Vec<Uid>) -> Result<(), Error> {
+    pub(super) async fn bring_named(&self, named: Vec<Uid>) -> Result<(), Error> {
         let target = self.collector.target().clone();
         let mut by_series: BTreeMap<Uid, Vec<Uid>> = BTreeMap::new();
         for instance in named {
@@ -28,13 +28,15 @@ impl Driver {
         }
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
         for (series, instances) in by_series {
-            for instances in instances.chunks(UIDS_PER_REQUEST) {
+            let most = if inner.knowledge.takes_lists_of_uids() { UIDS_PER_REQUEST } else { 1 };
+            for instances in instances.chunks(most) {
                 let search =
                     inner.instances_of(&caller, Access::Wait, &target.study, &series, instances, true);
                 let classes = self.unless_gone(search).await?.ok().flatten().unwrap_or_default();
                 for (instances, proposals) in self.batches(instances, &classes) {
                     let series = Some(series.clone());
-                    self.operate(Ask { level: Level::Instance, series, instances, proposals }).await?;
+                    let proposals = proposals.into();
+                    self.operate(&Ask { level: Level::Instance, series, instances, proposals }).await?;
                     if self.collector.ledger().count() == 0 && self.moves_in_vain() {
                         return Ok(());
                     }
@@ -47,7 +49,8 @@ impl Driver {
     /// Whether the archive's last word to a C-MOVE was a failure. With nothing here at all it does not reach us,
     /// and would not with any further part.
     fn moves_in_vain(&self) -> bool {
-        let failed = self.failure.as_ref().map(|error| &error.kind);
+        let state = self.state();
+        let failed = state.failure.as_ref().map(|error| &error.kind);
         matches!(failed, Some(Kind::Status { operation: "C-MOVE", .. }))
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::arrival::Arrival;
-use super::super::completeness::{Ledger, Verdict};
+use super::super::completeness::OperationId;
 use super::super::dimse::config::{Method, Model};
 use super::super::error::{Error, Kind};
 use super::super::remote::{Inner, query_profile};
@@ -16,7 +16,8 @@ use crate::dicom::object::Head;
 use crate::dicom::{Uid, VR, sop_class, tags, transfer_syntax};
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::{AcceptedContext, Agreement};
-use crate::dimse::scu::{Operation, OperationError, Reply};
+use crate::dimse::pool::Lease;
+use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
 use crate::dimse::status::{self, Class};
 
 /// How long a cancelled operation may take to end before its association is aborted.
@@ -25,7 +26,7 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
 const REFUSAL_MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// How an attempt ended.
-enum Attempt {
+pub(super) enum Attempt {
     /// With a final response, which is in the ledger.
     Ended(Command),
     /// Without any, on an association that had gone stale: to be made again on another.
@@ -42,13 +43,33 @@ struct Storing {
     arrival: Arrival,
 }
 
+/// How long an archive takes from the answer to one object until it sends the next.
+#[derive(Default)]
+struct Turnaround {
+    answered: Option<Instant>,
+    spent: Duration,
+    objects: u32,
+}
+
+impl Turnaround {
+    fn answer(&mut self) {
+        self.answered = Some(Instant::now());
+    }
+
+    fn object(&mut self) {
+        if let Some(answered) = self.answered.take() {
+            self.spent += answered.elapsed();
+            self.objects += 1;
+        }
+    }
+}
+
 impl Driver {
     /// Runs one operation: C-GET where the archive takes it, else C-MOVE.
-    pub(super) async fn operate(&mut self, ask: Ask) -> Result<(), Error> {
+    pub(super) async fn operate(&self, ask: &Ask) -> Result<(), Error> {
         let mut refusal = None;
-        self.collector.update(Ledger::proceed);
         if self.inner.tries_get() {
-            match self.attempt_get(&ask).await? {
+            match self.attempt_get(ask).await? {
                 Attempt::Refused(error) => refusal = Some(error),
                 _ => return Ok(()),
             }
@@ -57,8 +78,7 @@ impl Driver {
             (Some(error), Method::Get) => Err(error),
             (Some(error), _) if self.inner.moves.is_none() => Err(error),
             (refusal, _) => {
-                self.collector.update(Ledger::restart);
-                self.attempt_move(&ask).await?;
+                self.attempt_move(ask).await?;
                 // Believed where C-MOVE did better. An archive that dies at a C-GET looks like one that refuses.
                 if refusal.is_some() && self.collector.ledger().count() > 0 {
                     *self.inner.get_refused.lock().expect("held for an assignment only") =
@@ -69,29 +89,51 @@ impl Driver {
         }
     }
 
-    async fn attempt_get(&mut self, ask: &Ask) -> Result<Attempt, Error> {
+    async fn attempt_get(&self, ask: &Ask) -> Result<Attempt, Error> {
         loop {
-            let attempt = self.get(ask).await?;
-            match attempt {
+            let limits = self.inner.limits();
+            let lease =
+                self.inner.lease(&self.inner.retrieve, &self.caller, &ask.proposals, 1, limits.deadline);
+            let lease = self.unless_gone(lease).await??;
+            match self.get(ask, lease, limits).await? {
                 Attempt::Stale => {}
-                Attempt::Refused(_) => return Ok(attempt),
                 Attempt::Ended(response) => {
-                    if refuses(&response) && self.collector.ledger().count() == 0 {
-                        return Ok(Attempt::Refused(self.inner.status_error("C-GET", &response, false)));
-                    }
                     self.finish_survey().await?;
                     self.note_failure("C-GET", &response)?;
                     return Ok(Attempt::Ended(response));
                 }
+                refused => return Ok(refused),
             }
         }
     }
 
-    async fn get(&mut self, ask: &Ask) -> Result<Attempt, Error> {
+    /// One C-GET on this association. What it does not end is taken out of the ledger.
+    pub(super) async fn get(&self, ask: &Ask, lease: Lease, limits: Limits) -> Result<Attempt, Error> {
+        let operation = self.collector.ledger().begin(ask.scope(), false);
+        let attempt = match self.follow_get(ask, operation, lease, limits).await {
+            Ok(Attempt::Ended(response)) if refuses(&response) && self.collector.ledger().count() == 0 => {
+                Ok(Attempt::Refused(self.inner.status_error("C-GET", &response, false)))
+            }
+            attempt => attempt,
+        };
+        match &attempt {
+            Ok(Attempt::Ended(response)) if ask.instances.len() > 1 && found_nothing(response) => {
+                self.inner.knowledge.learn_no_lists_of_uids();
+            }
+            Ok(Attempt::Ended(_)) => {}
+            _ => self.collector.update(|ledger| ledger.withdraw(operation)),
+        }
+        attempt
+    }
+
+    async fn follow_get(
+        &self,
+        ask: &Ask,
+        id: OperationId,
+        mut lease: Lease,
+        limits: Limits,
+    ) -> Result<Attempt, Error> {
         let inner = std::sync::Arc::clone(&self.inner);
-        let limits = inner.limits();
-        let lease = inner.lease(&inner.retrieve, &self.caller, &ask.proposals, 1, limits.deadline);
-        let mut lease = self.unless_gone(lease).await??;
         let agreement = lease.association().agreement();
         let class = inner.class(agreement, sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET);
         if agreement.for_class(class).is_none() || !agreement.contexts.iter().any(|c| c.requestor_is_scp) {
@@ -102,12 +144,12 @@ impl Driver {
         let command = Command { priority: Some(0), ..Command::request(field::C_GET_RQ, class, 0) };
         let mut operation =
             inner.start(lease, command, |context| Some(self.identifier(ask, context)), limits)?;
+        let mut turnaround = Turnaround::default();
         let mut storing: Option<Storing> = None;
-        let gone = self.collector.gone().clone();
         loop {
             let reply = tokio::select! {
                 biased;
-                () = gone.cancelled() => {
+                () = self.stop.cancelled() => {
                     cancel(operation, storing.map(|open| (open.context, open.request))).await;
                     return Err(self.nobody_waits());
                 }
@@ -117,12 +159,14 @@ impl Driver {
                 Ok(Reply::Final(response, identifier)) => {
                     let failed = failed_uids(&mut operation, identifier);
                     operation.finish();
-                    self.collector.update(|ledger| ledger.ended(&response, failed));
+                    inner.pace.learn_turnaround(turnaround.objects, turnaround.spent);
+                    self.collector.update(|ledger| ledger.ended(id, &response, failed));
                     return Ok(Attempt::Ended(response));
                 }
                 Ok(Reply::Pending(..)) => Ok(()),
                 Ok(Reply::Store { context, command }) => {
-                    self.begin(&mut operation, context, command).map(|begun| storing = Some(begun))
+                    turnaround.object();
+                    self.begin(&mut operation, id, context, command).map(|begun| storing = Some(begun))
                 }
                 Ok(Reply::StoreData { bytes, last }) => match &mut storing {
                     Some(open) => {
@@ -130,6 +174,7 @@ impl Driver {
                         operation.forgive_silence();
                         if last && let Some(done) = storing.take() {
                             self.end(&mut operation, done);
+                            turnaround.answer();
                         }
                         Ok(())
                     }
@@ -156,6 +201,7 @@ impl Driver {
     fn begin(
         &self,
         operation: &mut Operation,
+        id: OperationId,
         context: u8,
         request: Command,
     ) -> Result<Storing, OperationError> {
@@ -165,7 +211,7 @@ impl Driver {
         };
         let sop_class = request.sop_class.clone().unwrap_or(accepted.abstract_syntax);
         let head = Head { sop_class, sop_instance, transfer_syntax: accepted.transfer_syntax };
-        let arrival = Arrival::of_get(head.clone(), std::sync::Arc::clone(&self.collector));
+        let arrival = Arrival::of_get(head.clone(), std::sync::Arc::clone(&self.collector), id);
         Ok(Storing { context, request, head, arrival })
     }
 
@@ -174,11 +220,12 @@ impl Driver {
         let status = arrival.finish();
         operation.respond(context, &request, status);
         if status == status::SUCCESS {
+            self.state().meter.object();
             self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);
         }
     }
 
-    async fn attempt_move(&mut self, ask: &Ask) -> Result<(), Error> {
+    async fn attempt_move(&self, ask: &Ask) -> Result<(), Error> {
         let inner = std::sync::Arc::clone(&self.inner);
         let Some(moves) = &inner.moves else {
             return Err(inner.error(Kind::Unsupported("C-MOVE: the bridge has no DIMSE listener".into())));
@@ -187,7 +234,7 @@ impl Driver {
         let register = moves.register(&inner.config, self.retrieve.form, &self.collector, limits.deadline);
         let busy = || inner.error(Kind::Timeout("another C-MOVE of the same objects"));
         let registration = self.unless_gone(register).await?.ok_or_else(busy)?;
-        let response = loop {
+        let (id, response) = loop {
             let profile = query_profile();
             let lease = inner.lease(&inner.retrieve, &self.caller, &profile, 2, limits.deadline);
             let mut lease = self.unless_gone(lease).await??;
@@ -198,27 +245,27 @@ impl Driver {
             command.move_destination = Some(moves.title().clone());
             let operation =
                 inner.start(lease, command, |context| Some(self.identifier(ask, context)), limits)?;
-            match self.follow_move(operation).await? {
-                Attempt::Ended(response) => break response,
-                _ => continue,
+            let id = self.collector.ledger().begin(ask.scope(), true);
+            match self.follow_move(id, operation).await? {
+                Attempt::Ended(response) => break (id, response),
+                _ => self.collector.update(|ledger| ledger.withdraw(id)),
             }
         };
         self.finish_survey().await?;
-        self.settle(limits.deadline).await?;
-        if self.collector.ledger().verdict(false) != Verdict::Outstanding {
+        self.settle(id, limits.deadline).await?;
+        if !self.collector.ledger().is_outstanding(id) {
             registration.settled();
         }
         self.note_failure("C-MOVE", &response)
     }
 
     /// Listens to the responses of a C-MOVE, while the objects come over other associations.
-    async fn follow_move(&mut self, mut operation: Operation) -> Result<Attempt, Error> {
-        let gone = self.collector.gone().clone();
+    async fn follow_move(&self, id: OperationId, mut operation: Operation) -> Result<Attempt, Error> {
         let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
         loop {
             let reply = tokio::select! {
                 biased;
-                () = gone.cancelled() => {
+                () = self.stop.cancelled() => {
                     cancel(operation, None).await;
                     return Err(self.nobody_waits());
                 }
@@ -229,7 +276,7 @@ impl Driver {
                 Ok(Reply::Final(response, identifier)) => {
                     let failed = failed_uids(&mut operation, identifier);
                     operation.finish();
-                    self.collector.update(|ledger| ledger.ended(&response, failed));
+                    self.collector.update(|ledger| ledger.ended(id, &response, failed));
                     return Ok(Attempt::Ended(response));
                 }
                 // Pending responses are optional (PS3.4 C.4.2.3.1): objects that come are a sign of life too.
@@ -250,7 +297,7 @@ impl Driver {
     /// Waits, after the final response of a C-MOVE, for the objects that it has overtaken: until what is
     /// expected has come, or nothing has come for as long as an archive may be silent. Where nobody knows what
     /// to expect, only silence tells.
-    async fn settle(&self, deadline: Instant) -> Result<(), Error> {
+    async fn settle(&self, id: OperationId, deadline: Instant) -> Result<(), Error> {
         let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
         loop {
             let changed = self.collector.changed();
@@ -258,7 +305,7 @@ impl Driver {
             changed.as_mut().enable();
             let outstanding = {
                 let ledger = self.collector.ledger();
-                ledger.verdict(false) == Verdict::Outstanding || ledger.is_unwitnessed()
+                ledger.is_outstanding(id) || ledger.is_unwitnessed(id)
             };
             if !outstanding {
                 return Ok(());
@@ -269,7 +316,7 @@ impl Driver {
             }
             tokio::select! {
                 biased;
-                () = self.collector.gone().cancelled() => return Err(self.nobody_waits()),
+                () = self.stop.cancelled() => return Err(self.nobody_waits()),
                 () = changed => {}
                 () = sleep_until(patience) => {}
             }
@@ -278,7 +325,7 @@ impl Driver {
 
     /// Keeps a failure status for the end. One to the first question is the end, unless the archive tried to
     /// send objects: then other contexts, or another form, may help.
-    fn note_failure(&mut self, operation: &'static str, response: &Command) -> Result<(), Error> {
+    fn note_failure(&self, operation: &'static str, response: &Command) -> Result<(), Error> {
         if response.status.map(status::class) != Some(Class::Failure) {
             return Ok(());
         }
@@ -293,10 +340,12 @@ impl Driver {
         }
         let unable = response.status == Some(status::OUT_OF_RESOURCES_SUB_OPERATIONS);
         let tried = response.failed.is_some_and(|failed| failed > 0) || is_get && unable;
-        if !tried && self.collector.ledger().count() == 0 && self.failure.is_none() {
+        let nothing_yet = self.collector.ledger().count() == 0;
+        let mut state = self.state();
+        if !tried && nothing_yet && state.failure.is_none() {
             return Err(error);
         }
-        self.failure = Some(error);
+        state.failure = Some(error);
         Ok(())
     }
 
@@ -325,7 +374,8 @@ impl Driver {
 }
 
 impl Inner {
-    fn tries_get(&self) -> bool {
+    /// Whether C-GET is to be tried.
+    pub(super) fn tries_get(&self) -> bool {
         let refused = self.get_refused.lock().expect("held for a look only");
         match self.config.retrieve {
             Method::Get => true,
@@ -355,6 +405,13 @@ impl Inner {
 /// Whether a final response says that the archive does not do the operation at all.
 fn refuses(response: &Command) -> bool {
     matches!(response.status, Some(status::SOP_CLASS_NOT_SUPPORTED | status::UNRECOGNIZED_OPERATION))
+}
+
+/// Whether a final response says that what was asked for matches nothing.
+fn found_nothing(response: &Command) -> bool {
+    let is_none = |count: Option<u16>| count.unwrap_or(0) == 0;
+    let nothing = response.completed == Some(0) && is_none(response.failed) && is_none(response.warning);
+    response.status == Some(status::SUCCESS) && nothing
 }
 
 /// The Failed SOP Instance UID List (0008,0058) of a final response; one that cannot be read names nothing.

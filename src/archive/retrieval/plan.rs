@@ -14,23 +14,44 @@ use crate::dicom::Uid;
 use crate::dicom::query::Level;
 use crate::dimse::negotiation::Proposal;
 
-/// What a retrieval is going to ask for. Empty where everything is at hand.
+/// Fewest objects that are worth several associations, or turns with others.
+const WORTH_CUTTING: usize = 24;
+
+/// What a retrieval is going to ask for.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     series: Vec<Series>,
     /// The class of the one instance.
     class: Option<Uid>,
-    /// Operations that bring all there is.
+    /// The operations; none where everything is at hand.
     pub(super) parts: Vec<Part>,
-    /// Objects that are asked for by name.
-    pub(super) named: Vec<Uid>,
+    /// How many associations may bring them at once.
+    pub(super) lanes: usize,
 }
 
-/// All of an entity.
-#[derive(Debug, PartialEq, Eq)]
+/// What one operation brings: all of an entity, or some instances of a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) level: Level,
     pub(super) series: Option<Uid>,
+    /// Of [`Level::Instance`]; else none.
+    pub(super) instances: Vec<Uid>,
+}
+
+impl Part {
+    /// All of a series.
+    pub(super) fn of_series(series: &Uid) -> Self {
+        Self { level: Level::Series, series: Some(series.clone()), instances: Vec::new() }
+    }
+}
+
+/// How a retrieval is cut into operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    /// Associations at once.
+    lanes: usize,
+    /// Others want the association too: between two operations they have their turn.
+    in_turns: bool,
 }
 
 /// The search for what there is, in a task beside the operation.
@@ -43,7 +64,7 @@ pub(super) struct Survey {
 impl Driver {
     /// Asks what has to be known before the operation: the series with their modalities, or the class of the
     /// one instance; and where some of it is at hand, what there is.
-    pub(super) async fn plan(&mut self) -> Result<Plan, Error> {
+    pub(super) async fn plan(&self) -> Result<Plan, Error> {
         let target = self.collector.target().clone();
         let plan = match (&target.series, &target.instance) {
             (Some(series), Some(instance)) => self.plan_instance(series, instance).await,
@@ -52,7 +73,7 @@ impl Driver {
         match plan {
             // An archive that cannot search at this level is asked for the objects all the same.
             Err(Error { kind: Kind::Status { .. } | Kind::Unsupported(_), .. }) => {
-                Ok(Plan { parts: vec![self.everything()], ..Plan::default() })
+                Ok(Plan { parts: vec![self.everything()], lanes: 1, ..Plan::default() })
             }
             other => other,
         }
@@ -70,87 +91,108 @@ impl Driver {
             ledger.confirm(at_hand.then(|| instance.clone()).into_iter().collect());
         });
         let parts = if at_hand { Vec::new() } else { vec![self.everything()] };
-        Ok(Plan { class, parts, ..Plan::default() })
+        Ok(Plan { class, parts, lanes: 1, series: Vec::new() })
     }
 
-    async fn plan_series(&mut self) -> Result<Plan, Error> {
-        let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
-        let target = self.collector.target().clone();
-        let some_at_hand = !self.retrieve.having.is_empty();
-        let series = self.unless_gone(inner.series_of(&caller, &target, some_at_hand)).await??;
+    async fn plan_series(&self) -> Result<Plan, Error> {
+        let (inner, target) = (&self.inner, self.collector.target());
+        let series = self.unless_gone(inner.series_of(&self.caller, target)).await??;
         if series.is_empty() {
             return Err(inner.error(Kind::NotFound));
         }
         let uids: Vec<Uid> = series.iter().map(|s| s.uid.clone()).collect();
-        if some_at_hand && let Some((parts, named)) = self.plan_rest(&series).await? {
-            return Ok(Plan { series, parts, named, class: None });
+        let cut = self.cut(&series);
+        if (!self.retrieve.having.is_empty() || cut.lanes > 1 || cut.in_turns)
+            && let Some(parts) = self.plan_listed(&series, cut).await?
+        {
+            return Ok(Plan { series, parts, lanes: cut.lanes, class: None });
         }
         // With one association in all, a search would wait for the whole study: it is left after each series.
         let by_series = inner.config.max_associations == 1 && uids.len() > 1;
-        let part = |uid: &Uid| Part { level: Level::Series, series: Some(uid.clone()) };
-        let parts = if by_series { uids.iter().map(part).collect() } else { vec![self.everything()] };
-        self.survey = Some(self.survey(uids));
-        Ok(Plan { series, parts, ..Plan::default() })
+        let parts =
+            if by_series { uids.iter().map(Part::of_series).collect() } else { vec![self.everything()] };
+        self.state().survey = Some(self.survey(uids));
+        Ok(Plan { series, parts, lanes: 1, class: None })
     }
 
     /// The whole target at once.
     fn everything(&self) -> Part {
         let target = self.collector.target();
-        Part { level: target.level(), series: target.series.clone() }
+        let instances = target.instance.iter().cloned().collect();
+        Part { level: target.level(), series: target.series.clone(), instances }
     }
 
-    /// Asks what there is, and takes what is at hand off it. `None`: the archive cannot tell.
-    async fn plan_rest(&self, series: &[Series]) -> Result<Option<(Vec<Part>, Vec<Uid>)>, Error> {
+    /// Whether it is worth while to know beforehand what there is, and to bring it piece by piece.
+    fn cut(&self, series: &[Series]) -> Cut {
+        let inner = &self.inner;
+        // Where the archive does not tell, it is taken for worth it: the list will show.
+        let told: Option<usize> = series.iter().map(|s| s.count).sum();
+        if told.is_some_and(|told| told < WORTH_CUTTING) {
+            return Cut { lanes: 1, in_turns: false };
+        }
+        let round_trip = inner.retrieve.round_trip().or_else(|| inner.query.round_trip());
+        let most = inner.config.max_associations.saturating_sub(1);
+        let lanes = if inner.tries_get() { inner.pace.lanes(round_trip, most) } else { 1 };
+        Cut { lanes, in_turns: inner.config.max_associations == 1 || inner.retrieve.is_contended() }
+    }
+
+    /// Asks what there is, takes what is at hand off it, and cuts the rest into operations. `None`: the archive
+    /// cannot tell.
+    async fn plan_listed(&self, series: &[Series], cut: Cut) -> Result<Option<Vec<Part>>, Error> {
         let (inner, target) = (&self.inner, self.collector.target());
         let uids: Vec<Uid> = series.iter().map(|s| s.uid.clone()).collect();
         // Nothing is held yet, so that it may wait at once.
         let may_wait = CancellationToken::new();
         may_wait.cancel();
-        let listed =
-            match self.unless_gone(inner.survey(&self.caller, &target.study, &uids, &may_wait)).await? {
-                Ok(listed) => listed,
-                Err(error) => {
-                    tracing::debug!(archive = inner.config.name, %error, "no list of instances");
-                    return Ok(None);
-                }
-            };
-        let having = &self.retrieve.having;
-        let confirmed: BTreeSet<Uid> =
-            having.iter().filter(|uid| listed.contains_key(*uid)).cloned().collect();
-        let mut known: BTreeMap<&Uid, usize> = BTreeMap::new();
-        listed.values().for_each(|series| *known.entry(series).or_default() += 1);
-        // A list may be short: some archives cap their answers without a word. It is taken for all there is only
-        // where nothing speaks against it.
-        let lists_are_whole = !inner.knowledge.has_short_lists();
-        let is_whole = |s: &Series| {
-            let listed = known.get(&s.uid).copied().unwrap_or(0);
-            lists_are_whole && s.count.map_or(confirmed.len() == having.len(), |count| count == listed)
+        let search = inner.survey(&self.caller, &target.study, &uids, &may_wait);
+        let listed = match self.unless_gone(search).await? {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::debug!(archive = inner.config.name, %error, "no list of instances");
+                return Ok(None);
+            }
         };
-        self.collector.update(|ledger| {
+        let having = &self.retrieve.having;
+        let at_hand = having.iter().filter(|uid| listed.contains_key(*uid)).cloned().collect();
+        let mut lengths: BTreeMap<&Uid, usize> = BTreeMap::new();
+        listed.values().for_each(|series| *lengths.entry(series).or_default() += 1);
+        let missing = {
+            let mut ledger = self.collector.ledger();
             ledger.expect(listed.clone());
-            ledger.confirm(confirmed.clone());
-        });
+            ledger.confirm(at_hand);
+            ledger.missing()
+        };
+        let cuts = (cut.lanes > 1 || cut.in_turns) && missing.len() >= WORTH_CUTTING;
+        let mut sizes = self.inner.pace.sizes(missing.len(), if cuts { cut.lanes } else { 0 });
         let mut rest: BTreeMap<&Uid, Vec<Uid>> = BTreeMap::new();
-        for uid in self.collector.ledger().missing() {
+        for uid in missing {
             if let Some(series) = listed.get(&uid) {
                 rest.entry(series).or_default().push(uid);
             }
         }
-        let (mut parts, mut named) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for s in series {
             let missing = rest.remove(&s.uid).unwrap_or_default();
-            let all = known.get(&s.uid).copied().unwrap_or(0);
-            // Where most is missing, what comes besides is cheaper than naming each.
-            if !is_whole(s) || missing.len() * 2 > all {
-                parts.push(Part { level: Level::Series, series: Some(s.uid.clone()) });
-            } else {
-                named.extend(missing);
+            let length = lengths.get(&s.uid).copied().unwrap_or(0);
+            let is_whole = inner.knowledge.is_whole_list(length, s.count);
+            // Where most is missing, what comes besides costs less than naming each.
+            let at_once = missing.len() * 2 > length && !(cuts && missing.len() > sizes.typical());
+            if !is_whole || at_once || !inner.knowledge.takes_lists_of_uids() && !missing.is_empty() {
+                parts.push(Part::of_series(&s.uid));
+                continue;
+            }
+            let mut left = missing.as_slice();
+            while !left.is_empty() {
+                let (instances, others) = left.split_at(sizes.next().min(left.len()));
+                let (series, instances) = (Some(s.uid.clone()), instances.to_vec());
+                parts.push(Part { level: Level::Instance, series, instances });
+                left = others;
             }
         }
-        if parts.len() == series.len() && inner.config.max_associations > 1 {
+        if !cuts && parts.len() == series.len() && parts.iter().all(|part| part.level == Level::Series) {
             parts = vec![self.everything()];
         }
-        Ok(Some((parts, named)))
+        Ok(Some(parts))
     }
 
     /// Looks up what each series holds, UIDs only, beside the operation.
@@ -170,8 +212,9 @@ impl Driver {
     }
 
     /// Waits for the survey; no operation of this driver may hold a lease now.
-    pub(super) async fn finish_survey(&mut self) -> Result<(), Error> {
-        let Some(Survey { task, may_wait }) = self.survey.take() else { return Ok(()) };
+    pub(super) async fn finish_survey(&self) -> Result<(), Error> {
+        let survey = self.state().survey.take();
+        let Some(Survey { task, may_wait }) = survey else { return Ok(()) };
         may_wait.cancel();
         self.unless_gone(task).await.map(drop)
     }

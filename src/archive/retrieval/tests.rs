@@ -49,6 +49,10 @@ struct Pacs {
     lists: Option<usize>,
     /// C-FIND at series level tells how many instances there are.
     counts: bool,
+    /// Several instances may be named in one request.
+    knows_lists: bool,
+    /// It sends one object at a time to all.
+    one_at_a_time: Option<tokio::sync::Mutex<()>>,
     /// What becomes of the next C-GETs; when there are no more, they are served.
     script: Mutex<VecDeque<Get>>,
     /// The C-GETs: the level, and how many instances were named.
@@ -64,7 +68,8 @@ impl Pacs {
 
     fn with(syntax: &'static str, slices: usize, script: Mutex<VecDeque<Get>>) -> Self {
         let (gets, moves) = (Mutex::default(), Mutex::default());
-        Self { syntax, slices, lists: Some(usize::MAX), counts: true, script, gets, moves }
+        let (lists, counts, knows_lists, one_at_a_time) = (Some(usize::MAX), true, true, None);
+        Self { syntax, slices, lists, counts, knows_lists, one_at_a_time, script, gets, moves }
     }
 
     fn gets(&self) -> usize {
@@ -143,6 +148,10 @@ impl Pacs {
     ) -> Option<()> {
         let (mut completed, mut failed) = (0, 0);
         for object in self.objects(identifier) {
+            let _turn = match &self.one_at_a_time {
+                Some(turn) => Some(turn.lock().await),
+                None => None,
+            };
             let offered = association.agreement().contexts.iter().find(|c| {
                 c.requestor_is_scp
                     && c.abstract_syntax.as_str() == CT
@@ -183,6 +192,9 @@ impl Pacs {
         let is_named = |o: &DataSet| {
             named.is_empty() || named.iter().any(|uid| o.string(tags::SOP_INSTANCE_UID) == Some(uid))
         };
+        if named.len() > 1 && !self.knows_lists {
+            return Vec::new();
+        }
         all.filter(is_named).collect()
     }
 
@@ -362,4 +374,5 @@ async fn an_association_that_was_lost_while_idle_is_replaced() {
     assert_eq!(pacs.gets(), 3);
 }
 
+mod lanes;
 mod rest;

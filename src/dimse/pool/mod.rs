@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::association::{Association, EstablishError, Io};
 use super::negotiation::Proposal;
-use crate::caller::Caller;
+use crate::caller::{Caller, Priority};
 use crate::dicom::AeTitle;
 use breaker::Breaker;
 use gauges::Shown;
@@ -82,6 +82,9 @@ pub enum LeaseError {
     Closed,
 }
 
+/// How long a measured round trip holds: routes change.
+pub(super) const ROUND_TRIP_VALID: Duration = Duration::from_secs(10 * 60);
+
 /// The pool of one remote AE. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
@@ -108,6 +111,7 @@ impl Pool {
             parked: HashMap::new(),
             breaker: Breaker::default(),
             shown: Shown::default(),
+            round_trip: None,
         };
         let shared = Shared {
             called,
@@ -188,11 +192,37 @@ impl Pool {
         want: &[Proposal],
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
+        // It is for a short search, which is no bulk work.
+        self.try_more(caller, want, deadline, 0, Queue::try_second).await
+    }
+
+    /// As [`Pool::try_second`], for work that shares what it has to do among several associations: one stays free for
+    /// others.
+    ///
+    /// # Errors
+    /// As [`Pool::try_second`].
+    pub async fn try_lane(
+        &self,
+        caller: &Caller,
+        want: &[Proposal],
+        deadline: Instant,
+    ) -> Result<Option<Lease>, LeaseError> {
+        let bulk = usize::from(caller.priority == Priority::Bulk);
+        self.try_more(caller, want, deadline, bulk, Queue::try_lane).await
+    }
+
+    async fn try_more(
+        &self,
+        caller: &Caller,
+        want: &[Proposal],
+        deadline: Instant,
+        bulk: usize,
+        decide: impl FnOnce(&mut Queue, &[Proposal]) -> Option<Second>,
+    ) -> Result<Option<Lease>, LeaseError> {
         let (second, parked, share) = {
             let mut state = self.shared.lock();
-            let Some(second) = state.queue.try_second(want) else { return Ok(None) };
-            // It is for a short search, which is no bulk work.
-            let share = Share { client: caller.client, bulk: 0 };
+            let Some(second) = decide(&mut state.queue, want) else { return Ok(None) };
+            let share = Share { client: caller.client, bulk };
             state.queue.hold(share);
             state.show(&self.shared.gauges);
             let parked = match &second {
@@ -217,6 +247,12 @@ impl Pool {
     /// Whether requests wait for an association.
     pub fn is_contended(&self) -> bool {
         self.shared.lock().queue.waiting() > 0
+    }
+
+    /// How long a connection takes to come about: about one round trip. The least of the last minutes; `None`: there
+    /// was none.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.shared.lock().round_trip.filter(|(_, at)| at.elapsed() < ROUND_TRIP_VALID).map(|(took, _)| took)
     }
 
     /// Associations that are open or being opened, and those of them that are idle.

@@ -191,6 +191,12 @@ impl Queue {
         })
     }
 
+    /// As [`Queue::try_second`], for work that shares what it has to do among several: one slot stays free for others.
+    pub(super) fn try_lane(&mut self, want: &[Proposal]) -> Option<Second> {
+        let busy = self.used.saturating_sub(self.idle.len());
+        if busy + 2 > self.cap { None } else { self.try_second(want) }
+    }
+
     /// The idle association that was used last of those that will do, so that those beyond what is needed stay idle
     /// and are released in time.
     fn fitting(&self, want: &[Proposal]) -> Option<usize> {

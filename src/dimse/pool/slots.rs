@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::breaker::Breaker;
 use super::gauges::{Gauges, Shown};
 use super::queue::{Action, Id, Queue, Second, Share};
-use super::{Config, Connect, LeaseError};
+use super::{Config, Connect, LeaseError, ROUND_TRIP_VALID};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
 use crate::dimse::negotiation::Proposal;
@@ -40,12 +40,22 @@ pub(super) struct State {
     pub(super) parked: HashMap<Id, Parked>,
     pub(super) breaker: Breaker,
     pub(super) shown: Shown,
+    /// The shortest time that a connection took to come about, and when.
+    pub(super) round_trip: Option<(Duration, Instant)>,
 }
 
 impl State {
     /// Shows what has changed.
     pub(super) fn show(&mut self, gauges: &Gauges) {
         gauges.show(&self.queue, &mut self.shown);
+    }
+
+    fn connected_in(&mut self, took: Duration) {
+        let now = Instant::now();
+        let shorter = |(least, at): (Duration, Instant)| least < took && now - at < ROUND_TRIP_VALID;
+        if !self.round_trip.is_some_and(shorter) {
+            self.round_trip = Some((took, now));
+        }
     }
 }
 
@@ -183,9 +193,13 @@ impl Shared {
 
     async fn establish(&self, want: &[Proposal], deadline: Instant) -> Result<Association, LeaseError> {
         let connect_deadline = deadline.min(Instant::now() + self.config.connect);
+        let begin = Instant::now();
         let connecting = timeout_at(connect_deadline, (self.connect)(connect_deadline));
         let io = match connecting.await {
-            Ok(Ok(io)) => io,
+            Ok(Ok(io)) => {
+                self.lock().connected_in(begin.elapsed());
+                io
+            }
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(LeaseError::ConnectTimeout);
             }

@@ -204,6 +204,21 @@ fn a_burst_uses_idle_associations_first_then_opens_new_ones_up_to_the_cap() {
 }
 
 #[test]
+fn who_shares_its_work_among_several_leaves_one_slot_to_others() {
+    let now = Instant::now();
+    let mut queue = Queue::new(3, 10);
+    queue.wait(&caller(1, Priority::Bulk), &want(1), 1, now).unwrap();
+    queue.dispatch(now);
+    assert_eq!(queue.try_lane(&want(1)), Some(Second::Slot));
+    assert_eq!(queue.try_lane(&want(1)), None);
+    assert_eq!(queue.try_second(&want(1)), Some(Second::Slot), "a short search may have it");
+    let idle = queue.park(&want(1));
+    assert_eq!(queue.try_lane(&want(1)), None);
+    queue.free(false);
+    assert_eq!(queue.try_lane(&want(1)), Some(Second::Idle(idle)));
+}
+
+#[test]
 fn a_full_queue_refuses() {
     let now = Instant::now();
     let mut queue = Queue::new(1, 1);
