@@ -2,7 +2,7 @@
 
 use std::hash::Hasher as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,13 +15,17 @@ use super::Step;
 use super::completeness::{Fingerprint, Ledger, OperationId};
 use super::dimse::config::ForeignUids;
 use crate::dicom::head::Identifiers;
-use crate::dicom::object::{Budget, Head, Object, ObjectLog};
+use crate::dicom::object::{Budget, CommonMemory, Head, Object, ObjectLog};
 use crate::dicom::query::Target;
 use crate::dimse::pool::Pool;
 use crate::dimse::status;
 
 /// Most bytes of one retrieval that wait for its reader.
 const BUDGET: u32 = 8 << 20;
+/// Bytes of them that each retrieval has, however much the others hold: some pieces as the network brings them.
+const RESERVE: u32 = 512 << 10;
+/// Bytes beyond that wait for the readers of all retrievals of the process together.
+const COMMON: u32 = 32 << 20;
 /// Most objects that wait for the reader. Small ones are bounded by this, not by their bytes.
 const OBJECTS: usize = 256;
 /// How long a reader may take nothing while others wait for the association, or the objects, that it blocks.
@@ -29,6 +33,9 @@ const PATIENCE_CONTENDED: Duration = Duration::from_secs(3);
 
 /// A wait for the reader that shows in the speed of a retrieval.
 const HELD_UP: Duration = Duration::from_millis(20);
+
+/// One for the process, as its memory is.
+static COMMON_MEMORY: LazyLock<CommonMemory> = LazyLock::new(|| CommonMemory::new(COMMON));
 
 /// Where the objects of one retrieval go.
 #[derive(Debug)]
@@ -107,7 +114,7 @@ impl Collector {
         Arc::new(Self {
             target,
             foreign,
-            budget: Budget::new(BUDGET),
+            budget: Budget::sharing(&COMMON_MEMORY, RESERVE, BUDGET),
             objects,
             ledger: Mutex::new(ledger),
             changed: Notify::new(),

@@ -73,7 +73,7 @@ pub(super) fn likely(form: Form, modalities: &[String], learnt: &Learnt, model: 
         let rows = sop_class::STORAGE.iter().filter(|(class, hints)| wanted(class, hints));
         rows.map(|(class, _)| *class).collect::<Vec<&str>>()
     };
-    let mut list = Contexts::new(model);
+    let mut list = Contexts::new(form, model);
     let native = [EXPLICIT_VR_LE, IMPLICIT_VR_LE];
     if form == Form::Native {
         table(&|_, hints| of_study(hints)).iter().for_each(|class| list.add(class, &native));
@@ -82,9 +82,16 @@ pub(super) fn likely(form: Form, modalities: &[String], learnt: &Learnt, model: 
         table(&|_, _| true).iter().for_each(|class| list.add(class, &native));
         return list.proposals;
     }
-    // Those that this archive has sent before come first; the sort is stable.
+    // Those that this archive has sent before come first, then the most common one of each modality; the sort is
+    // stable.
     let mut images = table(&|class, hints| of_study(hints) && has_pixels(class, hints));
-    images.sort_by_key(|class| learnt.syntaxes(class).is_empty());
+    let rank = |class: &str| {
+        let mut rows = sop_class::STORAGE.iter();
+        let hints = rows.clone().find(|(c, _)| *c == class).map_or(&[][..], |(_, hints)| hints);
+        let alike = |other: &&(&str, &[&str])| hints.first().is_some_and(|hint| other.1.contains(hint));
+        rows.by_ref().take_while(|(c, _)| *c != class).filter(alike).count()
+    };
+    images.sort_by_key(|class| (learnt.syntaxes(class).is_empty(), rank(class)));
     images.retain(|class| *class != sop_class::SECONDARY_CAPTURE);
     images.truncate(IMAGE_CLASSES - 1);
     images.push(sop_class::SECONDARY_CAPTURE);
@@ -120,7 +127,7 @@ fn every_syntax() -> Vec<&'static str> {
 
 /// The contexts for a first attempt at one object whose class is known.
 pub(super) fn of_class(form: Form, class: &Uid, model: Model) -> Vec<Proposal> {
-    let mut list = Contexts::new(model);
+    let mut list = Contexts::new(form, model);
     match form {
         Form::AsStored | Form::WithoutBulkData => list.add(class.as_str(), &every_syntax()),
         Form::Native => list.add(class.as_str(), &[EXPLICIT_VR_LE, IMPLICIT_VR_LE]),
@@ -135,23 +142,25 @@ pub(super) fn exhaustive(form: Form, classes: &[Uid], model: Model) -> Vec<Vec<P
         Form::AsStored | Form::WithoutBulkData => every_syntax(),
         Form::Native => [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().chain(LOSSY).collect(),
     };
-    let per_association = (MAX_CONTEXTS - roots(model).len()) / syntaxes.len();
+    let per_association = (MAX_CONTEXTS - roots(form, model).len()) / syntaxes.len();
     (classes.chunks(per_association))
         .map(|classes| {
-            let mut list = Contexts::new(model);
+            let mut list = Contexts::new(form, model);
             classes.iter().for_each(|class| list.add(class.as_str(), &syntaxes));
             list.proposals
         })
         .collect()
 }
 
-/// The C-GET classes of a model.
-fn roots(model: Model) -> &'static [&'static str] {
-    match model {
-        Model::Auto => &[sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET],
-        Model::Study => &[sop_class::STUDY_ROOT_GET],
-        Model::Patient => &[sop_class::PATIENT_ROOT_GET],
-    }
+/// The C-GET classes of a form and a model.
+fn roots(form: Form, model: Model) -> Vec<&'static str> {
+    let mut roots = match model {
+        Model::Auto => vec![sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET],
+        Model::Study => vec![sop_class::STUDY_ROOT_GET],
+        Model::Patient => vec![sop_class::PATIENT_ROOT_GET],
+    };
+    roots.extend((form == Form::WithoutBulkData).then_some(sop_class::WITHOUT_BULK_DATA_GET));
+    roots
 }
 
 struct Contexts {
@@ -159,13 +168,13 @@ struct Contexts {
 }
 
 impl Contexts {
-    fn new(model: Model) -> Self {
-        let root = |class: &&'static str| Proposal {
+    fn new(form: Form, model: Model) -> Self {
+        let root = |class: &'static str| Proposal {
             abstract_syntax: Uid::from_static(class),
             transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
             as_scp: false,
         };
-        Self { proposals: roots(model).iter().map(root).collect() }
+        Self { proposals: roots(form, model).into_iter().map(root).collect() }
     }
 
     /// One context a syntax, so that every object can come as it lies there.
@@ -222,6 +231,14 @@ mod tests {
             }
             assert!(whole.len() == IMAGE_CLASSES || modality == "??", "{modality}: {whole:?}");
             assert!(whole.contains(&sop_class::SECONDARY_CAPTURE), "{modality}");
+        }
+    }
+
+    #[test]
+    fn of_each_modality_of_a_study_the_most_common_class_comes_first() {
+        let proposals = likely(Form::AsStored, &["CT".into(), "MR".into()], &Learnt::default(), Model::Auto);
+        for class in ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"] {
+            assert!(has(&proposals, class, "1.2.840.10008.1.2.4.90"), "{class}");
         }
     }
 

@@ -153,6 +153,10 @@ impl Archive for DimseArchive {
         self.inner.assumed_charset()
     }
 
+    fn omits_bulk_data(&self) -> bool {
+        self.inner.omits_bulk_data()
+    }
+
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {
         let caller = caller.clone();
         Box::pin(async move {

@@ -30,6 +30,8 @@ struct Learnt {
     short_lists: Option<Instant>,
     whole_lists: Option<(usize, Instant)>,
     names_refused: Option<Instant>,
+    omits_bulk_data: bool,
+    bulk_data_refused: Option<Instant>,
     keys: HashMap<(Level, Vec<AttributePath>), (Treatment, Instant)>,
 }
 
@@ -83,6 +85,22 @@ impl Knowledge {
     /// The archive brought none of several instances that were named in one request.
     pub(super) fn learn_no_lists_of_uids(&self) {
         self.lock().names_refused = Some(Instant::now());
+    }
+
+    /// Whether the archive can leave out bulk data (PS3.4 Annex Z).
+    pub(super) fn omits_bulk_data(&self) -> bool {
+        let learnt = self.lock();
+        learnt.omits_bulk_data && learnt.bulk_data_refused.is_none_or(|since| since.elapsed() >= VALID)
+    }
+
+    /// The archive accepted the SOP class for that, or did not.
+    pub(super) fn learn_bulk_data(&self, omits: bool) {
+        self.lock().omits_bulk_data = omits;
+    }
+
+    /// The archive accepted the SOP class, and brought nothing by it.
+    pub(super) fn learn_bulk_data_refused(&self) {
+        self.lock().bulk_data_refused = Some(Instant::now());
     }
 
     /// What the archive does with these keys together, at a level.

@@ -68,7 +68,16 @@ impl Inner {
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, Error> {
-        pool.lease(caller, want, slots, deadline).await.map_err(|error| self.lease_error(error))
+        let lease = pool.lease(caller, want, slots, deadline).await;
+        let mut lease = lease.map_err(|error| self.lease_error(error))?;
+        // What an association of the retrieving AE was offered tells what it takes.
+        let retrieves = std::ptr::eq(pool, &self.retrieve) || self.config.query == self.config.retrieve_from;
+        let offered = |p: &Proposal| p.abstract_syntax.as_str() == sop_class::WITHOUT_BULK_DATA_GET;
+        if retrieves && want.iter().any(offered) {
+            let agreement = lease.association().agreement();
+            self.knowledge.learn_bulk_data(agreement.for_class(sop_class::WITHOUT_BULK_DATA_GET).is_some());
+        }
+        Ok(lease)
     }
 
     /// Starts an operation; a class that was not accepted gives the lease back.
@@ -175,7 +184,8 @@ impl Inner {
     }
 }
 
-/// The contexts of searches, C-MOVE and C-ECHO: few, so that one idle association serves them all.
+/// The contexts of searches, C-MOVE and C-ECHO: few, so that one idle association serves them all. Whether the
+/// archive can leave out bulk data is asked along with them.
 pub(super) fn query_profile() -> Vec<Proposal> {
     let classes = [
         sop_class::VERIFICATION,
@@ -183,6 +193,7 @@ pub(super) fn query_profile() -> Vec<Proposal> {
         sop_class::PATIENT_ROOT_FIND,
         sop_class::STUDY_ROOT_MOVE,
         sop_class::PATIENT_ROOT_MOVE,
+        sop_class::WITHOUT_BULK_DATA_GET,
     ];
     let proposal = |class| Proposal {
         abstract_syntax: Uid::from_static(class),

@@ -67,7 +67,7 @@ pub(super) fn start(
             stop: gone.child_token(),
             state: Mutex::default(),
         });
-        let running = driver.run(steps);
+        let running = Arc::clone(&driver).run(steps);
         #[cfg(test)]
         let running = planted_panic::planted(running);
         inner.tasks.spawn(running);
@@ -76,8 +76,8 @@ pub(super) fn start(
             first => {
                 objects.put_back(first);
                 let confirmed = collector.ledger().confirmed().clone();
-                let assumed_charset = inner.assumed_charset();
-                Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk: false })
+                let (assumed_charset, without_bulk) = (inner.assumed_charset(), driver.state().without_bulk);
+                Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk })
             }
         }
     })
@@ -100,6 +100,8 @@ struct State {
     /// The last failure status of an operation.
     failure: Option<Error>,
     meter: Meter,
+    /// Objects were asked for without their bulk data.
+    without_bulk: bool,
 }
 
 /// What one operation is to bring.

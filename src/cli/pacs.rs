@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// Refuse C-GET.
     #[arg(long)]
     no_get: bool,
+    /// Serve C-GET without bulk data too (PS3.4 Annex Z).
+    #[arg(long)]
+    without_bulk_data: bool,
     /// Refuse C-FIND at IMAGE level.
     #[arg(long)]
     no_image_level_find: bool,
@@ -88,8 +91,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         archive = archive.fault(fault);
     }
     type Switch = fn(Archive) -> Archive;
-    let switches: [(bool, Switch); 6] = [
+    let switches: [(bool, Switch); 7] = [
         (arguments.no_get, Archive::no_get),
+        (arguments.without_bulk_data, Archive::without_bulk_data),
         (arguments.no_image_level_find, Archive::no_image_level_find),
         (arguments.no_relational, Archive::no_relational),
         (arguments.ignore_optional_keys, Archive::ignore_optional_keys),

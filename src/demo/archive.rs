@@ -54,6 +54,7 @@ pub(super) struct Settings {
     pub(super) ae_title: AeTitle,
     pub(super) abilities: Abilities,
     pub(super) get: bool,
+    pub(super) without_bulk_data: bool,
     pub(super) study_root: bool,
     pub(super) nagle: bool,
     pub(super) latency: Duration,
@@ -80,6 +81,7 @@ impl Archive {
             ae_title: "PACS".parse().expect("PACS is an AE title"),
             abilities,
             get: true,
+            without_bulk_data: false,
             study_root: true,
             nagle: false,
             latency: Duration::ZERO,
@@ -157,6 +159,13 @@ impl Archive {
     #[must_use]
     pub fn no_get(mut self) -> Self {
         self.settings.get = false;
+        self
+    }
+
+    /// Serves C-GET without bulk data too (PS3.4 Annex Z).
+    #[must_use]
+    pub fn without_bulk_data(mut self) -> Self {
+        self.settings.without_bulk_data = true;
         self
     }
 

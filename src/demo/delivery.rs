@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::body::{self, Body};
 use super::faults::{Fault, Faults};
 use super::instance::Instance;
+use super::light;
 use super::observe::Observer;
 use super::plan::{Planned, Twist};
 use super::session::{End, Session};
@@ -244,6 +245,11 @@ async fn body_for(planned: &Planned, context: &AcceptedContext) -> Option<Body> 
         Twist::OtherSyntax => Uid::from_static(other),
         _ => context.transfer_syntax.clone(),
     };
+    if planned.without_bulk_data {
+        let whole = body::convert(instance, Body::whole(&instance.data).await.ok()?, &syntax)?;
+        let light = light::without_bulk_data(&syntax, &whole)?;
+        return Body::open(&super::instance::Data::Memory(light)).await.ok();
+    }
     if planned.twist != Twist::OtherBytes && syntax == instance.head.transfer_syntax {
         return Body::open(&instance.data).await.ok();
     }

@@ -12,7 +12,7 @@ use crate::dimse::status;
 
 /// Performs a C-GET.
 pub(super) async fn run(session: &mut Session, shared: &Shared, operation: Operation) -> Result<(), End> {
-    let Operation { context, layout, request, identifier, .. } = operation;
+    let Operation { context, layout, request, identifier, without_bulk_data, .. } = operation;
     let faults = session.faults.clone();
     let selected = match faults.status(Fault::RetrieveFailure) {
         Some(status) => Err(status),
@@ -22,7 +22,8 @@ pub(super) async fn run(session: &mut Session, shared: &Shared, operation: Opera
         Ok(selected) => selected,
         Err(status) => return session.send(context, request.response(status), None).await,
     };
-    let planned = plan(selected, &faults, &shared.store());
+    let mut planned = plan(selected, &faults, &shared.store());
+    planned.iter_mut().for_each(|object| object.without_bulk_data = without_bulk_data);
     let observer = Arc::clone(&shared.observer);
     let mut delivery = Delivery::new(planned, faults.clone(), observer, shared.settings.latency, None);
     while !session.is_cancelled() && delivery.next(session).await? {

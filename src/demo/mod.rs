@@ -13,6 +13,7 @@ mod get;
 mod head;
 pub mod instance;
 mod levels;
+mod light;
 mod line;
 mod move_;
 mod noise;

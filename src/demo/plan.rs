@@ -19,6 +19,8 @@ pub(super) struct Planned {
     /// It is one of those asked for, and shows in the counters.
     pub(super) counted: bool,
     pub(super) twist: Twist,
+    /// It goes without bulk data.
+    pub(super) without_bulk_data: bool,
 }
 
 /// What is wrong with it.
@@ -85,12 +87,12 @@ pub(super) fn plan(selected: Vec<Arc<Instance>>, faults: &Faults, store: &Store)
             () if is(Fault::OtherSyntax) => Twist::OtherSyntax,
             () => Twist::Nothing,
         };
-        let object = Planned { instance, counted: true, twist };
+        let object = Planned { instance, counted: true, twist, without_bulk_data: false };
         let again = |twist| Planned { counted: false, twist, ..object.clone() };
         let foreign = (is(Fault::Foreign))
             .then(|| store.instances().find(|i| i.study() != object.instance.study()))
             .flatten()
-            .map(|i| Planned { instance: Arc::clone(i), counted: false, twist: Twist::Nothing });
+            .map(|i| Planned { instance: Arc::clone(i), ..again(Twist::Nothing) });
         let more = [
             is(Fault::Twice).then(|| again(Twist::Nothing)),
             is(Fault::TwiceDifferent).then(|| again(Twist::OtherBytes)),

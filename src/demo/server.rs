@@ -87,6 +87,8 @@ pub(super) struct Operation {
     pub(super) model: Model,
     pub(super) calling: AeTitle,
     pub(super) identifier: DataSet,
+    /// Objects are wanted without bulk data (PS3.4 Annex Z).
+    pub(super) without_bulk_data: bool,
 }
 
 impl Connection {
@@ -168,6 +170,7 @@ impl Connection {
             sop_class::STUDY_ROOT_FIND | sop_class::STUDY_ROOT_MOVE if settings.study_root => native(),
             sop_class::PATIENT_ROOT_GET if settings.get => native(),
             sop_class::STUDY_ROOT_GET if settings.get && settings.study_root => native(),
+            sop_class::WITHOUT_BULK_DATA_GET if settings.get && settings.without_bulk_data => native(),
             _ if is_query_retrieve(class) || !sop_class::may_be_storage(class) => {
                 Err(context_result::ABSTRACT_SYNTAX)
             }
@@ -259,11 +262,13 @@ impl Connection {
         let identifier = identifier.data_set;
         self.shared.observer.request(Request {
             calling: calling.clone(),
-            sop_class: class,
+            sop_class: class.clone(),
             message_id: request.message_id,
             identifier: identifier.clone(),
         });
-        Ok(Operation { context, layout, request, model, calling: calling.clone(), identifier })
+        let without_bulk_data = class.as_str() == sop_class::WITHOUT_BULK_DATA_GET;
+        let calling = calling.clone();
+        Ok(Operation { context, layout, request, model, calling, identifier, without_bulk_data })
     }
 
     async fn perform(&self, session: &mut Session, operation: Operation) -> Result<(), End> {
@@ -314,7 +319,7 @@ fn kind_of(class: &Uid) -> Option<(u16, Model)> {
         sop_class::PATIENT_ROOT_GET => (field::C_GET_RQ, Model::PatientRoot),
         sop_class::STUDY_ROOT_FIND => (field::C_FIND_RQ, Model::StudyRoot),
         sop_class::STUDY_ROOT_MOVE => (field::C_MOVE_RQ, Model::StudyRoot),
-        sop_class::STUDY_ROOT_GET => (field::C_GET_RQ, Model::StudyRoot),
+        sop_class::STUDY_ROOT_GET | sop_class::WITHOUT_BULK_DATA_GET => (field::C_GET_RQ, Model::StudyRoot),
         _ => return None,
     })
 }

@@ -38,20 +38,70 @@ pub struct Object {
 pub struct Budget {
     permits: Arc<Semaphore>,
     size: u32,
+    /// Where the memory comes from that is shared with others; `None`: it is all its own.
+    shared: Option<(Reserve, CommonMemory)>,
+}
+
+/// Memory that several budgets draw on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CommonMemory {
+    permits: Arc<Semaphore>,
+    size: u32,
+}
+
+/// Memory that is a budget's own, however much the others hold.
+#[derive(Debug, Clone)]
+struct Reserve {
+    permits: Arc<Semaphore>,
+    size: u32,
+}
+
+/// Bytes that were admitted. Dropped, their place is free again.
+#[derive(Debug)]
+struct Admitted {
+    _own: OwnedSemaphorePermit,
+    _shared: Option<OwnedSemaphorePermit>,
+}
+
+impl CommonMemory {
+    /// This many bytes.
+    pub fn new(size: u32) -> Self {
+        Self { permits: Arc::new(Semaphore::new(size as usize)), size }
+    }
 }
 
 impl Budget {
     /// A budget of `size` bytes.
     pub fn new(size: u32) -> Self {
-        Self { permits: Arc::new(Semaphore::new(size as usize)), size }
+        Self { permits: Arc::new(Semaphore::new(size as usize)), size, shared: None }
+    }
+
+    /// A budget of `size` bytes, of which `reserve` are its own and the rest comes from `common` as far as others leave
+    /// some. As its own bytes come back when they are read, no set of budgets can wait for each other.
+    pub fn sharing(common: &CommonMemory, reserve: u32, size: u32) -> Self {
+        let own = Reserve { permits: Arc::new(Semaphore::new(reserve as usize)), size: reserve };
+        Self { shared: Some((own, common.clone())), ..Self::new(size) }
     }
 
     /// Waits until `length` bytes fit. A piece larger than the whole budget takes all of it, so that it can
     /// pass at all.
-    async fn admit(&self, length: usize) -> OwnedSemaphorePermit {
-        let wanted = u32::try_from(length).unwrap_or(u32::MAX).min(self.size);
-        Arc::clone(&self.permits).acquire_many_owned(wanted).await.expect("nobody closes a budget")
+    async fn admit(&self, length: usize) -> Admitted {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let own = acquire(&self.permits, length.min(self.size)).await;
+        let shared = match &self.shared {
+            None => None,
+            Some((reserve, common)) => Some(tokio::select! {
+                biased;
+                permit = acquire(&reserve.permits, length.min(reserve.size)) => permit,
+                permit = acquire(&common.permits, length.min(common.size)) => permit,
+            }),
+        };
+        Admitted { _own: own, _shared: shared }
     }
+}
+
+async fn acquire(permits: &Arc<Semaphore>, wanted: u32) -> OwnedSemaphorePermit {
+    Arc::clone(permits).acquire_many_owned(wanted).await.expect("nobody closes a budget")
 }
 
 /// An object's data set ended before its last byte.
@@ -61,7 +111,7 @@ pub struct BrokenObject;
 
 #[derive(Debug)]
 enum Entry {
-    Bytes(Bytes, OwnedSemaphorePermit),
+    Bytes(Bytes, Admitted),
     Finished,
 }
 
@@ -195,6 +245,47 @@ mod tests {
         log.finish();
         assert_eq!(object.body.next().await, Some(Ok(Bytes::from_static(b"x"))));
         assert_eq!(object.body.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hazard_readers_that_stall_hold_what_is_common_and_no_more_and_hold_up_nobody_who_reads() {
+        const PIECE: usize = 10;
+        let common = CommonMemory::new(100);
+        let piece = Bytes::from_static(&[0; PIECE]);
+        let mut stalled = Vec::new();
+        let mut held = 0;
+        for _ in 0..50 {
+            let budget = Budget::sharing(&common, 20, 60);
+            let (log, object) = ObjectLog::new(head(), &budget);
+            let filled = async {
+                loop {
+                    log.append(&piece).await;
+                    held += PIECE;
+                }
+            };
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), filled).await;
+            stalled.push((log, object));
+        }
+        assert_eq!(held, 50 * 20 + 100, "the reserves, and what is common once");
+        let budget = Budget::sharing(&common, 20, 60);
+        let (log, mut object) = ObjectLog::new(head(), &budget);
+        let reading = async {
+            for _ in 0..1000 {
+                assert!(object.body.next().await.unwrap().is_ok());
+            }
+        };
+        let writing = async {
+            for _ in 0..1000 {
+                log.append(&piece).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(1), async { tokio::join!(reading, writing) })
+            .await
+            .expect("who reads is not held up");
+        drop(stalled);
+        for _ in 0..6 {
+            log.append(&piece).await;
+        }
     }
 
     #[tokio::test]

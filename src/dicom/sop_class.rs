@@ -17,6 +17,9 @@ pub const STUDY_ROOT_MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 /// Study Root Query/Retrieve, GET.
 pub const STUDY_ROOT_GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 
+/// Composite Instance Retrieve Without Bulk Data, GET (PS3.4 Annex Z).
+pub const WITHOUT_BULK_DATA_GET: &str = "1.2.840.10008.5.1.4.1.2.5.3";
+
 /// Secondary Capture Image Storage.
 pub const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
 /// Raw Data Storage.

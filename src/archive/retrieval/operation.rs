@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
+use super::super::Form;
 use super::super::arrival::Arrival;
 use super::super::completeness::OperationId;
 use super::super::dimse::config::{Method, Model};
@@ -29,7 +30,7 @@ const REFUSAL_MEMORY: Duration = Duration::from_secs(10 * 60);
 pub(super) enum Attempt {
     /// With a final response, which is in the ledger.
     Ended(Command),
-    /// Without any, on an association that had gone stale: to be made again on another.
+    /// To be made again: the association had gone stale, or the archive does not do it in this way.
     Stale,
     /// The archive does not do this operation.
     Refused(Error),
@@ -111,6 +112,10 @@ impl Driver {
     pub(super) async fn get(&self, ask: &Ask, lease: Lease, limits: Limits) -> Result<Attempt, Error> {
         let operation = self.collector.ledger().begin(ask.scope(), false);
         let attempt = match self.follow_get(ask, operation, lease, limits).await {
+            Ok(Attempt::Ended(response)) if self.has_kept_bulk_data(&response) => {
+                self.inner.knowledge.learn_bulk_data_refused();
+                Ok(Attempt::Stale)
+            }
             Ok(Attempt::Ended(response)) if refuses(&response) && self.collector.ledger().count() == 0 => {
                 Ok(Attempt::Refused(self.inner.status_error("C-GET", &response, false)))
             }
@@ -126,6 +131,16 @@ impl Driver {
         attempt
     }
 
+    /// Whether a C-GET without bulk data has brought nothing: whole objects may come.
+    fn has_kept_bulk_data(&self, response: &Command) -> bool {
+        let class = response.sop_class.as_ref().map_or("", Uid::as_str);
+        let failed = response.status.map(status::class) == Some(Class::Failure);
+        class == sop_class::WITHOUT_BULK_DATA_GET
+            && (failed || found_nothing(response))
+            && self.collector.ledger().count() == 0
+            && self.omits_bulk_data()
+    }
+
     async fn follow_get(
         &self,
         ask: &Ask,
@@ -135,7 +150,14 @@ impl Driver {
     ) -> Result<Attempt, Error> {
         let inner = std::sync::Arc::clone(&self.inner);
         let agreement = lease.association().agreement();
-        let class = inner.class(agreement, sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET);
+        let light = sop_class::WITHOUT_BULK_DATA_GET;
+        let is_light =
+            self.omits_bulk_data() && !ask.instances.is_empty() && agreement.for_class(light).is_some();
+        let class = match is_light {
+            true => light,
+            false => inner.class(agreement, sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET),
+        };
+        self.state().without_bulk |= is_light;
         if agreement.for_class(class).is_none() || !agreement.contexts.iter().any(|c| c.requestor_is_scp) {
             lease.give_back();
             let what = "it takes no C-GET with the storage classes that were proposed";
@@ -221,7 +243,10 @@ impl Driver {
         operation.respond(context, &request, status);
         if status == status::SUCCESS {
             self.state().meter.object();
-            self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);
+            // Without its pixels an object may come in another syntax than it lies in.
+            if self.retrieve.form != Form::WithoutBulkData {
+                self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);
+            }
         }
     }
 
@@ -357,10 +382,14 @@ impl Driver {
     }
 
     fn identifier(&self, ask: &Ask, context: &AcceptedContext) -> Bytes {
+        // The model without bulk data has one level, and one key beside it (PS3.4 Z.4.2.1.3.1).
+        let is_light = context.abstract_syntax.as_str() == sop_class::WITHOUT_BULK_DATA_GET;
         let mut keys = DataSet::new();
         keys.set_str(tags::QUERY_RETRIEVE_LEVEL, VR::CS, ask.level.as_str());
-        keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, self.collector.target().study.as_str());
-        if let Some(series) = &ask.series {
+        if !is_light {
+            keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, self.collector.target().study.as_str());
+        }
+        if let Some(series) = ask.series.as_ref().filter(|_| !is_light) {
             keys.set_str(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
         }
         if !ask.instances.is_empty() {
@@ -374,6 +403,11 @@ impl Driver {
 }
 
 impl Inner {
+    /// Whether the archive is known to send objects without bulk data.
+    pub(in crate::archive) fn omits_bulk_data(&self) -> bool {
+        self.tries_get() && self.knowledge.omits_bulk_data()
+    }
+
     /// Whether C-GET is to be tried.
     pub(super) fn tries_get(&self) -> bool {
         let refused = self.get_refused.lock().expect("held for a look only");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::super::Form;
 use super::super::contexts;
 use super::super::error::{Error, Kind};
 use super::super::survey::{Access, Series};
@@ -102,7 +103,7 @@ impl Driver {
         }
         let uids: Vec<Uid> = series.iter().map(|s| s.uid.clone()).collect();
         let cut = self.cut(&series);
-        if (!self.retrieve.having.is_empty() || cut.lanes > 1 || cut.in_turns)
+        if (!self.retrieve.having.is_empty() || cut.lanes > 1 || cut.in_turns || self.omits_bulk_data())
             && let Some(parts) = self.plan_listed(&series, cut).await?
         {
             return Ok(Plan { series, parts, lanes: cut.lanes, class: None });
@@ -113,6 +114,11 @@ impl Driver {
             if by_series { uids.iter().map(Part::of_series).collect() } else { vec![self.everything()] };
         self.state().survey = Some(self.survey(uids));
         Ok(Plan { series, parts, lanes: 1, class: None })
+    }
+
+    /// Whether the objects are to come without bulk data, and can: instances are asked for by name then.
+    pub(super) fn omits_bulk_data(&self) -> bool {
+        self.retrieve.form == Form::WithoutBulkData && self.inner.omits_bulk_data()
     }
 
     /// The whole target at once.
@@ -176,7 +182,9 @@ impl Driver {
             let length = lengths.get(&s.uid).copied().unwrap_or(0);
             let is_whole = inner.knowledge.is_whole_list(length, s.count);
             // Where most is missing, what comes besides costs less than naming each.
-            let at_once = missing.len() * 2 > length && !(cuts && missing.len() > sizes.typical());
+            let at_once = missing.len() * 2 > length
+                && !(cuts && missing.len() > sizes.typical())
+                && !self.omits_bulk_data();
             if !is_whole || at_once || !inner.knowledge.takes_lists_of_uids() && !missing.is_empty() {
                 parts.push(Part::of_series(&s.uid));
                 continue;

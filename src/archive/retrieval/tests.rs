@@ -51,6 +51,8 @@ struct Pacs {
     counts: bool,
     /// Several instances may be named in one request.
     knows_lists: bool,
+    /// It accepts C-GET without bulk data, and fails it.
+    keeps_bulk_data: bool,
     /// It sends one object at a time to all.
     one_at_a_time: Option<tokio::sync::Mutex<()>>,
     /// What becomes of the next C-GETs; when there are no more, they are served.
@@ -69,7 +71,19 @@ impl Pacs {
     fn with(syntax: &'static str, slices: usize, script: Mutex<VecDeque<Get>>) -> Self {
         let (gets, moves) = (Mutex::default(), Mutex::default());
         let (lists, counts, knows_lists, one_at_a_time) = (Some(usize::MAX), true, true, None);
-        Self { syntax, slices, lists, counts, knows_lists, one_at_a_time, script, gets, moves }
+        let keeps_bulk_data = false;
+        Self {
+            syntax,
+            slices,
+            lists,
+            counts,
+            knows_lists,
+            keeps_bulk_data,
+            one_at_a_time,
+            script,
+            gets,
+            moves,
+        }
     }
 
     fn gets(&self) -> usize {
@@ -118,6 +132,11 @@ impl Pacs {
                     let level = identifier.string(tags::QUERY_RETRIEVE_LEVEL).unwrap_or_default().to_owned();
                     let named = identifier.strings(tags::SOP_INSTANCE_UID).len();
                     self.gets.lock().unwrap().push((level, named));
+                    let class = command.sop_class.as_ref().map_or("", Uid::as_str);
+                    if self.keeps_bulk_data && class == sop_class::WITHOUT_BULK_DATA_GET {
+                        association.send(context, &command.response(0xA900), None);
+                        continue;
+                    }
                     let get = self.script.lock().unwrap().pop_front();
                     match get.unwrap_or(Get::Serve) {
                         Get::Serve => self.send(&mut association, context, &command, &identifier).await?,
@@ -375,4 +394,5 @@ async fn an_association_that_was_lost_while_idle_is_replaced() {
 }
 
 mod lanes;
+mod light;
 mod rest;
