@@ -8,6 +8,7 @@ mod plan;
 pub(crate) mod planted_panic;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,15 +60,17 @@ pub(super) fn start(
             inner.retrieve.clone(),
         );
         let mut objects = Feed::new(&inner.config.name, receiver, gone.clone().drop_guard());
+        let told = Arc::<Mutex<Told>>::default();
         let driver = Arc::new(Driver {
             inner: Arc::clone(&inner),
             caller,
             retrieve,
-            collector: Arc::clone(&collector),
+            collector,
             stop: gone.child_token(),
             state: Mutex::default(),
+            told: Arc::clone(&told),
         });
-        let running = Arc::clone(&driver).run(steps);
+        let running = driver.run(steps);
         #[cfg(test)]
         let running = planted_panic::planted(running);
         inner.tasks.spawn(running);
@@ -75,8 +78,9 @@ pub(super) fn start(
             Step::End(Err(error)) => Err(error),
             first => {
                 objects.put_back(first);
-                let confirmed = collector.ledger().confirmed().clone();
-                let (assumed_charset, without_bulk) = (inner.assumed_charset(), driver.state().without_bulk);
+                let Told { confirmed, without_bulk } =
+                    std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+                let assumed_charset = inner.assumed_charset();
                 Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk })
             }
         }
@@ -91,6 +95,16 @@ struct Driver {
     /// Nothing more is to be asked: the reader has left, or an operation has failed for good.
     stop: CancellationToken,
     state: Mutex<State>,
+    told: Arc<Mutex<Told>>,
+}
+
+/// What is known when the first object comes. Apart from the driver: who waits for that object must not keep alive
+/// what a driver that has died would close.
+#[derive(Default)]
+struct Told {
+    confirmed: BTreeSet<Uid>,
+    /// Objects were asked for without their bulk data.
+    without_bulk: bool,
 }
 
 /// What the operations of a retrieval leave for each other.
@@ -100,8 +114,6 @@ struct State {
     /// The last failure status of an operation.
     failure: Option<Error>,
     meter: Meter,
-    /// Objects were asked for without their bulk data.
-    without_bulk: bool,
 }
 
 /// What one operation is to bring.
@@ -270,6 +282,10 @@ impl Driver {
     fn state(&self) -> MutexGuard<'_, State> {
         // What a panic left of it tells no untruth: completeness is in the ledger.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn nobody_waits(&self) -> Error {

@@ -157,7 +157,7 @@ impl Driver {
             true => light,
             false => inner.class(agreement, sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET),
         };
-        self.state().without_bulk |= is_light;
+        self.told().without_bulk |= is_light;
         if agreement.for_class(class).is_none() || !agreement.contexts.iter().any(|c| c.requestor_is_scp) {
             lease.give_back();
             let what = "it takes no C-GET with the storage classes that were proposed";

@@ -87,9 +87,11 @@ impl Driver {
         let found = self.unless_gone(search).await??.unwrap_or_default();
         let class = found.get(instance).ok_or_else(|| inner.error(Kind::NotFound))?.clone();
         let at_hand = self.retrieve.having.contains(instance);
+        let confirmed: BTreeSet<Uid> = at_hand.then(|| instance.clone()).into_iter().collect();
+        self.told().confirmed = confirmed.clone();
         self.collector.update(|ledger| {
             ledger.expect([(instance.clone(), series.clone())].into());
-            ledger.confirm(at_hand.then(|| instance.clone()).into_iter().collect());
+            ledger.confirm(confirmed);
         });
         let parts = if at_hand { Vec::new() } else { vec![self.everything()] };
         Ok(Plan { class, parts, lanes: 1, series: Vec::new() })
@@ -159,7 +161,8 @@ impl Driver {
             }
         };
         let having = &self.retrieve.having;
-        let at_hand = having.iter().filter(|uid| listed.contains_key(*uid)).cloned().collect();
+        let at_hand: BTreeSet<Uid> = having.iter().filter(|uid| listed.contains_key(*uid)).cloned().collect();
+        self.told().confirmed = at_hand.clone();
         let mut lengths: BTreeMap<&Uid, usize> = BTreeMap::new();
         listed.values().for_each(|series| *lengths.entry(series).or_default() += 1);
         let missing = {
