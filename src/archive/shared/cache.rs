@@ -1,10 +1,8 @@
 //! The objects at hand: in memory first, on disk second, both bounded by bytes.
 
-#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
-
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +11,8 @@ use tokio::time::Instant;
 
 use super::claim::Reader;
 use super::config::Config;
-use super::entry::Entry;
+use super::disk;
+use super::entry::{Entry, Id};
 use super::memory::{Later, Memory};
 use super::search::Searches;
 use super::writer::{Reserve, Writer};
@@ -32,6 +31,7 @@ struct Inner {
     searches: Searches,
     metrics: Metrics,
     memory: Mutex<Memory>,
+    disk: Option<Arc<disk::Disk>>,
     /// Somebody who waits for room may try again.
     room: Notify,
     figures: Figures,
@@ -43,6 +43,20 @@ struct Figures {
     bytes: Gauge,
     objects: Gauge,
     evictions: Counter,
+}
+
+/// Every form.
+pub(super) const FORMS: [Form; 3] = [Form::AsStored, Form::Native, Form::WithoutBulkData];
+
+/// A cache that ends when nobody else has it any more.
+#[derive(Debug, Clone)]
+pub(super) struct WeakCache(Weak<Inner>);
+
+impl WeakCache {
+    /// The cache, while there is one.
+    pub(super) fn upgrade(&self) -> Option<Cache> {
+        self.0.upgrade().map(Cache)
+    }
 }
 
 /// What an object is found under.
@@ -118,7 +132,13 @@ impl Cache {
         };
         let searches = Searches::new(config.searches, metrics.clone());
         let memory = Mutex::new(Memory::new(config.memory));
-        Self(Arc::new(Inner { config, searches, metrics, memory, room: Notify::new(), figures }))
+        let disk = config.disk.as_ref().map(|disk| disk::Disk::new(disk, &metrics));
+        let room = Notify::new();
+        let cache = Self(Arc::new(Inner { config, searches, metrics, memory, disk, room, figures }));
+        if let Some(disk) = cache.disk() {
+            disk.start(WeakCache(Arc::downgrade(&cache.0)));
+        }
+        cache
     }
 
     /// The searches of all archives.
@@ -150,15 +170,23 @@ impl Cache {
     pub(super) fn begin(&self, key: Key, head: Head, series: Option<Uid>, reserve: &Reserve) -> Writer {
         let expires = Instant::now() + self.0.config.ttl;
         let head = Arc::new(head);
-        let id = self.with(|memory| {
-            memory.begin(key.clone(), Arc::clone(&head), series.clone(), expires, reserve.of())
-        });
-        Writer::new(self.clone(), id, key, head, series)
+        let id =
+            self.with(|memory| memory.begin(key, Arc::clone(&head), series.clone(), expires, reserve.of()));
+        Writer::new(self.clone(), id, head, series)
     }
 
     /// Whether the object is here, whole and fresh.
     pub(super) fn has(&self, key: &Key) -> bool {
-        self.with(|memory| memory.find(key, Instant::now()).is_some_and(|id| memory.entries[&id].whole))
+        self.about(key).is_some()
+    }
+
+    /// The head and the series of an object that is here, whole and fresh.
+    pub(super) fn about(&self, key: &Key) -> Option<(Arc<Head>, Option<Uid>)> {
+        let in_memory = self.with(|memory| {
+            let entry = memory.entries.get(&memory.find(key, Instant::now())?)?;
+            entry.whole.then(|| (Arc::clone(&entry.head), entry.series.clone()))
+        });
+        in_memory.or_else(|| self.disk()?.about(key))
     }
 
     /// SOP Instance UIDs of the objects of a study, or of one of its series, that are here, whole and fresh.
@@ -169,17 +197,21 @@ impl Cache {
         series: Option<&Uid>,
         form: Form,
     ) -> BTreeSet<Uid> {
-        let (now, archive) = (Instant::now(), archive.into());
+        let (now, archive): (_, Arc<str>) = (Instant::now(), archive.into());
         let serves = |entry: &Entry| {
             entry.whole
                 && entry.serves(now)
                 && entry.is_of(form)
                 && series.is_none_or(|s| entry.series.as_ref() == Some(s))
         };
-        self.with(|memory| {
+        let mut whole: BTreeSet<Uid> = self.with(|memory| {
             let entries = memory.of_study(&archive, study).filter(|(_, entry)| serves(entry));
             entries.map(|(_, entry)| entry.key.instance.clone()).collect()
-        })
+        });
+        if let Some(disk) = self.disk() {
+            disk.whole(&(archive, study.clone()), series, form, &mut whole);
+        }
+        whole
     }
 
     /// Makes an object found no more, in any form.
@@ -198,26 +230,49 @@ impl Cache {
     }
 
     fn drop_objects(&self, what: &Purge) -> Purged {
-        self.with(|memory| {
-            let mut purged = Purged::default();
-            for id in memory.indexed(what.archive.as_deref()) {
-                let Some(entry) = memory.entries.get(&id).filter(|entry| what.names(entry)) else { continue };
-                purged.objects += 1;
-                purged.bytes += entry.length;
+        let mut dropped: HashMap<Key, u64> = self.with(|memory| {
+            let mut dropped = HashMap::new();
+            for id in memory.named(what) {
+                let entry = memory.entries.get(&id);
+                dropped.extend(entry.map(|entry| (entry.key.clone(), entry.length)));
                 memory.forget(id);
             }
-            purged
-        })
+            dropped
+        });
+        if let Some(disk) = self.disk() {
+            dropped.extend(disk.purge(what));
+        }
+        Purged { objects: dropped.len() as u64, bytes: dropped.values().sum() }
     }
 
     /// How the cache does.
     pub fn state(&self) -> State {
+        let disk = self.disk().map(|disk| disk.state());
         let (objects, memory) = self.with(|memory| {
             let now = Instant::now();
-            let whole = memory.entries.values().filter(|entry| entry.whole && entry.serves(now));
+            // What is on disk as well is counted there.
+            let whole = memory.entries.values().filter(|e| e.whole && e.serves(now) && !e.is_saved());
             (whole.count() as u64, memory.used)
         });
-        State { objects, memory, memory_size: self.0.config.memory, disk: None }
+        let objects = objects + self.disk().map_or(0, |disk| disk.objects());
+        State { objects, memory, memory_size: self.0.config.memory, disk }
+    }
+
+    /// The tier on disk.
+    pub(super) fn disk(&self) -> Option<&Arc<disk::Disk>> {
+        self.0.disk.as_ref()
+    }
+
+    /// An entry's file is damaged: it is found no more.
+    pub(super) fn damaged(&self, entry: Id, file: &disk::Backing) {
+        let key = self.with(|memory| {
+            let key = memory.entries.get(&entry).map(|entry| entry.key.clone());
+            memory.remove(entry);
+            key
+        });
+        if let (Some(disk), Some(key)) = (self.disk(), key) {
+            disk.damaged(&key, file);
+        }
     }
 
     /// What those wait for who need room.
@@ -229,13 +284,16 @@ impl Cache {
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let result = work(&mut memory);
-        let Later { wake, garbage, room, cut, evicted } = std::mem::take(&mut memory.later);
+        let Later { wake, garbage, saves, room, cut, evicted } = std::mem::take(&mut memory.later);
         let figures = &self.0.figures;
         figures.bytes.set(i64::try_from(memory.used).unwrap_or(i64::MAX));
         figures.objects.set(i64::try_from(memory.entries.len()).unwrap_or(i64::MAX));
         drop(memory);
         figures.evictions.inc_by(evicted);
         drop(garbage);
+        if let Some(disk) = self.disk().filter(|_| !saves.is_empty()) {
+            disk.save(&saves);
+        }
         wake.into_iter().for_each(std::task::Waker::wake);
         if room {
             self.0.room.notify_waiters();
@@ -247,11 +305,23 @@ impl Cache {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+    }
+}
+
 impl Purge {
-    fn names(&self, entry: &Entry) -> bool {
-        self.archive.as_deref().is_none_or(|archive| *archive == *entry.key.archive)
-            && self.study.as_ref().is_none_or(|study| *study == entry.key.study)
-            && self.series.as_ref().is_none_or(|series| entry.series.as_ref() == Some(series))
-            && self.instance.as_ref().is_none_or(|instance| *instance == entry.key.instance)
+    /// Whether it names objects of this study.
+    pub(super) fn names_study(&self, archive: &str, study: &Uid) -> bool {
+        self.archive.as_deref().is_none_or(|name| name == archive)
+            && self.study.as_ref().is_none_or(|uid| uid == study)
+    }
+
+    /// Whether it names objects of this series.
+    pub(super) fn names_series(&self, series: Option<&Uid>) -> bool {
+        self.series.is_none() || self.series.as_ref() == series
     }
 }

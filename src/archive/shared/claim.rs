@@ -1,17 +1,17 @@
 //! Those who read from the cache, and what is kept for them.
 
-#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
-
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::cache::{Cache, Key};
-use super::entry::Id;
+use super::disk::{Backing, Damaged};
+use super::entry::{Id, Next};
 use super::memory::Claimed;
 use crate::dicom::Uid;
 use crate::dicom::object::{BrokenObject, Cursor, Head};
@@ -47,10 +47,21 @@ impl Reader {
         self.claim_with(|memory| memory.find(key, Instant::now()))
     }
 
-    /// Claims an object that is here, in whichever tier. What lies on disk is verified before it is claimed: all of
-    /// it where it is small, else its beginning.
+    /// Claims an object that is here, in whichever tier. What lies on disk is verified first: all of it if it is small,
+    /// which then is in memory as well, else its beginning.
     pub(super) async fn recall(&self, key: &Key) -> Option<Claim> {
-        self.claim(key)
+        let claimed = self.claim(key);
+        let Some(disk) = self.0.cache.disk().filter(|_| claimed.is_none()) else { return claimed };
+        let stored = disk.take(key)?;
+        let claimed = self.0.cache.with(|memory| memory.adopt(stored, self.0.id))?;
+        let claim = self.of(claimed);
+        claim.verify().await;
+        (!claim.is_revoked()).then_some(claim)
+    }
+
+    fn of(&self, claimed: Claimed) -> Claim {
+        let Claimed { entry, place, head, series } = claimed;
+        Claim { reader: self.clone(), entry, place, head, series }
     }
 
     /// Claims an entry.
@@ -63,8 +74,7 @@ impl Reader {
             let entry = find(memory)?;
             memory.claim(entry, self.0.id)
         });
-        let Claimed { entry, place, head, series } = claimed?;
-        Some(Claim { reader: self.clone(), entry, place, head, series })
+        Some(self.of(claimed?))
     }
 
     /// A claim that is revoked from the start.
@@ -126,9 +136,20 @@ impl Claim {
         !self.reader.0.cache.with(|memory| memory.holds(self.entry, self.place))
     }
 
+    /// Verifies an object that was found on disk: afterwards it is as good as any, or the claim is revoked.
+    async fn verify(&self) {
+        let cache = &self.reader.0.cache;
+        let Some((file, length)) = cache.with(|memory| memory.unverified(self.entry)) else { return };
+        let Some(disk) = cache.disk() else { return };
+        match disk.load(file.clone(), length, cache.config().memory).await {
+            Ok(blocks) => cache.with(|memory| memory.verified(self.entry, blocks)),
+            Err(Damaged) => cache.damaged(self.entry, &file),
+        }
+    }
+
     /// Reads the object. An object that is gone, or breaks off, is an error.
     pub(super) fn read(self) -> Cursor {
-        Cursor::over(Reading { claim: self, ended: false })
+        Cursor::over(Reading { claim: self, block: None, ended: false })
     }
 }
 
@@ -142,7 +163,50 @@ impl Drop for Claim {
 #[derive(Debug)]
 struct Reading {
     claim: Claim,
+    /// A block that is being read from disk.
+    block: Option<Block>,
     ended: bool,
+}
+
+/// A block that is being read from disk, and how many bytes of it the reader has had.
+#[derive(Debug)]
+struct Block {
+    read: JoinHandle<Result<Bytes, Damaged>>,
+    file: Backing,
+    skip: u64,
+}
+
+impl Reading {
+    /// The next bytes. Blocks of the disk are read one by one: the kernel reads ahead.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenObject>>> {
+        let Claim { entry, place, .. } = self.claim;
+        let cache = &self.claim.reader.0.cache;
+        if self.block.is_none() {
+            match cache.with(|memory| memory.next(entry, place, cx)) {
+                Next::Bytes(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                Next::Wait => return Poll::Pending,
+                Next::End => return Poll::Ready(None),
+                Next::Broken => return Poll::Ready(Some(Err(BrokenObject))),
+                Next::File { file, start, length, skip } => {
+                    let reading = file.clone();
+                    let read = tokio::task::spawn_blocking(move || reading.read(start, length));
+                    self.block = Some(Block { read, file, skip });
+                }
+            }
+        }
+        let Some(block) = &mut self.block else { return Poll::Pending };
+        let read = ready!(Pin::new(&mut block.read).poll(cx));
+        let Some(Block { file, skip, .. }) = self.block.take() else { return Poll::Pending };
+        self.claim.reader.progressed();
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        match read {
+            Ok(Ok(bytes)) if skip < bytes.len() => Poll::Ready(Some(Ok(bytes.slice(skip..)))),
+            _ => {
+                cache.damaged(entry, &file);
+                Poll::Ready(Some(Err(BrokenObject)))
+            }
+        }
+    }
 }
 
 impl Stream for Reading {
@@ -152,8 +216,7 @@ impl Stream for Reading {
         if self.ended {
             return Poll::Ready(None);
         }
-        let Claim { entry, place, .. } = self.claim;
-        let next = self.claim.reader.0.cache.with(|memory| memory.poll(entry, place, cx));
+        let next = self.poll(cx);
         self.ended = matches!(next, Poll::Ready(None | Some(Err(_))));
         next
     }

@@ -1,7 +1,5 @@
 //! One object in the cache: its bytes in order, and the places up to which its readers have come.
 
-#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
-
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::cache::Key;
+use super::disk::{Backing, Draft};
 use crate::archive::Form;
 use crate::dicom::Uid;
 use crate::dicom::object::Head;
@@ -88,9 +87,59 @@ pub(super) struct Entry {
     pub(super) stamp: Option<u64>,
     /// The reserve of the retrieval that brings it.
     pub(super) reserve: Reserved,
+    /// The file that holds its bytes up to `on_file`.
+    pub(super) file: Option<Backing>,
+    /// Offset up to which it is on disk.
+    pub(super) on_file: u64,
+    /// What is written of it, between two turns.
+    pub(super) draft: Option<Draft>,
+    /// It waits to be written, or is being written.
+    pub(super) writing: bool,
+    /// Its bytes in the queue for the disk.
+    pub(super) queued: u64,
+    /// It could not be written.
+    pub(super) unsavable: bool,
+    /// It was found on disk, and nobody has looked at its bytes.
+    pub(super) unverified: bool,
+}
+
+/// What comes next for a reader.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Bytes from memory.
+    Bytes(Bytes),
+    /// A block from disk: where it begins, its length, and how many bytes of it the reader has had.
+    File { file: Backing, start: u64, length: u64, skip: u64 },
+    /// More is to come.
+    Wait,
+    /// The object's good end.
+    End,
+    /// The object's bytes are gone.
+    Broken,
 }
 
 impl Entry {
+    /// What comes at offset `at`.
+    pub(super) fn next(&self, at: u64) -> Next {
+        if let Some(piece) = self.piece(at) {
+            return Next::Bytes(piece);
+        }
+        match &self.file {
+            _ if at >= self.length => {
+                if self.whole {
+                    Next::End
+                } else {
+                    Next::Wait
+                }
+            }
+            Some(file) if at < self.on_file => {
+                let (start, length) = Backing::block(at, self.on_file);
+                Next::File { file: file.clone(), start, length, skip: at - start }
+            }
+            _ => Next::Broken,
+        }
+    }
+
     /// The bytes from offset `at` on, as many as lie together.
     pub(super) fn piece(&self, at: u64) -> Option<Bytes> {
         let run = self.runs.partition_point(|run| run.end <= at);
@@ -101,14 +150,24 @@ impl Entry {
         Some(bytes.slice(skip..))
     }
 
-    /// Whether its first byte is still here, so that a reader can begin.
+    /// Whether all that has come is still here, so that a reader can begin.
     pub(super) fn is_open(&self) -> bool {
-        self.first == 0
+        self.first == 0 || self.first <= self.on_file
+    }
+
+    /// Whether all of it is on disk.
+    pub(super) fn is_saved(&self) -> bool {
+        self.whole && self.file.is_some() && self.on_file == self.length
+    }
+
+    /// How many runs at its beginning are on disk.
+    pub(super) fn saved_runs(&self) -> usize {
+        self.runs.partition_point(|run| run.end <= self.on_file)
     }
 
     /// Whether it may be given to a new reader.
     pub(super) fn serves(&self, now: Instant) -> bool {
-        self.is_open() && (!self.whole || self.expires > now)
+        self.is_open() && !self.unverified && (!self.whole || self.expires > now)
     }
 
     /// Whether it serves requests for this form: what is stored natively is in the native form too.
@@ -126,6 +185,9 @@ impl Entry {
 
     /// How many runs at its beginning every claim has passed.
     pub(super) fn passed(&self) -> usize {
+        if self.writing {
+            return 0;
+        }
         let at = self.claims.values().map(|place| place.at).min().unwrap_or(0);
         self.runs.partition_point(|run| run.end <= at)
     }

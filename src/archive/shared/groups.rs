@@ -134,8 +134,9 @@ impl Groups {
         let mut state = self.state();
         let Some(member) = state.members.get_mut(&member.id) else { return };
         for instance in &proof.instances {
-            let claim = member.reader.claim(&self.key(&member.target.study, instance, member.form));
-            let series = claim.as_ref().and_then(Claim::series).cloned();
+            let key = self.key(&member.target.study, instance, member.form);
+            let claim = member.reader.claim(&key);
+            let series = self.cache.about(&key).and_then(|(_, series)| series);
             member.give(Owed { instance: instance.clone(), series, claim }, false);
         }
         let missing = proof.missing.clone();
@@ -207,11 +208,9 @@ impl Groups {
         for member in group.members.clone() {
             state.members.get_mut(&member).into_iter().for_each(|m| m.opening = Some(Arc::clone(&opening)));
         }
-        let reader = self.cache.reader();
         for instance in &opening.confirmed {
-            let at_hand = reader.claim(&self.key(&study, instance, form));
-            let series = at_hand.as_ref().and_then(Claim::series).cloned();
-            let syntax = at_hand.map(|claim| claim.head().transfer_syntax.clone());
+            let (head, series) = self.cache.about(&self.key(&study, instance, form)).unzip();
+            let (series, syntax) = (series.flatten(), head.map(|head| head.transfer_syntax.clone()));
             let again = state.note(id, Seen::at_hand(instance.clone(), series, syntax));
             state.deliver(self, id, None, again);
         }

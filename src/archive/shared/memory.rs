@@ -3,21 +3,19 @@
 //! Everything here happens under the cache's one lock, takes no time to speak of and never waits. What is to be done
 //! when the lock is released (waking, freeing) is left in [`Later`].
 
-#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
-
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::cache::Key;
-use super::entry::{Entry, Id, Place, Reserved, Run};
+use super::cache::{FORMS, Key, Purge};
+use super::entry::{Entry, Id, Next, Place, Reserved, Run};
 use crate::archive::Form;
 use crate::dicom::Uid;
-use crate::dicom::object::{BrokenObject, Head};
+use crate::dicom::object::Head;
 
 /// What a running retrieval may hold outside the budget, in bytes: four receive blocks, so that it moves on however
 /// full the memory is.
@@ -30,6 +28,8 @@ pub(super) struct Later {
     pub(super) wake: Vec<Waker>,
     /// What is to be freed.
     pub(super) garbage: Vec<Run>,
+    /// Entries to be written to disk, and whether that is urgent.
+    pub(super) saves: Vec<(Id, bool)>,
     /// Somebody who waits for room may try again.
     pub(super) room: bool,
     /// Archives whose reader was cut off.
@@ -89,6 +89,10 @@ pub(super) struct Memory {
     /// What may be evicted, the longest unused first.
     order: BTreeMap<u64, Id>,
     pub(super) readers: HashMap<Id, Attending>,
+    /// Bytes of objects that wait to be written to disk, or are being written.
+    pub(super) queued: u64,
+    /// Whether there is a disk to write to.
+    pub(super) can_save: bool,
     pub(super) later: Later,
 }
 
@@ -103,6 +107,8 @@ impl Memory {
             studies: HashMap::new(),
             order: BTreeMap::new(),
             readers: HashMap::new(),
+            queued: 0,
+            can_save: false,
             later: Later::default(),
         }
     }
@@ -145,6 +151,13 @@ impl Memory {
             held_by: 0,
             stamp: None,
             reserve,
+            file: None,
+            on_file: 0,
+            draft: None,
+            writing: false,
+            queued: 0,
+            unsavable: false,
+            unverified: false,
         };
         self.entries.insert(id, entry);
         if !taken {
@@ -163,7 +176,7 @@ impl Memory {
         }
     }
 
-    fn unindex(&mut self, id: Id) {
+    pub(super) fn unindex(&mut self, id: Id) {
         let Some(entry) = self.entries.get(&id) else { return };
         let study_key = (Arc::clone(&entry.key.archive), entry.key.study.clone());
         let Some(study) = self.studies.get_mut(&study_key) else { return };
@@ -177,13 +190,13 @@ impl Memory {
     }
 
     /// Whether the entry is the one that is found under its key.
-    fn is_indexed(&self, id: Id) -> bool {
+    pub(super) fn is_indexed(&self, id: Id) -> bool {
         let Some(Entry { key, .. }) = self.entries.get(&id) else { return false };
         let study = self.studies.get(&(Arc::clone(&key.archive), key.study.clone()));
         study.and_then(|study| study.get(&(key.instance.clone(), key.form))) == Some(&id)
     }
 
-    fn find_exactly(&self, key: &Key, now: Instant) -> Option<Id> {
+    pub(super) fn find_exactly(&self, key: &Key, now: Instant) -> Option<Id> {
         let study = self.studies.get(&(Arc::clone(&key.archive), key.study.clone()))?;
         let id = *study.get(&(key.instance.clone(), key.form))?;
         self.entries.get(&id)?.serves(now).then_some(id)
@@ -204,11 +217,18 @@ impl Memory {
         found.into_iter().flat_map(Study::values).filter_map(|id| Some((*id, self.entries.get(id)?)))
     }
 
-    /// Entries that can be found, of one archive or all.
-    pub(super) fn indexed(&self, archive: Option<&str>) -> Vec<Id> {
-        let studies =
-            self.studies.iter().filter(|((name, _), _)| archive.is_none_or(|wanted| **name == *wanted));
-        studies.flat_map(|(_, study)| study.values().copied()).collect()
+    /// Entries that can be found and that are named.
+    pub(super) fn named(&self, what: &Purge) -> Vec<Id> {
+        let mut named = Vec::new();
+        for (_, study) in self.studies.iter().filter(|((archive, study), _)| what.names_study(archive, study))
+        {
+            match &what.instance {
+                Some(uid) => named.extend(FORMS.iter().filter_map(|form| study.get(&(uid.clone(), *form)))),
+                None => named.extend(study.values()),
+            }
+        }
+        named.retain(|id| self.entries.get(id).is_some_and(|entry| what.names_series(entry.series.as_ref())));
+        named
     }
 
     /// Makes an entry found no more; it is dropped when nobody reads it.
@@ -226,18 +246,23 @@ impl Memory {
             if self.used + charge <= self.size {
                 break false;
             }
-            if self.evict() {
+            if self.evict() || self.drop_saved() {
                 continue;
             }
             let Some(entry) = self.entries.get(&id) else { return Admission::Gone };
-            if entry.held_by == 0 {
-                self.remove(id);
-                return Admission::Gone;
-            }
             // The first piece of all passes whatever its size.
             let held = entry.reserve.load(Relaxed);
-            if held == 0 || held + charge <= RESERVE {
+            let fits = held == 0 || held + charge <= RESERVE;
+            let unclaimed = entry.held_by == 0;
+            if fits && (!unclaimed || self.can_save) {
                 break true;
+            }
+            if self.can_save && self.spill() {
+                return Admission::Full;
+            }
+            if unclaimed {
+                self.remove(id);
+                return Admission::Gone;
             }
             if !self.drop_passed(id) {
                 return Admission::Full;
@@ -294,6 +319,9 @@ impl Memory {
         if better {
             self.index(&key, id);
         }
+        if self.is_indexed(id) {
+            self.offer(id);
+        }
         self.settle(id);
     }
 
@@ -308,6 +336,7 @@ impl Memory {
             self.leave(id, claim, place);
         }
         let (shared, reserved) = entry.charges();
+        self.queued -= entry.queued;
         self.used -= shared;
         entry.reserve.fetch_sub(reserved, Relaxed);
         self.later.garbage.extend(entry.runs);
@@ -339,7 +368,7 @@ impl Memory {
     }
 
     /// One more claim keeps the entry.
-    fn hold(&mut self, id: Id) {
+    pub(super) fn hold(&mut self, id: Id) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.held_by += 1;
         if let Some(stamp) = entry.stamp.take() {
@@ -348,7 +377,7 @@ impl Memory {
     }
 
     /// One claim less keeps the entry.
-    fn let_go(&mut self, id: Id) {
+    pub(super) fn let_go(&mut self, id: Id) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.held_by -= 1;
         self.later.room = true;
@@ -405,57 +434,37 @@ impl Memory {
         self.entries.get(&id).is_some_and(|entry| entry.claims.contains_key(&claim))
     }
 
-    /// The next bytes for a claim.
-    pub(super) fn poll(
-        &mut self,
-        id: Id,
-        claim: Id,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BrokenObject>>> {
-        let broken = Poll::Ready(Some(Err(BrokenObject)));
-        let Some(entry) = self.entries.get_mut(&id) else { return broken };
-        let at = entry.claims.get(&claim).map(|place| place.at);
-        let Some(at) = at else { return broken };
-        let piece = entry.piece(at);
-        let (whole, length) = (entry.whole, entry.length);
-        let Some(place) = entry.claims.get_mut(&claim) else { return broken };
+    /// The next bytes for a claim. Once they are [`Next::End`] or [`Next::Broken`], it is dropped.
+    pub(super) fn next(&mut self, id: Id, claim: Id, cx: &mut Context<'_>) -> Next {
+        let Some(entry) = self.entries.get_mut(&id) else { return Next::Broken };
+        let Some(place) = entry.claims.get(&claim) else { return Next::Broken };
+        let next = entry.next(place.at);
+        let Some(place) = entry.claims.get_mut(&claim) else { return Next::Broken };
         let began = !std::mem::replace(&mut place.started, true);
         let waited = place.waker.take().is_some();
+        let waits = matches!(next, Next::Wait);
+        place.waker = waits.then(|| cx.waker().clone());
+        match &next {
+            Next::Bytes(piece) => place.at += piece.len() as u64,
+            Next::File { start, length, .. } => place.at = start + length,
+            Next::Wait | Next::End | Next::Broken => {}
+        }
         let reader_id = place.reader;
-        place.at += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        let waits = piece.is_none() && at >= length && !whole;
-        if waits {
-            place.waker = Some(cx.waker().clone());
-        }
-        let mut caught_up = false;
-        let mut lagging = false;
-        if let Some(reader) = self.readers.get_mut(&reader_id) {
-            reader.last = Instant::now();
-            reader.hungry = reader.hungry + usize::from(waits) - usize::from(waited);
-            lagging = reader.lagging;
-            caught_up = waits && lagging;
-        }
+        let Some(reader) = self.readers.get_mut(&reader_id) else { return Next::Broken };
+        reader.last = Instant::now();
+        reader.hungry = reader.hungry + usize::from(waits) - usize::from(waited);
+        let lagging = reader.lagging;
         if began && lagging {
             self.hold(id);
         }
-        if caught_up {
+        if waits {
             self.set_lagging(reader_id, false);
         }
-        match piece {
-            Some(piece) => {
-                self.later.room = true;
-                Poll::Ready(Some(Ok(piece)))
-            }
-            None if waits => Poll::Pending,
-            None if at >= length => {
-                self.release(id, claim);
-                Poll::Ready(None)
-            }
-            None => {
-                self.release(id, claim);
-                broken
-            }
+        self.later.room = true;
+        if matches!(next, Next::End | Next::Broken) {
+            self.release(id, claim);
         }
+        next
     }
 
     /// Wakes who waits for bytes of the entry.
@@ -478,7 +487,8 @@ impl Memory {
             return;
         };
         let (_, reserved) = entry.charges();
-        let useful = entry.serves(Instant::now()) && self.used + reserved <= self.size;
+        let in_memory = entry.first == 0;
+        let useful = in_memory && entry.serves(Instant::now()) && self.used + reserved <= self.size;
         if !useful || !self.is_indexed(id) {
             return self.remove(id);
         }
@@ -495,7 +505,7 @@ impl Memory {
     }
 
     /// Drops what was unused the longest. `false`: everything is in use.
-    fn evict(&mut self) -> bool {
+    pub(super) fn evict(&mut self) -> bool {
         let Some((_, id)) = self.order.pop_first() else { return false };
         self.remove(id);
         self.later.evicted += 1;
@@ -514,16 +524,7 @@ impl Memory {
         let all = || self.entries.iter().map(|(id, entry)| (*id, droppable(*id, entry)));
         let found = own.filter(|(_, count)| *count > 0).or_else(|| all().find(|(_, count)| *count > 0));
         let Some((found, count)) = found else { return false };
-        let Some(entry) = self.entries.get_mut(&found) else { return false };
-        for run in entry.runs.drain(..count) {
-            entry.first = run.end;
-            if run.reserved {
-                entry.reserve.fetch_sub(run.charge, Relaxed);
-            } else {
-                self.used -= run.charge;
-            }
-            self.later.garbage.push(run);
-        }
+        self.drop_runs(found, count);
         true
     }
 }

@@ -8,6 +8,7 @@ mod cache;
 mod cache_tests;
 mod claim;
 pub mod config;
+mod disk;
 mod engine;
 mod entity;
 mod entry;
@@ -19,6 +20,7 @@ mod pressure;
 mod proofs;
 mod pump;
 mod search;
+mod spill;
 mod writer;
 
 use std::sync::Arc;

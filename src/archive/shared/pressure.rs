@@ -1,7 +1,5 @@
 //! Who gives way when the memory is full of what readers have yet to take.
 
-#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
-
 use std::time::Duration;
 
 use tokio::time::Instant;

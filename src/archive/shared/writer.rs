@@ -1,14 +1,12 @@
 //! The writing end of an object in the cache.
 
-#![allow(dead_code, reason = "the engine of shared retrievals lands with the next change")]
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::cache::{Cache, Key};
+use super::cache::Cache;
 use super::claim::{Claim, Reader};
 use super::entry::{Id, Reserved};
 use super::memory::Admission;
@@ -42,7 +40,6 @@ impl Reserve {
 pub(super) struct Writer {
     cache: Cache,
     id: Id,
-    key: Key,
     head: Arc<Head>,
     series: Option<Uid>,
     open: Option<OpenRun>,
@@ -93,13 +90,8 @@ impl OpenRun {
 }
 
 impl Writer {
-    pub(super) fn new(cache: Cache, id: Id, key: Key, head: Arc<Head>, series: Option<Uid>) -> Self {
-        Self { cache, id, key, head, series, open: None, gone: false, finished: false }
-    }
-
-    /// What the object is found under.
-    pub(super) fn key(&self) -> &Key {
-        &self.key
+    pub(super) fn new(cache: Cache, id: Id, head: Arc<Head>, series: Option<Uid>) -> Self {
+        Self { cache, id, head, series, open: None, gone: false, finished: false }
     }
 
     /// Claims the object for a reader; the claim is revoked from the start if the object was given up.
