@@ -176,6 +176,29 @@ async fn with_two_associations_searches_are_as_quick_beside_a_bulk_retrieval_as_
     assert!(busy <= idle + BESIDE_BULK, "idle {idle:?}, beside a bulk retrieval {busy:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_with_one_association_a_search_does_not_wait_for_the_end_of_a_bulk_retrieval() {
+    let mut instances = study(1, 4, 60, &Kind::default());
+    instances.extend(study(2, 1, 1, &Kind::default()));
+    let more = "max_associations = 1\n[cache]\nmemory = \"0\"";
+    let scene = Arc::new(Scene::new(Method::Get, instances, &[Fault::ObjectsSlow(15)], more).await);
+    let reader = {
+        let scene = Arc::clone(&scene);
+        tokio::spawn(async move { get(scene.app.http, &study_path(1)).await })
+    };
+    while scene.archive.observations().objects_sent < 5 {
+        assert!(!reader.is_finished(), "the retrieval failed");
+        sleep(Duration::from_millis(2)).await;
+    }
+    let begin = Instant::now();
+    search(&scene, &format!("?StudyInstanceUID={}", study_uid(2))).await;
+    println!("a search beside a bulk retrieval on one association: {:?}", begin.elapsed());
+    assert!(!reader.is_finished(), "the search waited for the whole study");
+    let reply = reader.await.unwrap();
+    assert!(reply.whole && reply.status == 200, "nor does the search harm the retrieval");
+    assert_eq!(scene.archive.observations().associations.most_open, 1);
+}
+
 /// The 99th percentile of the times of 200 searches, one after the other.
 async fn percentile_99(scene: &Scene) -> Duration {
     let mut times = Vec::new();
