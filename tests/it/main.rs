@@ -13,6 +13,7 @@ mod frames;
 mod hostile;
 mod interop;
 mod layers;
+mod metadata;
 mod openapi;
 mod operator;
 mod pacs;
