@@ -1,6 +1,7 @@
 //! The driver of a retrieval: it owns the lease, brings the objects by C-GET or C-MOVE, asks once more for
 //! what is missing, and says how it ended. Readers hold cursors; when the reader leaves, it cancels.
 
+mod moving;
 mod named;
 mod operation;
 mod plan;

@@ -1,16 +1,16 @@
-//! One C-GET or C-MOVE of a retrieval, from the lease to the last object.
+//! One operation of a retrieval, from the lease to the last object: by C-GET here, else by C-MOVE.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::super::Form;
 use super::super::arrival::Arrival;
 use super::super::completeness::OperationId;
 use super::super::dimse::config::{Method, Model};
 use super::super::error::{Error, Kind};
-use super::super::remote::{Inner, query_profile};
+use super::super::remote::Inner;
 use super::{Ask, Driver};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Head;
@@ -250,107 +250,9 @@ impl Driver {
         }
     }
 
-    async fn attempt_move(&self, ask: &Ask) -> Result<(), Error> {
-        let inner = std::sync::Arc::clone(&self.inner);
-        let Some(moves) = &inner.moves else {
-            return Err(inner.error(Kind::Unsupported("C-MOVE: the bridge has no DIMSE listener".into())));
-        };
-        let limits = inner.limits();
-        let register = moves.register(&inner.config, self.retrieve.form, &self.collector, limits.deadline);
-        let busy = || inner.error(Kind::Timeout("another C-MOVE of the same objects"));
-        let registration = self.unless_gone(register).await?.ok_or_else(busy)?;
-        let (id, response) = loop {
-            let profile = query_profile();
-            let lease = inner.lease(&inner.retrieve, &self.caller, &profile, 2, limits.deadline);
-            let mut lease = self.unless_gone(lease).await??;
-            let agreement = lease.association().agreement();
-            let class = inner.class(agreement, sop_class::STUDY_ROOT_MOVE, sop_class::PATIENT_ROOT_MOVE);
-            let mut command = Command::request(field::C_MOVE_RQ, class, registration.message_id());
-            command.priority = Some(0);
-            command.move_destination = Some(moves.title().clone());
-            let operation =
-                inner.start(lease, command, |context| Some(self.identifier(ask, context)), limits)?;
-            let id = self.collector.ledger().begin(ask.scope(), true);
-            match self.follow_move(id, operation).await? {
-                Attempt::Ended(response) => break (id, response),
-                _ => self.collector.update(|ledger| ledger.withdraw(id)),
-            }
-        };
-        self.finish_survey().await?;
-        self.settle(id, limits.deadline).await?;
-        if !self.collector.ledger().is_outstanding(id) {
-            registration.settled();
-        }
-        self.note_failure("C-MOVE", &response)
-    }
-
-    /// Listens to the responses of a C-MOVE, while the objects come over other associations.
-    async fn follow_move(&self, id: OperationId, mut operation: Operation) -> Result<Attempt, Error> {
-        let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
-        loop {
-            let reply = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => {
-                    cancel(operation, None).await;
-                    return Err(self.nobody_waits());
-                }
-                reply = operation.next() => reply,
-            };
-            let error = match reply {
-                Ok(Reply::Pending(..)) => continue,
-                Ok(Reply::Final(response, identifier)) => {
-                    let failed = failed_uids(&mut operation, identifier);
-                    operation.finish();
-                    self.collector.update(|ledger| ledger.ended(id, &response, failed));
-                    return Ok(Attempt::Ended(response));
-                }
-                // Pending responses are optional (PS3.4 C.4.2.3.1): objects that come are a sign of life too.
-                Err(OperationError::Silence) if self.collector.last_activity().elapsed() < silence => {
-                    operation.forgive_silence();
-                    continue;
-                }
-                Ok(_) => OperationError::Protocol("not a response to C-MOVE".into()),
-                Err(error) => error,
-            };
-            // An object is an answer too.
-            let stale = operation.may_retry(&error) && self.collector.last_activity() <= begin;
-            operation.abort().await;
-            return if stale { Ok(Attempt::Stale) } else { Err(self.inner.operation_error(error)) };
-        }
-    }
-
-    /// Waits, after the final response of a C-MOVE, for the objects that it has overtaken: until what is
-    /// expected has come, or nothing has come for as long as an archive may be silent. Where nobody knows what
-    /// to expect, only silence tells.
-    async fn settle(&self, id: OperationId, deadline: Instant) -> Result<(), Error> {
-        let (silence, begin) = (self.inner.config.timeouts.silence, Instant::now());
-        loop {
-            let changed = self.collector.changed();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            let outstanding = {
-                let ledger = self.collector.ledger();
-                ledger.is_outstanding(id) || ledger.is_unwitnessed(id)
-            };
-            if !outstanding {
-                return Ok(());
-            }
-            let patience = (self.collector.last_activity().max(begin) + silence).min(deadline);
-            if Instant::now() >= patience {
-                return Ok(());
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(self.nobody_waits()),
-                () = changed => {}
-                () = sleep_until(patience) => {}
-            }
-        }
-    }
-
     /// Keeps a failure status for the end. One to the first question is the end, unless the archive tried to
     /// send objects: then other contexts, or another form, may help.
-    fn note_failure(&self, operation: &'static str, response: &Command) -> Result<(), Error> {
+    pub(super) fn note_failure(&self, operation: &'static str, response: &Command) -> Result<(), Error> {
         if response.status.map(status::class) != Some(Class::Failure) {
             return Ok(());
         }
@@ -381,7 +283,7 @@ impl Driver {
             && self.inner.knowledge.patients.patient_of(&self.collector.target().study).is_none()
     }
 
-    fn identifier(&self, ask: &Ask, context: &AcceptedContext) -> Bytes {
+    pub(super) fn identifier(&self, ask: &Ask, context: &AcceptedContext) -> Bytes {
         // The model without bulk data has one level, and one key beside it (PS3.4 Z.4.2.1.3.1).
         let is_light = context.abstract_syntax.as_str() == sop_class::WITHOUT_BULK_DATA_GET;
         let mut keys = DataSet::new();
@@ -449,7 +351,7 @@ fn found_nothing(response: &Command) -> bool {
 }
 
 /// The Failed SOP Instance UID List (0008,0058) of a final response; one that cannot be read names nothing.
-fn failed_uids(operation: &mut Operation, identifier: Option<Bytes>) -> Vec<Uid> {
+pub(super) fn failed_uids(operation: &mut Operation, identifier: Option<Bytes>) -> Vec<Uid> {
     let Some(identifier) = identifier else { return Vec::new() };
     let Ok(parsed) = DataSet::parse(&identifier, operation.layout(), None) else { return Vec::new() };
     let uids = parsed.data_set.strings(tags::FAILED_SOP_INSTANCE_UID_LIST);
@@ -458,7 +360,7 @@ fn failed_uids(operation: &mut Operation, identifier: Option<Bytes>) -> Vec<Uid>
 
 /// Cancels an operation: C-CANCEL, then what is on its way is dropped for a short while; an archive that has
 /// not ended by then is aborted. `storing` is the C-STORE that is half here.
-async fn cancel(mut operation: Operation, mut storing: Option<(u8, Command)>) {
+pub(super) async fn cancel(mut operation: Operation, mut storing: Option<(u8, Command)>) {
     operation.cancel();
     operation.hurry(Instant::now() + CANCEL_PATIENCE);
     loop {
