@@ -43,7 +43,9 @@ def line(result):
 def machine():
     cpu = next((text.split(":")[1].strip() for text in Path("/proc/cpuinfo").read_text().splitlines()
                 if text.startswith("model name")), platform.machine())
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "memory": account.HOW}
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "memory": account.HOW,
+            # What else ran here before we began: the less, the more the figures are worth.
+            "load": os.getloadavg()[0]}
 
 
 def versions():
@@ -73,6 +75,8 @@ def parse():
         options.rounds, options.slices, options.studies, options.big, options.clients = 2, 40, 22, 100_000_000, 10
     options.slow_rounds = options.slow_rounds or options.rounds
     options.rows = options.rows.split(",")
+    if options.quick and options.docs:
+        parser.error("--quick measures nothing to write down")
     unknown = [name for name in options.rows if name not in ROWS]
     if unknown:
         parser.error(f"no such rows: {', '.join(unknown)}")
@@ -84,8 +88,10 @@ def main():
     # A run that is ended ends its servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     found = {"machine": machine(), "versions": versions(), "date": time.strftime("%Y-%m-%d"),
-             "slices": options.slices, "rounds": options.rounds, "results": []}
-    print(f"{found['machine']['cores']} cores, {found['machine']['cpu']}; {found['machine']['memory']}", flush=True)
+             "slices": options.slices, "rounds": options.rounds, "slow_rounds": options.slow_rounds, "results": []}
+    print(f"{found['machine']['cores']} cores, {found['machine']['cpu']}, load {found['machine']['load']:.1f}; {found['machine']['memory']}", flush=True)
+    if options.quick:
+        print("--quick: this shows that the script works; whether a bound holds it cannot show", flush=True)
     lab = Lab(options)
     try:
         for name in options.rows:

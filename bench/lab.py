@@ -147,8 +147,8 @@ class Lab:
         return title, sizes
 
     @contextmanager
-    def bridge(self, archive, **more):
-        bridge = Bridge(self.options.gantry, archive, self.own, **more)
+    def bridge(self, archive, own=None, **more):
+        bridge = Bridge(self.options.gantry, archive, own or self.own, **more)
         try:
             yield bridge
         except BaseException:

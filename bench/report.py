@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 # The plot: one line a result, a logarithmic axis of ratio to bound.
-LINE, LEFT, WIDTH, RIGHT, TOP = 24, 430, 420, 90, 62
+LINE, LEFT, WIDTH, RIGHT, TOP = 24, 560, 420, 60, 62
 DECADES = (-3, 1)
 HOLDS, FAILS, TEXT, FAINT = "#2a7f62", "#c4452d", "#333333", "#bbbbbb"
 
@@ -52,7 +52,7 @@ def text(found):
     at, of = found["machine"], found["versions"]
     return (f"{found['date']}, commit {of['commit']}: {at['cores']} cores ({at['cpu']}), Linux {at['kernel']}; Orthanc {of['orthanc']}, "
             f"DCMTK {of['dcmtk']}, nginx {of['nginx']}, all as Debian 12 ships them; {found['slices']} CT slices of 512 × 512, median of "
-            f"{found['rounds']} rounds. Memory is above idle, by {at['memory']}.\n\n{table(found)}\n\n"
+            f"{found['rounds']} rounds ({found['slow_rounds']} of what takes half a minute each); load average {at['load']:.1f} when it began. Memory is above idle, by {at['memory']}.\n\n{table(found)}\n\n"
             "![Each result as a share of its bound](benchmarks.svg)")
 
 
@@ -78,11 +78,11 @@ def plot(found):
         share, y = result["ratio"] / result["limit"], TOP + LINE * place
         beside = f", beside {result['reference']}" if result["reference"] and result["unit"] != "MiB" else ""
         label = escape(f"{result['work']}{beside}")
-        out.append(f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end" fill="{TEXT}" textLength="{min(LEFT - 12, 5.9 * len(label)):.0f}" '
-                   f'lengthAdjust="spacingAndGlyphs">{label}</text>'
+        out.append(f'<text x="{LEFT - 8}" y="{y + 14}" text-anchor="end" fill="{TEXT}">{label}</text>'
                    f'<rect x="{LEFT}" y="{y + 3}" width="{max(x(share) - LEFT, 1):.1f}" height="{LINE - 8}" '
                    f'fill="{HOLDS if result["holds"] else FAILS}"/>'
-                   f'<text x="{x(share) + 5:.1f}" y="{y + 15}" fill="{TEXT}">{share:.2f}</text>')
+                   f'<text x="{x(share) - 4 if share > 0.3 else x(share) + 4:.1f}" y="{y + 15}" '
+                   f'text-anchor="{"end" if share > 0.3 else "start"}" fill="{"#ffffff" if share > 0.3 else TEXT}">{share:.2f}</text>')
     out.append("</svg>")
     return "\n".join(out) + "\n"
 

@@ -1,11 +1,15 @@
 """An archive that is far away: several associations of the bridge beside the one that getscu has."""
 
+from contextlib import ExitStack
+
 from distance import FAR_ADDRESS, Distance, Impossible
-from fleet import Archive
+from fleet import Archive, free_port
 from lab import alternate, compared, not_measured, per_round, row, wado
 from rows_read import ARCHIVES, NAMES, dimse_get, getscu, quick
 
 ROUND_TRIP_MILLISECONDS = 20
+# `max_associations`: the default, by which four round trips at a time are all there is, and twice that.
+CAPS = (4, 8)
 
 
 @row("far")
@@ -15,22 +19,39 @@ def far(lab):
     except Impossible as why:
         yield not_measured(f"WADO-RS study, {ROUND_TRIP_MILLISECONDS} ms away", str(why), "≤ 0.2 × (≥ 5 times as fast)")
         return
-    rounds = lab.options.slow_rounds
     try:
         for kind in ARCHIVES:
             with distance.far():
                 archive = Archive(kind, [lab.ct], dict([lab.own]), host=FAR_ADDRESS)
             try:
-                with distance.near(), lab.bridge(archive, retrieve="get") as bridge:
-                    path = f"{bridge.path}/studies/{lab.study}"
-                    raw, tuned, bridged = alternate(
-                        rounds, lambda: dimse_get(archive, lab.slices), lambda: getscu(archive, lab.study, **quick()),
-                        lambda: wado(bridge, path, lab.size), before=bridge.cold)
-                    work = f"WADO-RS study, {NAMES[kind]} {ROUND_TRIP_MILLISECONDS} ms away"
-                    yield compared(work, "getscu, NODELAY + QUICKACK", (tuned, bridged), limit=0.2,
-                                   bound="≤ 0.2 × (≥ 5 times as fast)", note=distance.how, **per_round(bridge, rounds))
-                    yield compared(work, "raw C-GET, one association", (raw, bridged), note="for information")
+                with distance.near():
+                    yield from at_caps(lab, archive, NAMES[kind], distance.how)
             finally:
                 archive.stop()
     finally:
         distance.close()
+
+
+def at_caps(lab, archive, name, how):
+    """The bridge with its default cap on associations, then with a higher one, beside one association of getscu's."""
+    rounds = lab.options.slow_rounds
+    with ExitStack() as stack:
+        bridges = [stack.enter_context(lab.bridge(archive, own, retrieve="get", extra=f"max_associations = {cap}"))
+                   for cap, own in zip(CAPS, (lab.own, ("GANTRY", free_port())))]
+
+        def cold():
+            for bridge in bridges:
+                bridge.cold()
+
+        def study(bridge):
+            return lambda: wado(bridge, f"{bridge.path}/studies/{lab.study}", lab.size)
+
+        raw, tuned, *bridged = alternate(
+            rounds, lambda: dimse_get(archive, lab.slices), lambda: getscu(archive, lab.study, **quick()),
+            *(study(bridge) for bridge in bridges), before=cold)
+        for cap, bridge, times in zip(CAPS, bridges, bridged):
+            work = f"WADO-RS study, {name} {ROUND_TRIP_MILLISECONDS} ms away, cap {cap}"
+            yield compared(work, "getscu, NODELAY + QUICKACK", (tuned, times), limit=0.2,
+                           bound="≤ 0.2 × (≥ 5 times as fast)", note=how, **per_round(bridge, rounds))
+        yield compared(f"WADO-RS study, {name} {ROUND_TRIP_MILLISECONDS} ms away, cap {CAPS[0]}", "raw C-GET, one association",
+                       (raw, bridged[0]), note="for information")

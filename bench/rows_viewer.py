@@ -4,7 +4,7 @@ import shutil
 import statistics
 import time
 
-from client import FRAMES, JSON, Http, Pool, instances_of
+from client import FRAMES, JSON, Failed, Http, Pool, instances_of
 from fleet import scratch
 from lab import Result, alternate, compared, per_round, row, wado
 
@@ -118,9 +118,13 @@ def metadata(lab):
             whole.append(time.perf_counter() - start)
             bridge.cold()
             http = Http(bridge.address)
-            cold.append(http.get(f"{study}/metadata").total)
-            warm.append(http.get(f"{study}/metadata").total)
+            first, again = (http.get(f"{study}/metadata", keep=True) for _ in range(2))
             http.close()
+            found = len(instances_of(again.body))
+            if found != len(lab.slices):
+                raise Failed(f"the metadata are of {found} instances")
+            cold.append(first.total)
+            warm.append(again.total)
         yield compared(f"/metadata of {len(lab.slices)} instances, cold", "WADO-RS of the study, cold", (whole, cold),
                        limit=1.3, **per_round(bridge, rounds))
         plugin = []
