@@ -49,8 +49,12 @@ HOW = {
 class Group:
     """The account of one process. Its command goes before the process's own."""
 
+    # Those that are not closed yet.
+    open = set()
+
     def __init__(self):
         self.path, self.pid = None, None
+        Group.open.add(self)
         if KIND != "process":
             self.path = (V1 if KIND == "cgroup v1" else V2) / f"gantry-bench-{os.getpid()}-{next(numbers)}"
             self.path.mkdir()
@@ -100,5 +104,6 @@ class Group:
         raise KeyError(key)
 
     def close(self):
-        if self.path is not None:
+        Group.open.discard(self)
+        if self.path is not None and self.path.exists():
             self.path.rmdir()

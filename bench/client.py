@@ -102,13 +102,14 @@ class Http:
 
     def get(self, path, accept=JSON, keep=False, status=200):
         answer, first = Answer(keep), None
+        self.reopen_if_closed()
         start = time.perf_counter()
         self.sock.sendall(request(path, accept))
         while True:
             count = self.sock.recv_into(self.buffer)
             first = first or time.perf_counter() - start
             if count == 0:
-                raise Failed(f"the connection broke off: GET {path} after {answer.size} bytes")
+                raise Failed(f"port {self.address[1]} broke off: GET {path} after {answer.size} bytes")
             if answer.feed(self.buffer[:count]):
                 break
         total = time.perf_counter() - start
@@ -118,6 +119,20 @@ class Http:
         if answer.status != status:
             raise Failed(f"GET {path}: {answer.status} {answer.head[-1000:]}")
         return Reply(answer.status, answer.size, first, total, answer.body())
+
+    def reopen_if_closed(self):
+        """Servers close what is idle, Orthanc after a second; a client that sees it connects again, and that is not timed."""
+        self.sock.setblocking(False)
+        try:
+            if self.sock.recv(1, socket.MSG_PEEK):
+                raise Failed(f"port {self.address[1]} sent more than its answer")
+        except BlockingIOError:
+            self.sock.settimeout(PATIENCE_SECONDS)
+            return
+        except ConnectionResetError:
+            pass
+        self.sock.close()
+        self.sock = connect(self.address)
 
     def close(self):
         self.sock.close()
@@ -152,7 +167,7 @@ class Pool:
                     sock = key.fileobj
                     count = sock.recv_into(self.buffer)
                     if count == 0:
-                        raise Failed(f"the connection broke off: GET {paths[busy[sock][0]]}")
+                        raise Failed(f"port {self.address[1]} broke off: GET {paths[busy[sock][0]]}")
                     number, start, answer = busy[sock]
                     if not answer.feed(self.buffer[:count]):
                         continue

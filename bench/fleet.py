@@ -1,5 +1,6 @@
 """The servers that a benchmark runs: archives as Debian ships them, nginx, and the bridge. All on loopback."""
 
+import atexit
 import http.client
 import json
 import os
@@ -22,6 +23,24 @@ DICOMWEB_PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 class Broken(Exception):
     """A server does not do what it is needed for."""
+
+
+# What is left when the benchmark is ended in the middle of a start.
+processes, folders_made = set(), set()
+
+
+@atexit.register
+def sweep():
+    for process in processes:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+    for group in list(Group.open):
+        group.close()
+    for folder in folders_made:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port():
@@ -54,6 +73,7 @@ class Server:
         with open(folder / "log", "ab") as log:
             self.process = subprocess.Popen([*self.inside, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, env={**os.environ, **(environment or {})})
+        processes.add(self.process)
         deadline = time.monotonic() + START_SECONDS
         for port in ports:
             while not self.answers(host, port):
@@ -79,6 +99,7 @@ class Server:
         except ProcessLookupError:
             pass
         self.process.wait()
+        processes.discard(self.process)
 
     def stop(self):
         self.end()
@@ -86,7 +107,9 @@ class Server:
 
 
 def scratch(name):
-    return Path(tempfile.mkdtemp(prefix=f"gantry-bench-{name}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"gantry-bench-{name}-"))
+    folders_made.add(folder)
+    return folder
 
 
 def on_loopback():
