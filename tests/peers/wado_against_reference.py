@@ -75,7 +75,9 @@ def elements(data, syntax):
             elif isinstance(element.value, bytes):
                 value = element.value
                 if syntax == EXPLICIT_BE:
-                    size = WORD.get(element.VR, 1)
+                    # Pixels of 32 bits are swapped as such, as pydicom reads them.
+                    is_pixels = element.tag == 0x7FE00010 and element.VR == "OW"
+                    size = max(ds.BitsAllocated // 8, 2) if is_pixels else WORD.get(element.VR, 1)
                     value = b"".join(value[at : at + size][::-1] for at in range(0, len(value), size))
                 found.append((here, value.rstrip(b"\0")))
             else:

@@ -60,7 +60,7 @@ pub(super) fn without_cache(configuration: &str) -> Option<(String, String)> {
 }
 
 /// The configuration of a bridge before `archive`.
-fn before(archive: &Archive, own: &Destination, retrieve: &str, more: &str) -> String {
+pub(crate) fn before(archive: &Archive, own: &Destination, retrieve: &str, more: &str) -> String {
     let Destination { ae_title, port } = own;
     format!(
         "[dimse]\nlisten = \"127.0.0.1:{port}\"\nae_title = \"{ae_title}\"\n\

@@ -6,7 +6,27 @@ pub(crate) mod bridge;
 pub(crate) mod chaos;
 pub(crate) mod curl;
 pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod part10;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod viewer;
+
+use std::time::{Duration, Instant};
+
+/// When a test gives up waiting for a condition, unless it says otherwise.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds, looking every few milliseconds.
+///
+/// # Panics
+/// It does not within `deadline`.
+pub(crate) async fn until(what: &str, deadline: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !condition().await {
+        assert!(begin.elapsed() < deadline, "{what}: not within {deadline:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

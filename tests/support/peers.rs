@@ -136,7 +136,8 @@ impl Archive {
         }
         let file = scratch.write("orthanc.json", &configuration.to_string());
         let mut command = on_loopback("/usr/sbin/Orthanc");
-        command.arg(file);
+        // So that its log tells of every association and retrieval.
+        command.arg("--verbose-dicom").arg(file);
         let server = Server::start("Orthanc", scratch, command, &[port, http]);
         let rest = format!("http://127.0.0.1:{http}");
         let taken = python("load_orthanc.py", &[rest.as_ref(), data.as_os_str()]);

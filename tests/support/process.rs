@@ -137,6 +137,12 @@ impl Server {
         String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
     }
 
+    /// All that it printed; bytes that are no UTF-8 as question marks, so that a place in it stays where it is.
+    pub(crate) fn whole_log(&self) -> String {
+        let bytes = fs::read(self.folder().join(LOG)).unwrap_or_default();
+        bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect()
+    }
+
     /// Kills it at once, as a crash would.
     pub(crate) fn kill(&mut self) {
         signal_group(self.child.id(), "KILL");

@@ -4,9 +4,12 @@
 //! What a file says is read by pydicom (`tests/peers/corpus.py`). Whatever is different is told of all files at once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::support::bridge::Bridge;
-use crate::support::peers::{Archive, Destination, data, python};
+use crate::support::curl::curl;
+use crate::support::metrics::Figures;
+use crate::support::peers::{Archive, Destination, data, manifest, python};
 use crate::support::process::Scratch;
 
 /// A file, an aspect of it, and why what comes out is not what pydicom reads. One that is right after all fails the test.
@@ -43,12 +46,19 @@ const EXCUSED: &[Excuse] = &[
     ("data/bad_sequence.dcm", "xml", "a sequence written as UN with a length stays UN"),
 ];
 
+/// A cache that holds all of it, for `[archive.main]` to be followed by.
+const CACHE: &str = "[cache]\nmemory = \"512MiB\"";
+
 /// Compares these aspects of every file's object, as the bridge gives it from the built-in archive.
 fn compare(aspects: &[&str]) {
     let folder = data("corpus", &[]);
     let own = Destination::new("GANTRY");
     let archive = Archive::built_in(&folder, std::slice::from_ref(&own), &[]);
-    let bridge = Bridge::start(&archive, &own, "auto", "");
+    compare_with(&Bridge::start(&archive, &own, "auto", ""), &folder, aspects);
+}
+
+/// The same, through this bridge before an archive that holds the files of `folder`.
+fn compare_with(bridge: &Bridge, folder: &Path, aspects: &[&str]) {
     let mut arguments = vec![bridge.url.as_str(), folder.to_str().unwrap()];
     arguments.extend(aspects);
     let found: BTreeMap<String, BTreeMap<String, Vec<String>>> =
@@ -82,6 +92,37 @@ fn metadata_in_xml_say_of_every_file_what_pydicom_reads() {
 #[test]
 fn frames_of_every_file_are_what_pydicom_cuts() {
     compare(&["frames"]);
+}
+
+#[test]
+fn every_file_comes_out_of_a_cold_and_of_a_warm_cache_as_it_is_stored() {
+    let folder = data("corpus", &[]);
+    let own = Destination::new("GANTRY");
+    let archive = Archive::built_in(&folder, std::slice::from_ref(&own), &[]);
+    let reference = Scratch::new("reference");
+    let (reference, holds) = (reference.path().to_str().unwrap(), archive.holds.to_str().unwrap());
+    python("reference_get.py", &["get", &archive.address(), holds, reference]);
+    let bridge = Bridge::start(&archive, &own, "auto", CACHE);
+    for round in ["cold", "warm"] {
+        let counts = python("wado_against_reference.py", &[&bridge.url, reference, holds]);
+        let counts: serde_json::Value = serde_json::from_str(&counts).unwrap();
+        println!("{round}: {counts}");
+        assert!(counts["byte-identical"].as_u64().unwrap() >= 150, "{round}: {counts}");
+    }
+    let metrics = String::from_utf8(curl(&format!("http://{}/metrics", bridge.http), &[]).body).unwrap();
+    let figures = Figures::new(metrics);
+    // Each object came once, and everything else came out of the cache.
+    assert!(figures.sum("objects_total", &[]) <= manifest(&folder).len() as u64, "{figures:?}");
+    assert!(figures.requests("hit") >= 100, "{figures:?}");
+}
+
+#[test]
+fn metadata_and_frames_of_every_file_are_the_same_out_of_the_cache() {
+    let folder = data("corpus", &[]);
+    let own = Destination::new("GANTRY");
+    let archive = Archive::built_in(&folder, std::slice::from_ref(&own), &[]);
+    // What is brought for the one is at hand for the other.
+    compare_with(&Bridge::start(&archive, &own, "auto", CACHE), &folder, &["json", "frames"]);
 }
 
 /// Files that cannot be stored, and why.

@@ -60,7 +60,7 @@ impl Scene {
     }
 
     /// What study 1 is to bring.
-    fn expected(&self, study: usize) -> BTreeMap<String, File> {
+    pub(super) fn expected(&self, study: usize) -> BTreeMap<String, File> {
         let own = self.instances.iter().filter(|i| i.study() == study_uid(study)).cloned();
         expected(&own.collect::<Vec<_>>())
     }
@@ -85,7 +85,7 @@ fn pacs(title: &str, instances: &[Instance], port: u16, faults: &[Fault]) -> Arc
 
 /// A configuration with the archive `PACS` at `address`, our Storage SCP on `port` and further TOML for the
 /// table `[archive.main]`.
-fn configuration(address: SocketAddr, port: u16, method: Method, more: &str) -> String {
+pub(super) fn configuration(address: SocketAddr, port: u16, method: Method, more: &str) -> String {
     format!(
         "[dimse]\nlisten = \"127.0.0.1:{port}\"\n[archive.main]\nae_title = \"PACS\"\n\
          address = \"{address}\"\nretrieve = \"{}\"\n{more}\n",
@@ -100,7 +100,7 @@ pub(super) fn study_path(study: usize) -> String {
 
 /// What a client is told of a retrieval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// Every object, with the bytes that are stored.
     Complete,
     /// Some objects, and the status says so.
@@ -115,7 +115,7 @@ enum Outcome {
 ///
 /// # Panics
 /// It brings something else, or says that it is complete when it is not.
-fn judge(reply: &Reply, expected: &BTreeMap<String, File>, what: &str) -> Outcome {
+pub(super) fn judge(reply: &Reply, expected: &BTreeMap<String, File>, what: &str) -> Outcome {
     let content_type = reply.header("content-type");
     let own = |files: &BTreeMap<String, File>| {
         for (instance, file) in files {

@@ -1,0 +1,123 @@
+//! Real archives that log how they were asked: Orthanc and dcmqrscp.
+
+use super::Ct;
+use crate::support::app::TestApp;
+use crate::support::bridge::before;
+use crate::support::http::get;
+use crate::support::log::Asked;
+use crate::support::metrics::Figures;
+use crate::support::part10::files;
+use crate::support::peers::{Archive, Destination};
+use crate::support::{DEADLINE, until};
+
+/// Most of the slices that are fetched ahead of their series: one at a time, each after some patience.
+const MOST_AHEAD: usize = 60;
+/// Most associations that an archive has open at once, as it is configured.
+const MOST_ASSOCIATIONS: usize = 4;
+
+/// Which archive, and how it is asked.
+#[derive(Debug, Clone, Copy)]
+enum Peer {
+    Orthanc(&'static str),
+    Dcmqrscp(&'static str),
+}
+
+const PEERS: [Peer; 4] =
+    [Peer::Orthanc("get"), Peer::Orthanc("move"), Peer::Dcmqrscp("get"), Peer::Dcmqrscp("move")];
+
+/// An archive of this kind that holds `ct`.
+struct Scene {
+    archive: Archive,
+    own: Destination,
+    retrieve: &'static str,
+}
+
+impl Scene {
+    fn new(peer: Peer, ct: &Ct) -> Self {
+        let own = Destination::new("GANTRY");
+        let to = std::slice::from_ref(&own);
+        let (archive, retrieve) = match peer {
+            Peer::Orthanc(retrieve) => (Archive::orthanc(&ct.folder, to, serde_json::json!({})), retrieve),
+            Peer::Dcmqrscp(retrieve) => {
+                let options: &[&str] = if retrieve == "move" { &["-v", "--disable-get"] } else { &["-v"] };
+                let holds = ct.folder.join("manifest.json");
+                (Archive::dcmqrscp(&ct.folder, &holds, to, options), retrieve)
+            }
+        };
+        Self { archive, own, retrieve }
+    }
+
+    /// A bridge with an empty cache before it, and how long the log is when it starts.
+    async fn bridge(&self) -> (TestApp, usize) {
+        let ended = async || Asked::since(&self.archive, 0).open == 0;
+        until("the associations of the bridge before it end", DEADLINE, ended).await;
+        let more = "[cache]\nmemory = \"256MiB\"";
+        let app = TestApp::start(&before(&self.archive, &self.own, self.retrieve, more)).await;
+        (app, self.archive.server.whole_log().len())
+    }
+
+    /// What it was asked since then, all by the one operation that it is to be asked by.
+    fn asked(&self, since: usize) -> Asked {
+        let asked = Asked::since(&self.archive, since);
+        let other = if self.retrieve == "move" { &asked.gets } else { &asked.moves };
+        assert!(other.is_empty(), "{asked:?}");
+        asked
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_of_a_cold_series_are_one_retrieval_of_it_in_the_archives_own_log() {
+    let ct = Ct::new();
+    for peer in PEERS {
+        let scene = Scene::new(peer, &ct);
+        let (app, since) = scene.bridge().await;
+        ct.view(app.http).await;
+        let cold = scene.asked(since);
+        println!("{peer:?}: {cold:?}");
+        assert_eq!((cold.at("STUDY"), cold.at("SERIES")), (0, 1), "{peer:?}: {cold:?}");
+        assert!(cold.at("IMAGE") <= MOST_AHEAD, "{peer:?}: {cold:?}");
+        assert!(cold.most_open <= MOST_ASSOCIATIONS, "{peer:?}: {cold:?}");
+        assert!(cold.objects <= ct.slices.len() + cold.at("IMAGE"), "{peer:?}: {cold:?}");
+
+        ct.view(app.http).await;
+        let warm = scene.asked(since);
+        assert_eq!((warm.gets, warm.moves), (cold.gets, cold.moves), "{peer:?}: asked again");
+        let figures = Figures::of(app.http).await;
+        let answered = ["hit", "attached", "miss"].map(|outcome| figures.requests(outcome));
+        assert_eq!(answered.iter().sum::<u64>(), 2 * ct.slices.len() as u64, "{peer:?}: {figures:?}");
+        assert!(answered[0] >= ct.slices.len() as u64, "{peer:?}: the second round: {figures:?}");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_is_one_retrieval_of_an_instance_and_a_series_one_of_a_series_in_the_archives_own_log() {
+    let ct = Ct::new();
+    for peer in PEERS {
+        let scene = Scene::new(peer, &ct);
+        for (path, level, objects) in
+            [(ct.instance(7), "IMAGE", 1), (ct.series(), "SERIES", 120), (ct.study(), "STUDY", 120)]
+        {
+            let (app, since) = scene.bridge().await;
+            for _ in 0..2 {
+                let reply = get(app.http, &path).await;
+                assert_eq!((reply.status, reply.whole), (200, true), "{peer:?} {path}");
+                assert_eq!(
+                    files(reply.header("content-type"), &reply.body).len(),
+                    objects,
+                    "{peer:?} {path}"
+                );
+            }
+            let asked = scene.asked(since);
+            assert_eq!(
+                (asked.at(level), asked.gets.len() + asked.moves.len()),
+                (1, 1),
+                "{peer:?}: {asked:?}"
+            );
+            if !matches!(peer, Peer::Orthanc("move")) {
+                assert_eq!(asked.objects, objects, "{peer:?}: {asked:?}");
+            }
+            app.stop().await;
+        }
+    }
+}

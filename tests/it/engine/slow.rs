@@ -1,0 +1,121 @@
+//! Many clients of one series, some of them slow.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep};
+
+use super::retrievals;
+use crate::retrieval::{Method, Scene, study_path};
+use crate::support::http::open;
+use crate::support::objects::{Kind, series_uid, study};
+use crate::support::viewer::Connection;
+use crate::support::{curl, metrics::Figures};
+
+const FAST: usize = 90;
+const SLOW: usize = 10;
+/// Objects of the series.
+const OBJECTS: usize = 16;
+/// Bytes of each: what the slow clients do not read is more than the kernel holds for them.
+const SIZE: usize = 128 << 10;
+/// How fast a slow client reads: 100 KB/s, a tenth of that at a time.
+const SIP: usize = 10_000;
+/// Between two sips.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What the fast ones may take longer: by this factor, and by this much, as the machine may be busy otherwise. Waiting
+/// for the slow ones would take them twenty seconds.
+const FACTOR: u32 = 2;
+const SLACK: Duration = Duration::from_millis(300);
+
+fn series() -> String {
+    format!("{}/series/{}", study_path(1), series_uid(1, 1))
+}
+
+async fn scene(memory: &str) -> Scene {
+    let objects = study(1, 1, OBJECTS, &Kind { pixels: SIZE, ..Kind::default() });
+    Scene::new(Method::Get, objects, &[], &format!("[cache]\nmemory = \"{memory}\"")).await
+}
+
+/// A client that reads slowly until it is dropped.
+struct Slow(AbortHandle);
+
+impl Slow {
+    /// Returns when the answer has begun.
+    async fn begin(address: SocketAddr) -> Self {
+        let mut client = open(address, &series()).await;
+        client.read_exact(&mut [0; SIP]).await.unwrap();
+        Self(tokio::spawn(sip(client)).abort_handle())
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn sip(mut client: TcpStream) {
+    while client.read_exact(&mut [0; SIP]).await.is_ok() {
+        sleep(PAUSE).await;
+    }
+}
+
+/// How long the fast clients take that ask for the series at once: the median.
+async fn fast(scene: &Scene) -> Duration {
+    let mut clients = JoinSet::new();
+    for _ in 0..FAST {
+        let address = scene.app.http;
+        clients.spawn(async move {
+            let begin = Instant::now();
+            let header = curl::header_accepting_as_stored();
+            let reply = Connection::to(address).await.get(&series(), header).await;
+            assert_eq!((reply.status, reply.whole), (200, true));
+            assert!(reply.body.len() > OBJECTS * SIZE);
+            begin.elapsed()
+        });
+    }
+    let mut times = clients.join_all().await;
+    times.sort();
+    times[FAST / 2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_ten_slow_clients_of_a_hundred_cost_the_others_nothing_and_the_archive_one_retrieval() {
+    let alone = fast(&scene("64MiB").await).await;
+    let scene = scene("64MiB").await;
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        slow.push(Slow::begin(scene.app.http).await);
+    }
+    let beside = fast(&scene).await;
+    println!("median of {FAST} clients: alone {alone:?}, beside {SLOW} slow ones {beside:?}");
+    assert!(beside <= alone * FACTOR + SLACK, "alone {alone:?}, beside slow ones {beside:?}");
+    assert_eq!(retrievals(&scene.archive.observations()), [("SERIES".to_owned(), 1)].into());
+    assert_eq!(scene.archive.observations().objects_sent, OBJECTS);
+    drop(slow);
+    scene.app.settle("after the slow ones").await;
+    let figures = Figures::of(scene.app.http).await;
+    assert_eq!((figures.retrievals("complete"), figures.requests("miss")), (1, 1), "{figures:?}");
+    let served = figures.requests("attached") + figures.requests("hit");
+    assert_eq!(served, (FAST + SLOW - 1) as u64, "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_slow_clients_hold_up_nobody_where_the_cache_is_smaller_than_the_series() {
+    let alone = fast(&scene("1MiB").await).await;
+    let scene = scene("1MiB").await;
+    let mut slow = Vec::new();
+    for _ in 0..SLOW {
+        slow.push(Slow::begin(scene.app.http).await);
+    }
+    let beside = fast(&scene).await;
+    println!("with little memory: alone {alone:?}, beside {SLOW} slow ones {beside:?}");
+    // Those who hold up others are given some time before they lose what is kept for them.
+    let grace = Duration::from_secs(2);
+    assert!(beside <= alone * FACTOR + SLACK + grace, "alone {alone:?}, beside slow ones {beside:?}");
+    drop(slow);
+    scene.app.settle("after the slow ones").await;
+}
