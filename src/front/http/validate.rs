@@ -28,9 +28,12 @@ use super::Server;
 use super::body::{BrokenOff, size_with};
 use super::error::Problem;
 use super::room::{Held, Room};
+use crate::dicomweb::media_type::{ContentType, DICOM};
 
 /// Longest answer that is held, in bytes: a frame, or the metadata of some hundred instances.
 const MAX_HELD: usize = 8 << 20;
+/// Longest answer of whole objects that is held, in bytes: an image. A study is to begin at once.
+const MAX_HELD_OBJECTS: usize = 1 << 20;
 /// Where in a piece of an answer with parts a boundary may stand, in bytes from its beginning: the writer of parts begins
 /// a piece with each.
 const FRAMING: usize = 1024;
@@ -70,7 +73,8 @@ pub(super) async fn validate(State(server): State<Server>, mut request: Request,
 async fn hold(response: Response, known: &[HeaderValue], room: &Room) -> Response {
     let (mut parts, mut body) = response.into_parts();
     let deadline = known.is_empty().then(|| Instant::now() + PATIENCE);
-    let mut held = Beginning::default();
+    let most = if has_objects(&parts.headers) { MAX_HELD_OBJECTS } else { MAX_HELD };
+    let mut held = Beginning { most, ..Beginning::default() };
     loop {
         let frame = match deadline {
             Some(deadline) => timeout_at(deadline, body.frame()).await,
@@ -109,6 +113,12 @@ async fn hold(response: Response, known: &[HeaderValue], room: &Room) -> Respons
     Response::from_parts(parts, Body::new(held))
 }
 
+/// Whether the answer consists of PS3.10 files.
+fn has_objects(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    ContentType::parse(value).is_some_and(|it| it.essence() == DICOM || it.parameter("type") == Some(DICOM))
+}
+
 /// The boundary that a multipart answer has, which is another one each time.
 fn boundary(content_type: &str) -> Option<&[u8]> {
     let (_, boundary) = content_type.split_once("boundary=")?;
@@ -145,6 +155,8 @@ impl http_body::Body for Nothing {
 struct Beginning {
     pieces: VecDeque<Held>,
     length: usize,
+    /// Most bytes that are held.
+    most: usize,
     /// Why there is no more.
     end: Option<axum::Error>,
     rest: Option<Body>,
@@ -155,7 +167,7 @@ impl Beginning {
     fn add(&mut self, frame: Frame<Bytes>, room: &Room) -> bool {
         let Ok(bytes) = frame.into_data() else { return true };
         self.length += bytes.len();
-        let held = if self.length <= MAX_HELD { room.hold_for_comfort(bytes) } else { Err(bytes) };
+        let held = if self.length <= self.most { room.hold_for_comfort(bytes) } else { Err(bytes) };
         let fits = held.is_ok();
         self.pieces.push_back(held.unwrap_or_else(Held::passing));
         fits
@@ -214,5 +226,52 @@ impl http_body::Body for Beginning {
             return SizeHint::default();
         }
         size_with(self.length, self.rest.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const PIECE: usize = 256 << 10;
+
+    /// Pieces without end, counted when they are asked for.
+    struct Endless(Arc<AtomicUsize>);
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[1; PIECE])))))
+        }
+    }
+
+    /// How many bytes of an answer of this type are taken before its first one goes out.
+    async fn held(content_type: &str) -> usize {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let body = Body::new(Endless(Arc::clone(&asked)));
+        let response = Response::builder().header(CONTENT_TYPE, content_type).body(body).unwrap();
+        drop(hold(response, &[], &Room::default()).await);
+        asked.load(Ordering::Relaxed) * PIECE
+    }
+
+    #[tokio::test]
+    async fn a_study_begins_long_before_as_much_of_it_is_here_as_is_held_of_a_frame() {
+        for objects in [r#"multipart/related; type="application/dicom"; boundary=b"#, "application/dicom"] {
+            assert_eq!(held(objects).await, MAX_HELD_OBJECTS + PIECE, "{objects}");
+        }
+        for other in
+            [r#"multipart/related; type="application/octet-stream"; boundary=b"#, "application/dicom+json"]
+        {
+            assert_eq!(held(other).await, MAX_HELD + PIECE, "{other}");
+        }
     }
 }
