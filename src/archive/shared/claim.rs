@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::cache::{Cache, Key};
 use super::disk::{Backing, Damaged};
 use super::entry::{Id, Next};
-use super::memory::Claimed;
+use super::readers::Claimed;
 use crate::dicom::Uid;
 use crate::dicom::object::{BrokenObject, Cursor, Head};
 
@@ -82,13 +82,10 @@ impl Reader {
         Claim { reader: self.clone(), entry: 0, place: 0, head, series }
     }
 
-    /// Says that others wait for what serves this reader, so that it may not keep it waiting for long.
-    pub(super) fn contended(&self, contended: bool) {
-        self.0.cache.with(|memory| {
-            if let Some(reader) = memory.readers.get_mut(&self.0.id) {
-                reader.contended = contended;
-            }
-        });
+    /// Names it in the tier in memory.
+    #[cfg(test)]
+    pub(super) fn id(&self) -> Id {
+        self.0.id
     }
 
     /// Says that the reader has taken something that is not in the cache, or waits for it.

@@ -18,7 +18,10 @@ mod memory;
 mod polled;
 mod pressure;
 mod proofs;
+#[cfg(test)]
+mod property_tests;
 mod pump;
+mod readers;
 mod search;
 mod spill;
 mod writer;

@@ -11,10 +11,11 @@ use super::memory::Memory;
 /// has not begun to read.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// How long it waits before a reader of the very object that is on its way loses it in the middle, so that the others
-/// get on; and how long a reader may take nothing while others wait for the association that serves it.
-pub(super) const PATIENCE_CONTENDED: Duration = Duration::from_secs(3);
-/// How long a reader may take nothing while a retrieval waits for it.
-pub(super) const PATIENCE_ALONE: Duration = Duration::from_secs(30);
+/// get on.
+const PATIENCE_UNDER_WAY: Duration = Duration::from_secs(3);
+/// How long a reader may take nothing while a retrieval waits for room. Where others wait for the association, what
+/// reads from it is less patient than that.
+const PATIENCE_STALLED: Duration = Duration::from_secs(30);
 
 impl Memory {
     /// Takes claims from readers so that a retrieval which waits for room since `since` can add to entry `id`.
@@ -34,7 +35,7 @@ impl Memory {
         }
         let wanted =
             self.entries.get(&id).is_some_and(|e| e.claims.values().any(|place| place.waker.is_some()));
-        if waited < PATIENCE_CONTENDED || !wanted {
+        if waited < PATIENCE_UNDER_WAY || !wanted {
             return false;
         }
         let Some(reader) = self.slowest(|memory, reader| memory.unread(reader, id)) else { return false };
@@ -48,10 +49,9 @@ impl Memory {
     /// A reader that has taken nothing for too long.
     fn stalled(&self, now: Instant) -> Option<Id> {
         let stalled = self.readers.iter().find(|(_, reader)| {
-            let patience = if reader.contended { PATIENCE_CONTENDED } else { PATIENCE_ALONE };
             !reader.claims.is_empty()
                 && reader.hungry == 0
-                && now.saturating_duration_since(reader.last) >= patience
+                && now.saturating_duration_since(reader.last) >= PATIENCE_STALLED
         });
         stalled.map(|(id, _)| *id)
     }

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::disk::{Backing, Description, Draft, Stored};
 use super::entry::{Id, Reserved, Run};
-use super::memory::{Claimed, Memory};
+use super::memory::Memory;
+use super::readers::Claimed;
 
 /// Bytes that are sent to disk at once where room is needed.
 const AT_ONCE: u64 = 4 << 20;
