@@ -8,6 +8,9 @@ use super::process::{Scratch, Server, free_port};
 /// The origin whose pages may use every bridge that is started here.
 pub(crate) const ORIGIN: &str = "https://viewer.example";
 
+/// What the shell does before it starts a bridge that may do everything.
+const NO_LIMIT: &str = "";
+
 /// A running bridge.
 #[derive(Debug)]
 pub(crate) struct Bridge {
@@ -30,22 +33,29 @@ impl Bridge {
     pub(crate) fn start_with_public_url(archive: &Archive, own: &Destination) -> Self {
         let port = free_port();
         let public = format!("public_url = \"http://127.0.0.1:{port}\"");
-        Self::listening(port, &before(archive, own, "auto", ""), &public)
+        Self::listening(port, &before(archive, own, "auto", ""), &public, NO_LIMIT)
     }
 
     /// Starts `gantry serve` with this configuration, to which `[http]` is added.
     pub(crate) fn with_configuration(configuration: &str) -> Self {
-        Self::listening(free_port(), configuration, "")
+        Self::listening(free_port(), configuration, "", NO_LIMIT)
     }
 
-    /// On this port; `more` is further TOML for the table `[http]`.
-    fn listening(port: u16, configuration: &str, more: &str) -> Self {
+    /// The same, where no file can grow beyond so many KiB: what a disk that is full looks like to who writes.
+    pub(crate) fn with_small_files(configuration: &str, kib: u32) -> Self {
+        // Blocks of 512 bytes. The signal would end the process; ignored, it leaves the write's own error.
+        Self::listening(free_port(), configuration, "", &format!("trap '' XFSZ; ulimit -f {}; ", kib * 2))
+    }
+
+    /// On this port; `more` is further TOML for the table `[http]`, `limit` what the shell does before it starts.
+    fn listening(port: u16, configuration: &str, more: &str, limit: &str) -> Self {
         let scratch = Scratch::new("gantry");
         let text = format!(
             "{configuration}\n[http]\nlisten = \"127.0.0.1:{port}\"\ncors_origins = [\"{ORIGIN}\"]\n{more}\n"
         );
         let file = scratch.write("gantry.toml", &text);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_gantry")]);
         command.arg("serve").arg("--config").arg(file).env("RUST_LOG", "debug");
         command.envs(without_cache(configuration));
         let server = Server::start("gantry", scratch, command, &[port]);

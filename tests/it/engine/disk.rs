@@ -41,6 +41,16 @@ impl Scene {
 
     /// The same, where the study has so many objects.
     async fn of(objects: usize, faults: &[Fault], directory: impl FnOnce(&Path) -> PathBuf) -> Self {
+        Self::before(Bridge::with_configuration, objects, faults, directory).await
+    }
+
+    /// The same, where the bridge is started in this way.
+    async fn before(
+        start: impl FnOnce(&str) -> Bridge,
+        objects: usize,
+        faults: &[Fault],
+        directory: impl FnOnce(&Path) -> PathBuf,
+    ) -> Self {
         let objects = study(1, 1, objects, &Kind { pixels: SIZE, ..Kind::default() });
         let archive = Archive::builder().ae_title("PACS".parse().unwrap()).studies(objects.clone());
         let archive = faults.iter().fold(archive, |archive, fault| archive.fault(*fault));
@@ -51,8 +61,7 @@ impl Scene {
             "[cache]\nmemory = \"64MiB\"\ndisk = {{ path = \"{}\", size = \"{ON_DISK}B\" }}\n",
             directory.display()
         );
-        let bridge =
-            Bridge::with_configuration(&configuration(archive.addr(), free_port(), Method::Get, &more));
+        let bridge = start(&configuration(archive.addr(), free_port(), Method::Get, &more));
         Self { archive, bridge, directory, expected: expected(&objects), _scratch: scratch }
     }
 
@@ -198,14 +207,25 @@ async fn without_a_directory_that_can_be_written_service_goes_on_and_health_and_
         fs::write(folder.join("file"), "no directory").unwrap();
         folder.join("file/objects")
     };
-    let scene = Scene::new(&[], below_a_file).await;
+    serve_without_disk(Scene::new(&[], below_a_file).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_disk_that_is_full_service_goes_on_and_health_and_log_say_so() {
+    // Half an object has room.
+    let start = |configuration: &str| Bridge::with_small_files(configuration, 300);
+    serve_without_disk(Scene::before(start, OBJECTS, &[], own).await).await;
+}
+
+/// Everything is served from memory, and the disk is told to be out of use, once.
+async fn serve_without_disk(scene: Scene) {
     for round in ["first", "second"] {
         scene.assert_study(round).await;
         scene.assert_instances(round).await;
     }
     assert_eq!(scene.archive.observations().objects_sent, OBJECTS, "memory goes on");
-    let disk = scene.disk_in_health().await;
-    assert!(disk["problem"].as_str().is_some_and(|problem| !problem.is_empty()), "{disk}");
+    let told = async || scene.disk_in_health().await["problem"].as_str().is_some_and(|p| !p.is_empty());
+    until("health tells of the disk", DEADLINE, told).await;
     let log = scene.bridge.server.whole_log();
     let warnings: Vec<_> =
         log.lines().filter(|line| line.contains("WARN") && line.contains("cache")).collect();
