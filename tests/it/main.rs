@@ -20,6 +20,7 @@ mod operator;
 mod pacs;
 mod retrieval;
 mod search;
+mod shared;
 mod shared_search;
 mod store;
 mod stow;

@@ -75,6 +75,10 @@ pub(crate) fn object(study: usize, series: usize, instance: usize, kind: &Kind) 
     set(tags::STUDY_DATE, VR::DA, "20260102");
     set(tags::INSTANCE_NUMBER, VR::IS, &instance.to_string());
     data_set.set_u16(tags::ROWS, 2);
+    // The pixels of larger ones are not looked at.
+    if let Ok(columns) = u16::try_from(kind.pixels / 4) {
+        data_set.set_u16(tags::COLUMNS, columns);
+    }
     data_set.set_u16(tags::BITS_ALLOCATED, 16);
     let syntax: Uid = kind.syntax.parse().unwrap();
     let layout = layout(&syntax);

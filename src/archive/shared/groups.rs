@@ -29,11 +29,9 @@ use group::{Came, Seen};
 use member::{Member, Owed};
 use state::State;
 
-/// How long an instance that is wanted now waits for a running retrieval before it is fetched ahead of it. A
-/// retrieval brings some dozens of images in that time.
-const PATIENCE: Duration = Duration::from_millis(30);
 /// How long a retrieval that nobody reads any more goes on, for a reader that comes back: within the second in which
-/// it is to be cancelled.
+/// it is to be cancelled. One of an instance that another has brought meanwhile mostly ends by itself in that time,
+/// which costs the archive less than an association that is cut off.
 const LINGER: Duration = Duration::from_millis(300);
 
 /// Names a group.
@@ -194,7 +192,7 @@ impl Groups {
         let member = state.members.get(&member.id).filter(|m| m.waits() && !m.fetched_ahead)?;
         let mut groups = member.groups.iter().filter_map(|id| state.groups.get(id));
         let group = groups.find(|group| group.target != member.target)?;
-        let due = group.first_object.map_or(member.since, |first| first.max(member.since) + PATIENCE);
+        let due = group.first_object.unwrap_or(member.since).max(member.since) + group.patience();
         Some((Arc::clone(&group.lane), due))
     }
 

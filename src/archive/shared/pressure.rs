@@ -17,6 +17,9 @@ const PATIENCE_UNDER_WAY: Duration = Duration::from_secs(3);
 /// reads from it is less patient than that.
 const PATIENCE_STALLED: Duration = Duration::from_secs(30);
 
+/// Who has taken something within this time is not slow, but busy.
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl Memory {
     /// Takes claims from readers so that a retrieval which waits for room since `since` can add to entry `id`.
     /// `true`: something has changed, and it should try again.
@@ -25,11 +28,22 @@ impl Memory {
             self.cut(stalled);
             return true;
         }
-        let waited = now.saturating_duration_since(since);
-        if waited < PATIENCE || !self.readers.values().any(|reader| reader.hungry > 0) {
+        // That nobody has room does no harm before somebody waits for bytes.
+        let hungry = self.readers.values().filter(|reader| reader.hungry > 0).map(|reader| reader.last);
+        let Some(hungry_since) = hungry.min() else { return false };
+        let waited = now.saturating_duration_since(since.max(hungry_since));
+        if waited < PATIENCE {
             return false;
         }
-        if let Some(reader) = self.slowest(|memory, reader| memory.backlog(reader)) {
+        let idle = |memory: &Self, reader: Id| {
+            memory.readers.get(&reader).is_some_and(|r| now.saturating_duration_since(r.last) >= PAUSE)
+        };
+        let behind = |memory: &Self, reader: Id| memory.backlog(reader);
+        // Who reads as fast as it can has not had the time to catch up yet.
+        let slow =
+            self.slowest(|memory, reader| if idle(memory, reader) { behind(memory, reader) } else { 0 });
+        let slow = slow.or_else(|| if waited >= 2 * PATIENCE { self.slowest(behind) } else { None });
+        if let Some(reader) = slow {
             self.set_lagging(reader, true);
             return true;
         }

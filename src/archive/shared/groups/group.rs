@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -11,6 +12,15 @@ use crate::archive::Form;
 use crate::dicom::Uid;
 use crate::dicom::query::Target;
 use crate::dicom::transfer_syntax::is_native;
+
+/// How long an instance that is wanted now waits for a running retrieval before it is fetched ahead of it, at least.
+/// A near archive sends some dozens of images in that time.
+const PATIENCE: Duration = Duration::from_millis(30);
+/// How many objects a running retrieval may bring in that time: who looks at images in the order in which they come,
+/// some at once, is not far ahead of it.
+const PATIENCE_OBJECTS: u32 = 8;
+/// How long an instance waits at most.
+const PATIENCE_MOST: Duration = Duration::from_secs(1);
 
 /// A running retrieval.
 #[derive(Debug)]
@@ -156,6 +166,13 @@ impl Group {
                 .is_none_or(|instance| target.instance.as_ref() == Some(instance));
         let native = || self.seen.iter().all(|seen| seen.syntax.as_ref().is_none_or(is_native));
         wider && (self.form == form || (form == Form::Native && self.form == Form::AsStored && native()))
+    }
+
+    /// How long an instance that is wanted now waits to be brought, before it is fetched ahead.
+    pub(super) fn patience(&self) -> Duration {
+        let Some(first) = self.first_object else { return PATIENCE };
+        let count = u32::try_from(self.seen.len().max(1)).unwrap_or(u32::MAX);
+        (first.elapsed() / count * PATIENCE_OBJECTS).clamp(PATIENCE, PATIENCE_MOST)
     }
 
     /// A member attaches.
