@@ -4,6 +4,7 @@
 //! slice is. A new one from the system costs a page fault for every 4 KiB, which is as much as the kernel takes
 //! to copy the bytes twice; one that has been used is there, and is mostly in the processor's cache.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,9 +18,58 @@ const LEAST_ROOM: usize = 32 << 10;
 /// Most blocks that are kept for use, over all connections: 8 MiB, which is what a retrieval has waiting for its
 /// reader.
 const MOST_SPARE: usize = 32;
+/// Most blocks that are remembered because slices of them are held, as by a cache: 4 GiB.
+const MOST_LENT: usize = 16 << 10;
+/// How many of those that have been lent for longest are looked at when a block is wanted. A cache lets the oldest go
+/// first.
+const LOOKED_AT: usize = 8;
+
+/// Blocks that have been used.
+static SPARE: Mutex<Spare> = Mutex::new(Spare { latest: Vec::new(), lent: VecDeque::new() });
 
 /// Blocks that have been used. Some of them may still be held in slices: those are passed over.
-static SPARE: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());
+#[derive(Debug)]
+struct Spare {
+    /// Those used last.
+    latest: Vec<BytesMut>,
+    /// Those that were still held when others came after them, the longest first. What a cache lets go of is used again
+    /// here; given back to the allocator, which keeps it for the thread that asked for it, it would stay resident
+    /// beside what another thread asks for.
+    lent: VecDeque<BytesMut>,
+}
+
+impl Spare {
+    fn put(&mut self, bytes: BytesMut) -> Option<BytesMut> {
+        let mut surplus = None;
+        if self.latest.len() >= MOST_SPARE {
+            let mut oldest = self.latest.remove(0);
+            if oldest.try_reclaim(SIZE) {
+                surplus = Some(oldest);
+            } else {
+                self.lent.push_back(oldest);
+                surplus = if self.lent.len() > MOST_LENT { self.lent.pop_front() } else { None };
+            }
+        }
+        self.latest.push(bytes);
+        surplus
+    }
+
+    /// One that nobody holds anything of: of those used last the last one, as it is the likeliest to be in the
+    /// processor's cache.
+    fn take(&mut self) -> Option<BytesMut> {
+        if let Some(at) = self.latest.iter_mut().rposition(|bytes| bytes.try_reclaim(SIZE)) {
+            return Some(self.latest.remove(at));
+        }
+        for _ in 0..LOOKED_AT.min(self.lent.len()) {
+            let mut bytes = self.lent.pop_front()?;
+            if bytes.try_reclaim(SIZE) {
+                return Some(bytes);
+            }
+            self.lent.push_back(bytes);
+        }
+        None
+    }
+}
 
 /// A block that a socket is read into. What has been read and not been split off stands in it.
 #[derive(Debug)]
@@ -75,21 +125,14 @@ impl Drop for Block {
             return;
         }
         bytes.clear();
-        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-        // The one that has waited longest is the likeliest to be kept in slices, by a cache for example.
-        let oldest = (spare.len() >= MOST_SPARE).then(|| spare.remove(0));
-        spare.push(bytes);
-        drop(spare);
-        drop(oldest);
+        let surplus = SPARE.lock().unwrap_or_else(PoisonError::into_inner).put(bytes);
+        drop(surplus);
     }
 }
 
-/// A block that nobody holds anything of: the one used last, as it is the likeliest to be in the processor's cache.
+/// A block that nobody holds anything of.
 fn take() -> BytesMut {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    let free = spare.iter_mut().rposition(|bytes| bytes.try_reclaim(SIZE));
-    let used = free.map(|at| spare.remove(at));
-    drop(spare);
+    let used = SPARE.lock().unwrap_or_else(PoisonError::into_inner).take();
     used.unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
 
@@ -131,6 +174,30 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_for_long_is_used_again_when_it_is_let_go_of() {
+        let mut spare = Spare { latest: Vec::new(), lent: VecDeque::new() };
+        let lend = || {
+            let mut bytes = BytesMut::with_capacity(SIZE);
+            bytes.resize(SIZE, 1);
+            let slice = bytes.split().freeze();
+            (bytes, slice)
+        };
+        let (blocks, mut slices): (Vec<_>, Vec<_>) = (0..3 * MOST_SPARE).map(|_| lend()).unzip();
+        blocks.into_iter().for_each(|bytes| assert!(spare.put(bytes).is_none()));
+        assert!(spare.take().is_none());
+        slices.truncate(slices.len() - MOST_SPARE);
+        for _ in 0..MOST_SPARE {
+            assert!(spare.take().is_some());
+        }
+        assert!(spare.take().is_none());
+        slices.clear();
+        for _ in 0..2 * MOST_SPARE {
+            assert!(spare.take().is_some());
+        }
+        assert!(spare.take().is_none() && spare.latest.is_empty() && spare.lent.is_empty());
+    }
+
+    #[test]
     fn what_has_not_been_split_off_moves_along_and_stays_in_one_piece() {
         let mut block = Block::default();
         for length in [10, LEAST_ROOM, LEAST_ROOM + 1, 3 * SIZE] {
@@ -146,11 +213,11 @@ mod tests {
     fn hazard_what_is_kept_for_use_is_bounded() {
         let blocks: Vec<Block> = (0..2 * MOST_SPARE).map(|_| Block::default()).collect();
         drop(blocks);
-        assert!(SPARE.lock().unwrap().len() <= MOST_SPARE);
+        assert!(SPARE.lock().unwrap().latest.len() <= MOST_SPARE);
         let mut outsized = Block::default();
         outsized.resize(3 * SIZE, 0);
         outsized.make_room();
         drop(outsized);
-        assert!(SPARE.lock().unwrap().iter_mut().all(|b| b.capacity() <= 2 * SIZE));
+        assert!(SPARE.lock().unwrap().latest.iter_mut().all(|b| b.capacity() <= 2 * SIZE));
     }
 }
