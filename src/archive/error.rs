@@ -59,6 +59,8 @@ pub enum Kind {
     Aborted(String),
     /// The archive sent what the protocol does not allow.
     Protocol(String),
+    /// The archive sent two different objects under this SOP Instance UID.
+    Conflict(Uid),
     /// The archive answered with a failure status (PS3.7 Annex C, PS3.4).
     Status {
         /// Command Field of the operation, as text: `C-FIND`, `C-MOVE`, …
@@ -145,6 +147,10 @@ impl fmt::Display for Error {
             Kind::Timeout(step) => write!(f, "archive `{name}` did not answer in time ({step})"),
             Kind::Aborted(how) => write!(f, "archive `{name}` broke the association off: {how}"),
             Kind::Protocol(what) => write!(f, "archive `{name}` broke the protocol: {what}"),
+            Kind::Conflict(_) => {
+                let what = "it sent two different objects under one SOP Instance UID";
+                write!(f, "archive `{name}` broke the protocol: {what}")
+            }
             Kind::Status { operation, code, comment, .. } => {
                 write!(f, "archive `{name}` answered {operation} with status {code:04X}")?;
                 comment.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))

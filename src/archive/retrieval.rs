@@ -200,10 +200,7 @@ impl Driver {
             Verdict::Complete if count == 0 && self.collector.ledger().expects_any() => (Vec::new(), 1),
             Verdict::Complete if count == 0 => return Err(self.inner.error(Kind::NotFound)),
             Verdict::Complete => return Ok(self.complete()),
-            Verdict::Conflict(_) => {
-                let what = "it sent two different objects under one SOP Instance UID";
-                return Err(self.inner.error(Kind::Protocol(what.into())));
-            }
+            Verdict::Conflict(instance) => return Err(self.inner.error(Kind::Conflict(instance))),
             Verdict::Missing { named, unnamed } => (named, unnamed),
             Verdict::Running | Verdict::Outstanding => (Vec::new(), 1),
         };

@@ -232,6 +232,7 @@ impl Cache {
     fn drop_objects(&self, what: &Purge) -> Purged {
         let mut dropped: HashMap<Key, u64> = self.with(|memory| {
             let mut dropped = HashMap::new();
+            memory.purges += 1;
             for id in memory.named(what) {
                 let entry = memory.entries.get(&id);
                 dropped.extend(entry.map(|entry| (entry.key.clone(), entry.length)));

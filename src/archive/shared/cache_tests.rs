@@ -306,6 +306,27 @@ async fn a_purge_drops_what_it_names_and_disturbs_nobody_who_reads() {
 }
 
 #[tokio::test]
+async fn hazard_what_was_purged_while_it_came_is_not_found_when_it_is_whole() {
+    let cache = cache(8 * MIB);
+    let mut copies = Vec::new();
+    for _ in 0..2 {
+        let mut writer = begin(&cache, "1.1.1", &cache.reserve());
+        let reading = writer.claim_for(&cache.reader()).read();
+        writer.append(bytes(1000)).await;
+        copies.push((writer, reading));
+    }
+    cache.forget("main", &uid("1.1.1"));
+    for (writer, reading) in copies {
+        writer.finish();
+        assert!(!cache.has(&key("1.1.1")));
+        assert_eq!(all(reading).await.unwrap().len(), 1000, "who was there gets it");
+    }
+    assert_eq!(cache.state().memory, 0);
+    put(&cache, "1.1.1", &bytes(500)).await;
+    assert!(cache.has(&key("1.1.1")));
+}
+
+#[tokio::test]
 async fn what_is_in_memory_costs_microseconds() {
     let cache = cache(8 * MIB);
     let content = bytes(512 << 10);

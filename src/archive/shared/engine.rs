@@ -1,6 +1,7 @@
 //! What the retrievals of one archive share: who runs, what was proven, and where objects are kept.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
@@ -17,6 +18,10 @@ use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::Target;
 use crate::metrics::{Metrics, Outcome};
+
+/// How soon a series is not brought ahead again of which something is wanted once more: one that is larger than the cache
+/// would come again and again.
+const LATELY: Duration = Duration::from_secs(5 * 60);
 
 /// The shared retrievals of one archive.
 pub(super) struct Engine {
@@ -66,10 +71,21 @@ impl Engine {
         self.proofs.lock().expect("no code panics while it holds the proofs")
     }
 
-    /// Remembers that a target is whole.
-    pub(super) fn remember(&self, target: &Target, form: Form, proven: Proven) {
+    /// How often what the archive holds has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.proofs().changes()
+    }
+
+    /// Remembers that a target is whole, as the archive was asked when there had been so many `changes`.
+    pub(super) fn remember(&self, target: &Target, form: Form, proven: Proven, changes: u64) {
         let proof = Proof::new(proven, Instant::now());
-        self.proofs().remember(target.clone(), form, proof, self.cache.config().ttl);
+        self.proofs().remember(target.clone(), form, proof, self.cache.config().ttl, changes);
+    }
+
+    /// Whether all of a target was brought lately. What of it is not at hand any more had to make room, and would
+    /// again.
+    pub(super) fn was_brought_lately(&self, target: &Target, form: Form) -> bool {
+        self.proofs().of(target, form, Instant::now(), LATELY).is_some()
     }
 
     /// The proof that a target is whole, if all of it is in the cache. `fresh`: only one which is so young that the
@@ -86,7 +102,7 @@ impl Engine {
     pub(super) fn has_changed(&self, instance: &Uid) {
         self.cache.forget(self.archive.name(), instance);
         self.proofs().clear();
-        self.groups.seal();
+        self.groups.seal(instance);
     }
 }
 

@@ -101,6 +101,8 @@ pub(super) struct Entry {
     pub(super) unsavable: bool,
     /// It was found on disk, and nobody has looked at its bytes.
     pub(super) unverified: bool,
+    /// How often something had been dropped by name when it began; `None`: it is for those alone who read it already.
+    pub(super) began: Option<u64>,
 }
 
 /// What comes next for a reader.
@@ -158,6 +160,11 @@ impl Entry {
     /// Whether all of it is on disk.
     pub(super) fn is_saved(&self) -> bool {
         self.whole && self.file.is_some() && self.on_file == self.length
+    }
+
+    /// How many runs nothing is added to any more: to the last one of an object that still comes, there is.
+    pub(super) fn closed_runs(&self) -> usize {
+        self.runs.len() - usize::from(!self.whole && !self.runs.is_empty())
     }
 
     /// How many runs at its beginning are on disk.

@@ -162,7 +162,9 @@ impl Groups {
         };
         let series = Target { instance: None, ..target.clone() };
         let mut begun = Vec::new();
-        if ahead {
+        // One that runs has had the instance already, or else it would bring it.
+        let runs = state.groups.values().any(|group| group.is_of(&series, form));
+        if ahead && !runs {
             begun.push(state.begin(series, form, &[member.id], true));
         }
         begun.push(state.begin(target, form, &[member.id], false));
@@ -175,13 +177,13 @@ impl Groups {
         let mut state = self.state();
         let Member { target, form, .. } = state.members.get(&member.id).filter(|m| m.waits())?;
         let (target, form) = (target.clone(), *form);
-        if state.groups.values().any(|group| group.target == target && group.form == form) {
-            return None;
-        }
         let waiting = state.members.iter().filter(|(_, m)| m.waits() && m.target == target && m.form == form);
         let waiting: Vec<MemberId> = waiting.map(|(id, _)| *id).collect();
         for id in &waiting {
             state.members.get_mut(id).into_iter().for_each(|member| member.fetched_ahead = true);
+        }
+        if state.groups.values().any(|group| group.target == target && group.form == form) {
+            return None;
         }
         Some(state.begin(target, form, &waiting, false))
     }
@@ -229,9 +231,13 @@ impl Groups {
             return None;
         }
         group.first_object.get_or_insert_with(Instant::now);
+        let may_be_old = group.may_be_old(&head.sop_instance);
         let key = self.key(&group.target.study, &head.sop_instance, group.form);
         let writer =
             (!self.cache.has(&key)).then(|| self.cache.begin(key, head.clone(), series.cloned(), reserve));
+        if let Some(writer) = writer.as_ref().filter(|_| may_be_old) {
+            writer.hide();
+        }
         let (instance, syntax) = (head.sop_instance.clone(), head.transfer_syntax.clone());
         let seen = match &writer {
             Some(_) => Seen::begun(instance, series.cloned(), syntax),
@@ -271,9 +277,9 @@ impl Groups {
         })
     }
 
-    /// Lets no newcomer attach to what runs now: the archive holds more since.
-    pub(super) fn seal(&self) {
-        self.state().groups.values_mut().for_each(|group| group.sealed = true);
+    /// Lets no newcomer attach to what runs now: the archive holds this instance since, or in another version.
+    pub(super) fn seal(&self, instance: &Uid) {
+        self.state().groups.values_mut().for_each(|group| group.seal(instance));
     }
 
     /// Resolves when nobody has wanted a group for a while. It is gone then.
@@ -370,7 +376,10 @@ impl Membership {
         let mut state = self.groups.state();
         let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
         match member.end.take() {
-            Some(end) => Poll::Ready(end),
+            Some(end) => {
+                member.settled = end.is_ok();
+                Poll::Ready(end)
+            }
             None => {
                 member.waker = Some(cx.waker().clone());
                 Poll::Pending

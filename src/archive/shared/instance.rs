@@ -39,7 +39,10 @@ pub(super) async fn retrieve(
         engine.counts.hit.inc();
         return Ok(answer(&engine, claim, None));
     }
-    let ahead = ahead && engine.cache.config().retrieve_ahead != RetrieveAhead::Off;
+    let series = Target { instance: None, ..target.clone() };
+    let ahead = ahead
+        && engine.cache.config().retrieve_ahead != RetrieveAhead::Off
+        && !engine.was_brought_lately(&series, form);
     let member = engine.groups.member(target, form, reader);
     let mut failure = None;
     for _ in 0..ATTEMPTS {

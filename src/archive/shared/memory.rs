@@ -68,6 +68,8 @@ pub(super) struct Memory {
     pub(super) queued: u64,
     /// Whether there is a disk to write to.
     pub(super) can_save: bool,
+    /// How often objects were dropped by name: what came meanwhile may be one of them.
+    pub(super) purges: u64,
     pub(super) later: Later,
 }
 
@@ -84,6 +86,7 @@ impl Memory {
             readers: HashMap::new(),
             queued: 0,
             can_save: false,
+            purges: 0,
             later: Later::default(),
         }
     }
@@ -124,6 +127,7 @@ impl Memory {
             queued: 0,
             unsavable: false,
             unverified: false,
+            began: Some(self.purges),
         };
         self.entries.insert(id, entry);
         if !taken {
@@ -197,8 +201,11 @@ impl Memory {
         named
     }
 
-    /// Makes an entry found no more; it is dropped when nobody reads it.
+    /// Makes an entry found no more, nor when it is whole; it is dropped when nobody reads it.
     pub(super) fn forget(&mut self, id: Id) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.began = None;
+        }
         self.unindex(id);
         self.settle(id);
     }
@@ -212,7 +219,7 @@ impl Memory {
             if self.used + charge <= self.size {
                 break false;
             }
-            if self.evict() || self.drop_saved() {
+            if self.evict() || self.drop_saved(id) {
                 continue;
             }
             let Some(entry) = self.entries.get(&id) else { return Admission::Gone };
@@ -279,9 +286,11 @@ impl Memory {
         let now = Instant::now();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.whole = true;
-        let (key, open) = (entry.key.clone(), entry.is_open());
+        let may_be_found = entry.is_open() && entry.began == Some(self.purges);
+        let key = entry.key.clone();
         self.wake(id);
-        let better = open && self.find_exactly(&key, now).is_none_or(|found| !self.entries[&found].whole);
+        let better =
+            may_be_found && self.find_exactly(&key, now).is_none_or(|found| !self.entries[&found].whole);
         if better {
             self.index(&key, id);
         }
@@ -343,10 +352,7 @@ impl Memory {
     /// Drops what every reader of an object has passed: of this one, else of any. Nobody can begin it any more.
     fn drop_passed(&mut self, id: Id) -> bool {
         let droppable = |found: Id, entry: &Entry| {
-            // The last run of another object that still comes is being written to.
-            let closed =
-                entry.runs.len() - usize::from(!entry.whole && found != id && !entry.runs.is_empty());
-            entry.passed().min(closed)
+            entry.passed().min(if found == id { entry.runs.len() } else { entry.closed_runs() })
         };
         let own = self.entries.get(&id).map(|entry| (id, droppable(id, entry)));
         let all = || self.entries.iter().map(|(id, entry)| (*id, droppable(*id, entry)));

@@ -16,9 +16,16 @@ const MOST: usize = 1024;
 /// Most instances of a proof: one of a larger target is cheap to have made again, measured by what its objects cost.
 const MOST_INSTANCES: usize = 20_000;
 
+/// Most instances of all proofs of an archive together: each takes some hundred bytes.
+const MOST_IN_ALL: usize = 200_000;
+
 /// The proofs of one archive.
 #[derive(Debug, Default)]
-pub(super) struct Proofs(HashMap<(Target, Form), Arc<Proof>>);
+pub(super) struct Proofs {
+    proofs: HashMap<(Target, Form), Arc<Proof>>,
+    /// How often what the archive holds has changed.
+    changes: u64,
+}
 
 /// A target was whole.
 #[derive(Debug)]
@@ -39,29 +46,37 @@ impl Proof {
 }
 
 impl Proofs {
-    /// Remembers a proof, for as long as `ttl`.
-    pub(super) fn remember(&mut self, target: Target, form: Form, proof: Proof, ttl: Duration) {
+    /// How often what the archive holds has changed: what is asked of it from now on is of that state, or of a later.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Remembers a proof, for as long as `ttl`, unless the archive has changed since there had been `changes`.
+    pub(super) fn remember(&mut self, target: Target, form: Form, proof: Proof, ttl: Duration, changes: u64) {
         let now = proof.at;
-        self.0.retain(|_, proof| now.saturating_duration_since(proof.at) < ttl);
-        if proof.instances.len() > MOST_INSTANCES {
-            self.0.remove(&(target, form));
+        self.proofs.retain(|_, proof| now.saturating_duration_since(proof.at) < ttl);
+        if proof.instances.len() > MOST_INSTANCES || changes != self.changes {
+            self.proofs.remove(&(target, form));
             return;
         }
-        self.0.insert((target, form), Arc::new(proof));
-        while self.0.len() > MOST {
-            let oldest = self.0.iter().min_by_key(|(_, proof)| proof.at).map(|(key, _)| key.clone());
-            oldest.map(|key| self.0.remove(&key));
+        self.proofs.insert((target, form), Arc::new(proof));
+        let mut in_all: usize = self.proofs.values().map(|proof| proof.instances.len()).sum();
+        while self.proofs.len() > MOST || in_all > MOST_IN_ALL {
+            let oldest = self.proofs.iter().min_by_key(|(_, proof)| proof.at).map(|(key, _)| key.clone());
+            let Some(dropped) = oldest.and_then(|key| self.proofs.remove(&key)) else { return };
+            in_all -= dropped.instances.len();
         }
     }
 
     /// The proof for this very target, if it is younger than `age`.
     pub(super) fn of(&self, target: &Target, form: Form, now: Instant, age: Duration) -> Option<Arc<Proof>> {
-        let proof = self.0.get(&(target.clone(), form))?;
+        let proof = self.proofs.get(&(target.clone(), form))?;
         (now.saturating_duration_since(proof.at) < age).then(|| Arc::clone(proof))
     }
 
-    /// Forgets all of them.
+    /// What the archive holds has changed: forgets all of them.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.proofs.clear();
+        self.changes += 1;
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Pump {
     form: Form,
     /// Instances of the target that are in the cache.
     having: BTreeSet<Uid>,
+    /// How often what the archive holds had changed before it is asked.
+    changes: u64,
     /// The right to fetch ahead, where that is what it does.
     _lane: Option<OwnedSemaphorePermit>,
 }
@@ -30,7 +32,8 @@ impl Pump {
     /// What brings the target of a group that has begun.
     pub(super) fn new(engine: &Arc<Engine>, begun: Begun) -> Self {
         let Begun { group, target, form, .. } = begun;
-        Self { engine: Arc::clone(engine), group, target, form, having: BTreeSet::new(), _lane: None }
+        let (changes, having) = (engine.changes(), BTreeSet::new());
+        Self { engine: Arc::clone(engine), group, target, form, having, changes, _lane: None }
     }
 
     /// The same, where these instances need not be brought.
@@ -82,12 +85,16 @@ impl Pump {
     }
 
     fn conclude(&self, ending: &mut Ending, result: Result<Complete>) {
+        if let Err(Error { kind: Kind::Conflict(instance), .. }) = &result {
+            // Nobody knows which of the two is the true one.
+            self.engine.cache.forget(self.engine.archive.name(), instance);
+        }
         let Some(proven) = ending.end(result) else { return };
         let brought: BTreeSet<&Uid> = proven.instances.iter().collect();
         for gone in self.having.iter().filter(|instance| !brought.contains(instance)) {
             self.engine.cache.forget(self.engine.archive.name(), gone);
         }
-        self.engine.remember(&self.target, self.form, proven);
+        self.engine.remember(&self.target, self.form, proven, self.changes);
     }
 }
 

@@ -143,13 +143,14 @@ impl Memory {
         self.let_go(id);
     }
 
-    /// Frees the memory of what is on disk as well.
-    pub(super) fn drop_saved(&mut self) -> bool {
-        let found = self.entries.iter().find(|(_, entry)| entry.saved_runs() > 0);
-        let Some(id) = found.map(|(id, _)| *id) else { return false };
-        let Some(entry) = self.entries.get_mut(&id) else { return false };
-        let count = entry.saved_runs();
-        self.drop_runs(id, count);
+    /// Frees the memory of what is on disk as well, so that entry `id` gets a new run.
+    pub(super) fn drop_saved(&mut self, id: Id) -> bool {
+        let counts = self.entries.iter().map(|(found, entry)| {
+            let closed = if *found == id { entry.runs.len() } else { entry.closed_runs() };
+            (*found, entry.saved_runs().min(closed))
+        });
+        let Some((found, count)) = counts.into_iter().find(|(_, count)| *count > 0) else { return false };
+        self.drop_runs(found, count);
         true
     }
 

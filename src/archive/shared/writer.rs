@@ -139,8 +139,16 @@ impl Writer {
         self.open = Some(OpenRun::new(bytes, charge));
     }
 
-    /// Says that the object is whole.
+    /// Makes the object one for those alone who read it already: another may lie in its place by now.
+    pub(super) fn hide(&self) {
+        self.cache.with(|memory| memory.forget(self.id));
+    }
+
+    /// Says that the object is whole. One that was given up stays broken.
     pub(super) fn finish(mut self) {
+        if self.gone {
+            return;
+        }
         self.close();
         self.finished = true;
         self.cache.with(|memory| memory.finish(self.id));

@@ -193,6 +193,7 @@ fn status(kind: &Kind) -> (StatusCode, Option<Duration>) {
         Kind::Rejected { transient: false, .. }
         | Kind::Aborted(_)
         | Kind::Protocol(_)
+        | Kind::Conflict(_)
         | Kind::Incomplete { .. } => StatusCode::BAD_GATEWAY,
         Kind::DriverDied => StatusCode::INTERNAL_SERVER_ERROR,
         Kind::Status { code, client_keys, .. } => match code {

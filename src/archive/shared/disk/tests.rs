@@ -379,6 +379,25 @@ async fn a_slow_reader_holds_no_memory_and_gets_everything_from_disk() {
 }
 
 #[tokio::test]
+async fn hazard_what_went_to_disk_up_to_its_last_byte_so_far_is_not_cut_off_there() {
+    let (_home, path) = directory();
+    let cache = at(&path, 8 * MIB, 100 * MIB);
+    ready(&cache).await;
+    let (reader, content) = (cache.reader(), bytes(300 << 10));
+    let (first, block) = (content.slice(..200 << 10), bytes::Bytes::from(content[200 << 10..].to_vec()));
+    let mut writer = cache.begin(key("1.2.1.1"), head("1.2.1.1"), None, &cache.reserve());
+    let cursor = writer.claim_for(&reader).read();
+    writer.append(first.to_vec().into()).await;
+    writer.append(block.slice(..56 << 10)).await;
+    assert!(cache.with(|memory| memory.spill()));
+    until("the writer rests", || cache.with(|memory| memory.queued == 0)).await;
+    while cache.with(|memory| memory.drop_saved(0)) {}
+    writer.append(block.slice(56 << 10..)).await;
+    writer.finish();
+    assert!(all(cursor).await.unwrap() == content);
+}
+
+#[tokio::test]
 async fn a_purge_removes_files_and_disturbs_nobody_who_reads() {
     let (_home, path) = directory();
     let cache = at(&path, 0, 100 * MIB);

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_millis(30);
 const PATIENCE_OBJECTS: u32 = 8;
 /// How long an instance waits at most.
 const PATIENCE_MOST: Duration = Duration::from_secs(1);
+/// Most instances stored meanwhile that are told apart; with more, any may have been stored. Some hundred bytes each.
+const MOST_STORED: usize = 10_000;
 
 /// A running retrieval.
 #[derive(Debug)]
@@ -40,7 +42,9 @@ pub(super) struct Group {
     /// It was begun because somebody will want all of it.
     pub(super) ahead: bool,
     /// Newcomers may not attach.
-    pub(super) sealed: bool,
+    sealed: bool,
+    /// What was stored at the archive since it was asked: what comes of it may be what it was before.
+    stored: BTreeSet<Uid>,
     /// Nobody reads it, nor will.
     pub(super) unwanted: watch::Sender<bool>,
 }
@@ -78,6 +82,7 @@ impl Group {
             lane: Arc::new(Semaphore::new(1)),
             ahead,
             sealed: false,
+            stored: BTreeSet::new(),
             unwanted: watch::Sender::new(false),
         }
     }
@@ -173,6 +178,24 @@ impl Group {
         let Some(first) = self.first_object else { return PATIENCE };
         let count = u32::try_from(self.seen.len().max(1)).unwrap_or(u32::MAX);
         (first.elapsed() / count * PATIENCE_OBJECTS).clamp(PATIENCE, PATIENCE_MOST)
+    }
+
+    /// The archive holds more since, or this instance in another version: lets no newcomer attach.
+    pub(super) fn seal(&mut self, instance: &Uid) {
+        self.sealed = true;
+        if self.stored.len() < MOST_STORED {
+            self.stored.insert(instance.clone());
+        }
+    }
+
+    /// Whether an instance that comes may be what it was before another was stored in its place.
+    pub(super) fn may_be_old(&self, instance: &Uid) -> bool {
+        self.stored.contains(instance) || self.stored.len() == MOST_STORED
+    }
+
+    /// Whether it brings all of this very target, for newcomers too.
+    pub(super) fn is_of(&self, target: &Target, form: Form) -> bool {
+        self.target == *target && self.form == form && !self.sealed
     }
 
     /// A member attaches.

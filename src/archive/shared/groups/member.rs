@@ -33,7 +33,9 @@ pub(super) struct Member {
     missed: VecDeque<Owed>,
     /// The instance that it wants was handed out.
     served: bool,
-    /// It has had its instance fetched ahead once.
+    /// It was told that the instance is whole.
+    pub(super) settled: bool,
+    /// It has had its instance fetched ahead once, or found it being fetched.
     pub(super) fetched_ahead: bool,
     pub(super) end: Option<Result<Complete>>,
     /// Why the instance was not brought.
@@ -62,6 +64,7 @@ impl Member {
             lost: VecDeque::new(),
             missed: VecDeque::new(),
             served: false,
+            settled: false,
             fetched_ahead: false,
             end: None,
             failure: None,
@@ -81,7 +84,7 @@ impl Member {
 
     /// Whether it has all that it asked for.
     pub(super) fn is_served(&self) -> bool {
-        matches!(self.end, Some(Ok(_))) && !self.has_some()
+        self.settled || matches!(self.end, Some(Ok(_))) && !self.has_some()
     }
 
     /// An object has come for it. One that broke off and comes once more takes the place of the broken one.

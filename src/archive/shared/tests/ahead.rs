@@ -197,3 +197,67 @@ async fn what_is_fetched_ahead_is_asked_for_in_the_name_of_who_waits_for_it() {
     let priority = |at: usize| scene.pacs.asked()[at].caller.priority;
     assert_eq!((priority(at), priority(ahead)), (Priority::Bulk, Priority::Interactive));
 }
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_series_that_had_to_make_room_is_not_brought_ahead_again_and_again() {
+    let scene = scene();
+    let evict = || scene.cache.purge(&Purge { instance: Some(uid("1.1.2")), ..Purge::default() });
+    let first = scene.frames(&["1", "1.1", "1.1.1"]);
+    let series = scene.pacs.wait_for(&["1", "1.1"]).await;
+    scene.pacs.open(series, &[], &[]);
+    for instance in ["1.1.1", "1.1.2"] {
+        scene.pacs.object(series, "1.1", instance).await;
+    }
+    assert_eq!(first.got().await, Got::whole(&["1.1.1"]));
+    settle().await;
+    for ended in [false, true] {
+        evict();
+        if ended {
+            scene.pacs.complete(series);
+            settle().await;
+        }
+        let before = scene.pacs.count();
+        let second = scene.frames(&["1", "1.1", "1.1.2"]);
+        let at = scene.pacs.wait_for(&["1", "1.1", "1.1.2"]).await;
+        assert_eq!(scene.pacs.count(), before + 1, "the instance, and no more");
+        scene.pacs.open(at, &[], &[]);
+        scene.pacs.object(at, "1.1", "1.1.2").await;
+        scene.pacs.complete(at);
+        assert_eq!(second.got().await, Got::whole(&["1.1.2"]));
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_who_waits_for_what_is_fetched_already_does_not_ask_without_end_for_it() {
+    let scene = scene();
+    let engine = &scene.shared.engine;
+    let groups = &engine.groups;
+    let member = |uids: &[&str]| groups.member(target(uids), Form::AsStored, engine.cache.reader());
+    let alone = member(&["1", "1.1", "1.1.1"]);
+    assert_eq!(groups.join_or_begin_instance(&alone, false).len(), 1);
+    let series = member(&["1", "1.1"]);
+    assert!(groups.join_or_begin(&series).is_some());
+    let both = member(&["1", "1.1", "1.1.1"]);
+    assert!(groups.join_or_begin_instance(&both, false).is_empty());
+    assert!(groups.lane(&both).is_some() && groups.begin_ahead(&both).is_none());
+    assert!(groups.lane(&both).is_none(), "it is on its way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_served_by_what_was_at_hand_does_not_end_the_series_that_is_brought_ahead() {
+    let scene = scene();
+    let frames = scene.frames(&["1", "1.1", "1.1.1"]);
+    let series = scene.pacs.wait_for(&["1", "1.1"]).await;
+    scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await;
+    scene.pacs.open(series, &[], &[]);
+    let _study = scene.get(&["1"]);
+    let study = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(study, &[], &[]);
+    scene.pacs.object(study, "1.1", "1.1.1").await;
+    settle().await;
+    scene.pacs.object(series, "1.1", "1.1.1").await;
+    assert_eq!(frames.got().await, Got::whole(&["1.1.1"]));
+    sleep(Duration::from_secs(2)).await;
+    assert!(!scene.pacs.is_cancelled(series));
+}

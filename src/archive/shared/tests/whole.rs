@@ -104,23 +104,71 @@ async fn what_was_dropped_meanwhile_is_fetched_again() {
     assert_eq!(scene.pacs.count(), 2);
 }
 
+async fn store(scene: &Scene, instance: &str) {
+    let head = Head {
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+        sop_instance: uid(instance),
+        transfer_syntax: uid(EXPLICIT),
+    };
+    let (_log, object) = ObjectLog::new(head, &Budget::new(1));
+    scene.shared.store(&interactive(), object).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_what_runs_while_objects_are_stored_proves_nothing_and_leaves_nothing_of_them() {
+    let scene = scene();
+    let running = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    let coming = scene.pacs.begin(at, "1.1", "1.1.1", EXPLICIT);
+    settle().await;
+    for instance in ["1.1.1", "1.1.2", "1.1.4"] {
+        store(&scene, instance).await;
+    }
+    coming.append(&Bytes::from_static(b"1.1.1")).await;
+    coming.finish();
+    for instance in ["1.1.2", "1.1.3"] {
+        scene.pacs.object(at, "1.1", instance).await;
+    }
+    scene.pacs.complete(at);
+    assert_eq!(running.got().await, Got::whole(&["1.1.1", "1.1.2", "1.1.3"]), "as it was when it was asked");
+    let after = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    assert_eq!(scene.pacs.asked()[at].retrieve.having, [uid("1.1.3")].into());
+    scene.pacs.open(at, &[], &["1.1.3"]);
+    for instance in ["1.1.1", "1.1.2", "1.1.4"] {
+        scene.pacs.object(at, "1.1", instance).await;
+    }
+    scene.pacs.complete(at);
+    assert_eq!(after.got().await, Got::whole(&["1.1.3", "1.1.1", "1.1.2", "1.1.4"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_of_two_different_objects_under_one_uid_none_is_served_later() {
+    let scene = scene();
+    let client = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    for instance in ["1.1.1", "1.1.2"] {
+        scene.pacs.object(at, "1.1", instance).await;
+    }
+    let conflict = Kind::Conflict(uid("1.1.1"));
+    scene.pacs.fail(at, conflict.clone());
+    assert_eq!(client.got().await, Got::failed(&["1.1.1", "1.1.2"], conflict));
+    assert_eq!(scene.get(&["1", "1.1", "1.1.2"]).got().await, Got::whole(&["1.1.2"]));
+    let again = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    assert_eq!(scene.pacs.asked()[at].retrieve.having, [uid("1.1.2")].into());
+    again.leave().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn hazard_what_was_stored_since_is_in_the_next_answer() {
     let scene = scene();
     scene.bring(&["1"], &["1.1.1"]).await;
     let running = scene.get(&["2"]);
     let before = scene.pacs.wait_for(&["2"]).await;
-    let log = {
-        let head = Head {
-            sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
-            sop_instance: uid("1.1.1"),
-            transfer_syntax: uid(EXPLICIT),
-        };
-        let (log, object) = ObjectLog::new(head, &Budget::new(1));
-        scene.shared.store(&interactive(), object).await.unwrap();
-        log
-    };
-    drop(log);
+    store(&scene, "1.1.1").await;
     let after = scene.get(&["1"]);
     let at = scene.pacs.wait_for(&["1"]).await;
     assert_eq!(scene.pacs.asked()[at].retrieve.having, BTreeSet::new(), "it may have been replaced");
