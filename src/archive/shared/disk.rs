@@ -98,9 +98,16 @@ impl Disk {
         }
     }
 
-    /// Ends the thread; what it has not written is not written.
+    /// Ends the thread; what it has not written is not written. What was dropped is removed, so that the next run does
+    /// not find it.
     pub(super) fn close(&self) {
-        self.space.add(|work| work.closed = true);
+        let mut doomed = Vec::new();
+        self.space.add(|work| {
+            work.closed = true;
+            doomed = std::mem::take(&mut work.doomed);
+        });
+        drop(doomed);
+        self.space.sweep();
     }
 
     /// Has entries of the tier in memory written, the urgent ones first.
@@ -140,6 +147,7 @@ impl Disk {
     /// Drops objects; tells which, and their bytes.
     pub(super) fn purge(&self, what: &Purge) -> Vec<(Key, u64)> {
         let mut index = lock(&self.index);
+        index.note(what);
         let named = index.named(what);
         let doomed: Vec<_> = named.iter().filter_map(|(key, _)| index.remove(key)).collect();
         drop(index);

@@ -1,10 +1,11 @@
 //! What lies on disk, by what it is found under.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::file::{Backing, Found};
+use super::format::Description;
 use super::space::Slot;
 use crate::archive::Form;
 use crate::archive::shared::cache::{FORMS, Key, Purge};
@@ -14,6 +15,10 @@ use crate::dicom::transfer_syntax;
 
 /// Most files: what is known of them takes some hundred bytes of memory each.
 const MAX_FILES: usize = 200_000;
+
+/// Most purges that are told apart while the files of an earlier run are looked through; with more, none of what is
+/// found from then on is used.
+const MAX_EARLY: usize = 10_000;
 
 /// One object on disk.
 #[derive(Debug)]
@@ -52,6 +57,29 @@ pub(super) struct Index {
     /// The longest unused first.
     order: BTreeMap<u64, Key>,
     next: u64,
+    /// What was dropped before all files of an earlier run were looked through.
+    early: Early,
+    stock_taken: bool,
+}
+
+/// What was dropped by name and may yet be found on disk.
+#[derive(Debug, Default)]
+struct Early {
+    /// Instances, of whichever archive.
+    instances: HashSet<Uid>,
+    others: Vec<Purge>,
+    too_many: bool,
+}
+
+impl Early {
+    fn names(&self, key: &Key, series: Option<&Uid>) -> bool {
+        let named = |what: &Purge| {
+            what.names_study(&key.archive, &key.study)
+                && what.names_series(series)
+                && what.instance.as_ref().is_none_or(|uid| *uid == key.instance)
+        };
+        self.too_many || self.instances.contains(&key.instance) || self.others.iter().any(named)
+    }
 }
 
 impl Index {
@@ -63,6 +91,31 @@ impl Index {
     /// Whether nothing more is to be added before something was removed.
     pub(super) fn is_full(&self) -> bool {
         self.order.len() >= MAX_FILES
+    }
+
+    /// Takes note of what is being dropped, as long as not everything was looked through that may be named.
+    pub(super) fn note(&mut self, what: &Purge) {
+        if self.stock_taken {
+            return;
+        }
+        let early = &mut self.early;
+        early.too_many |= early.instances.len() + early.others.len() >= MAX_EARLY;
+        match &what.instance {
+            _ if early.too_many => {}
+            Some(instance) => drop(early.instances.insert(instance.clone())),
+            None => early.others.push(what.clone()),
+        }
+    }
+
+    /// The files of an earlier run were looked through.
+    pub(super) fn stock_is_taken(&mut self) {
+        (self.stock_taken, self.early) = (true, Early::default());
+    }
+
+    /// Adds an object of an earlier run, unless it has expired or was dropped meanwhile.
+    pub(super) fn take_in(&mut self, found: &Found, now: SystemTime) -> bool {
+        let Description { key, series, expires, .. } = &found.description;
+        *expires > now && !self.is_full() && !self.early.names(key, series.as_ref()) && self.insert(found)
     }
 
     /// Adds an object, whose file then stays. `false`: there is one already.

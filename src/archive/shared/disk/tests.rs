@@ -9,9 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::file::{self, Draft};
+use super::Disk as Tier;
+use super::file::{self, Draft, Found};
 use super::format::{BLOCK, Damaged, Description};
-use super::space::{Slot, Space};
+use super::index::Index;
+use super::space::{Slot, Space, lock};
 use crate::archive::Form;
 use crate::archive::shared::cache::{Cache, Key, Purge};
 use crate::archive::shared::claim::Claim;
@@ -176,6 +178,45 @@ fn load(space: &Arc<Space>, path: &Path) -> Result<Vec<u8>, Damaged> {
     slot.keep(true);
     let found = file::find(&slot, &fs::File::open(path).unwrap())?;
     found.backing.load(found.length, u64::MAX).map(|blocks| blocks.concat())
+}
+
+/// What is found of the file of one object.
+fn found(space: &Arc<Space>, path: &Path) -> Found {
+    let slot = Slot::new(space, path.to_owned(), 0).unwrap();
+    file::find(&slot, &fs::File::open(path).unwrap()).unwrap()
+}
+
+#[test]
+fn hazard_what_was_dropped_at_the_last_moment_is_not_found_by_the_next_run() {
+    let (home, path) = directory();
+    let (_, stored) = sample(home.path(), &bytes(1000));
+    let tier = Tier::new(&Disk { path, size: 1 << 30 }, &Metrics::default());
+    assert!(lock(&tier.index).insert(&found(&tier.space, &stored)));
+    assert_eq!(tier.purge(&Purge::default()).len(), 1);
+    tier.close();
+    assert!(!stored.exists());
+}
+
+#[test]
+fn hazard_what_is_dropped_while_an_earlier_runs_files_are_looked_through_is_not_taken_in() {
+    let home = tempfile::tempdir().unwrap();
+    let (space, stored) = sample(home.path(), &bytes(1000));
+    let found = found(&space, &stored);
+    let is_taken_in = |what: Purge, is_over: bool| {
+        let mut index = Index::default();
+        index.note(&what);
+        if is_over {
+            index.stock_is_taken();
+        }
+        index.take_in(&found, SystemTime::now())
+    };
+    let study = |text| Purge { study: Some(uid(text)), ..Purge::default() };
+    let instance = |text| Purge { instance: Some(uid(text)), ..Purge::default() };
+    assert!(!is_taken_in(Purge::default(), false));
+    assert!(!is_taken_in(study("1.2"), false) && !is_taken_in(instance("1.2.1.1"), false));
+    assert!(is_taken_in(study("1.3"), false) && is_taken_in(instance("1.2.1.2"), false));
+    assert!(is_taken_in(Purge::default(), true), "it came afterwards");
+    found.backing.slot().keep(false);
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl Worker {
             match Directory::open(&self.disk.path) {
                 Ok(directory) => {
                     self.take_stock(&directory);
+                    lock(&self.disk.index).stock_is_taken();
                     self.directory = Some(directory);
                     self.disk.set_problem(None);
                 }
@@ -111,12 +112,7 @@ impl Worker {
             path.file_name().is_some_and(|given| *given == *name)
         });
         match found {
-            Some(found) => {
-                let mut index = lock(&self.disk.index);
-                if found.description.expires > SystemTime::now() && !index.is_full() {
-                    index.insert(&found);
-                }
-            }
+            Some(found) => drop(lock(&self.disk.index).take_in(&found, SystemTime::now())),
             None => {
                 self.disk.figures.damaged.inc();
                 tracing::warn!("a file of the cache on disk is damaged, and was removed");
