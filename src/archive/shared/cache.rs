@@ -1,6 +1,6 @@
 //! The objects at hand: in memory first, on disk second, both bounded by bytes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -182,21 +182,27 @@ impl Cache {
 
     /// The head and the series of an object that is here, whole and fresh.
     pub(super) fn about(&self, key: &Key) -> Option<(Arc<Head>, Option<Uid>)> {
-        let in_memory = self.with(|memory| {
-            let entry = memory.entries.get(&memory.find(key, Instant::now())?)?;
-            entry.whole.then(|| (Arc::clone(&entry.head), entry.series.clone()))
-        });
-        in_memory.or_else(|| self.disk()?.about(key))
+        self.about_in_memory(key).or_else(|| self.disk()?.about(key))
     }
 
-    /// SOP Instance UIDs of the objects of a study, or of one of its series, that are here, whole and fresh.
+    /// The same, of the tier in memory alone.
+    pub(super) fn about_in_memory(&self, key: &Key) -> Option<(Arc<Head>, Option<Uid>)> {
+        self.with(|memory| {
+            let entry = memory.entries.get(&memory.find(key, Instant::now())?)?;
+            entry.whole.then(|| (Arc::clone(&entry.head), entry.series.clone()))
+        })
+    }
+
+    /// SOP Instance UIDs of the objects of a study, or of one of its series, that are here, whole and fresh, each with
+    /// its series. An object that does not say which series it is of is left out: were it dropped, it could not be
+    /// asked for again.
     pub(super) fn whole(
         &self,
         archive: &str,
         study: &Uid,
         series: Option<&Uid>,
         form: Form,
-    ) -> BTreeSet<Uid> {
+    ) -> BTreeMap<Uid, Uid> {
         let (now, archive): (_, Arc<str>) = (Instant::now(), archive.into());
         let serves = |entry: &Entry| {
             entry.whole
@@ -204,9 +210,11 @@ impl Cache {
                 && entry.is_of(form)
                 && series.is_none_or(|s| entry.series.as_ref() == Some(s))
         };
-        let mut whole: BTreeSet<Uid> = self.with(|memory| {
+        let mut whole: BTreeMap<Uid, Uid> = self.with(|memory| {
             let entries = memory.of_study(&archive, study).filter(|(_, entry)| serves(entry));
-            entries.map(|(_, entry)| entry.key.instance.clone()).collect()
+            entries
+                .filter_map(|(_, entry)| Some((entry.key.instance.clone(), entry.series.clone()?)))
+                .collect()
         });
         if let Some(disk) = self.disk() {
             disk.whole(&(archive, study.clone()), series, form, &mut whole);

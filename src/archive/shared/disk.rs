@@ -12,7 +12,7 @@ mod space;
 mod tests;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -134,7 +134,7 @@ impl Disk {
         study: &(Arc<str>, Uid),
         series: Option<&Uid>,
         form: Form,
-        into: &mut BTreeSet<Uid>,
+        into: &mut BTreeMap<Uid, Uid>,
     ) {
         lock(&self.index).whole(study, series, form, SystemTime::now(), into);
     }

@@ -8,7 +8,6 @@ mod group;
 mod member;
 mod state;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -53,8 +52,8 @@ pub(super) struct Groups {
 pub(super) struct Opening {
     /// SOP Instance UIDs that are known not to come.
     pub(super) missing: Vec<Uid>,
-    /// Those that were at hand, and that the archive still lists.
-    pub(super) confirmed: BTreeSet<Uid>,
+    /// Those that were at hand, and that the archive still lists, with their series as far as it is known.
+    pub(super) confirmed: Vec<(Uid, Option<Uid>)>,
 }
 
 /// A group that was begun, and has to be run.
@@ -138,7 +137,7 @@ impl Groups {
             member.give(Owed { instance: instance.clone(), series, claim }, false);
         }
         let missing = proof.missing.clone();
-        member.opening = Some(Arc::new(Opening { missing, confirmed: BTreeSet::new() }));
+        member.opening = Some(Arc::new(Opening { missing, ..Opening::default() }));
         member.end = Some(Ok(proof.complete.share()));
     }
 
@@ -208,10 +207,10 @@ impl Groups {
         for member in group.members.clone() {
             state.members.get_mut(&member).into_iter().for_each(|m| m.opening = Some(Arc::clone(&opening)));
         }
-        for instance in &opening.confirmed {
-            let (head, series) = self.cache.about(&self.key(&study, instance, form)).unzip();
-            let (series, syntax) = (series.flatten(), head.map(|head| head.transfer_syntax.clone()));
-            let again = state.note(id, Seen::at_hand(instance.clone(), series, syntax));
+        for (instance, series) in &opening.confirmed {
+            let about = self.cache.about(&self.key(&study, instance, form));
+            let syntax = about.map(|(head, _)| head.transfer_syntax.clone());
+            let again = state.note(id, Seen::at_hand(instance.clone(), series.clone(), syntax));
             state.deliver(self, id, None, again);
         }
         state.wake_members(id);
@@ -233,8 +232,12 @@ impl Groups {
         group.first_object.get_or_insert_with(Instant::now);
         let may_be_old = group.may_be_old(&head.sop_instance);
         let key = self.key(&group.target.study, &head.sop_instance, group.form);
-        let writer =
-            (!self.cache.has(&key)).then(|| self.cache.begin(key, head.clone(), series.cloned(), reserve));
+        // Who waits for the one instance has looked for it on disk before: it is not fetched from there again.
+        let is_here = match group.target.instance {
+            Some(_) => self.cache.about_in_memory(&key).is_some(),
+            None => self.cache.has(&key),
+        };
+        let writer = (!is_here).then(|| self.cache.begin(key, head.clone(), series.cloned(), reserve));
         if let Some(writer) = writer.as_ref().filter(|_| may_be_old) {
             writer.hide();
         }
@@ -369,6 +372,11 @@ impl Membership {
         if let Some(member) = self.groups.state().members.get_mut(&self.id) {
             member.put_off(instance, series);
         }
+    }
+
+    /// Whether the instance that it wants came, and was not kept until it was its turn.
+    pub(super) fn came_in_vain(&self) -> bool {
+        self.groups.state().members.get(&self.id).is_some_and(|member| member.came_in_vain)
     }
 
     /// Whether the instance that was handed out has come whole.

@@ -34,26 +34,27 @@ pub(super) async fn retrieve(
     let Some(instance) = &target.instance else { return Err(engine.error(Kind::NotFound)) };
     let reader = engine.cache.reader();
     let key = engine.groups.key(&target.study, instance, form);
-    let at_hand = reader.recall(&key).await.filter(|claim| claim.is_whole());
-    if let Some(claim) = at_hand.filter(|claim| claim.series() == target.series.as_ref()) {
-        engine.counts.hit.inc();
-        return Ok(answer(&engine, claim, None));
-    }
     let series = Target { instance: None, ..target.clone() };
     let ahead = ahead
         && engine.cache.config().retrieve_ahead != RetrieveAhead::Off
         && !engine.was_brought_lately(&series, form);
-    let member = engine.groups.member(target, form, reader);
-    let mut failure = None;
+    let member = engine.groups.member(target.clone(), form, reader.clone());
     for _ in 0..ATTEMPTS {
+        // What a retrieval has just brought may lie on disk alone by now.
+        let at_hand = reader.recall(&key).await.filter(|claim| claim.is_whole());
+        if let Some(claim) = at_hand.filter(|claim| claim.series() == target.series.as_ref()) {
+            engine.counts.hit.inc();
+            return Ok(answer(&engine, claim, None));
+        }
         attach(&engine, &caller, &member, ahead);
         match wait(&engine, &caller, &member).await {
             Ok(claim) => return Ok(answer(&engine, claim, Some(member))),
             Err(Some(error)) => return Err(error),
-            Err(None) => failure = Some(engine.error(Kind::NotFound)),
+            Err(None) => {}
         }
     }
-    Err(failure.unwrap_or_else(|| engine.error(Kind::NotFound)))
+    // That it came and could not be kept does not mean that there is none.
+    Err(engine.error(if member.came_in_vain() { Kind::Incomplete { missing: 1 } } else { Kind::NotFound }))
 }
 
 /// Attaches to what runs already, or begins what has to run.

@@ -1,6 +1,6 @@
 //! Runs a retrieval for a group: reads what the archive sends into the cache, as fast as memory allows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -20,8 +20,8 @@ pub(super) struct Pump {
     group: GroupId,
     target: Target,
     form: Form,
-    /// Instances of the target that are in the cache.
-    having: BTreeSet<Uid>,
+    /// Instances of the target that are in the cache, with their series.
+    having: BTreeMap<Uid, Uid>,
     /// How often what the archive holds had changed before it is asked.
     changes: u64,
     /// The right to fetch ahead, where that is what it does.
@@ -32,12 +32,12 @@ impl Pump {
     /// What brings the target of a group that has begun.
     pub(super) fn new(engine: &Arc<Engine>, begun: Begun) -> Self {
         let Begun { group, target, form, .. } = begun;
-        let (changes, having) = (engine.changes(), BTreeSet::new());
+        let (changes, having) = (engine.changes(), BTreeMap::new());
         Self { engine: Arc::clone(engine), group, target, form, having, changes, _lane: None }
     }
 
     /// The same, where these instances need not be brought.
-    pub(super) fn having(self, having: BTreeSet<Uid>) -> Self {
+    pub(super) fn having(self, having: BTreeMap<Uid, Uid>) -> Self {
         Self { having, ..self }
     }
 
@@ -64,11 +64,17 @@ impl Pump {
     }
 
     async fn bring(&self, caller: &Caller) -> Result<Complete> {
-        let retrieve =
-            Retrieve { having: self.having.clone(), ..Retrieve::new(self.target.clone(), self.form) };
+        let having = self.having.keys().cloned().collect();
+        let retrieve = Retrieve { having, ..Retrieve::new(self.target.clone(), self.form) };
         let retrieval = self.engine.archive.retrieve(caller, retrieve).await?;
         let Retrieval { mut objects, missing, confirmed, .. } = retrieval;
         let reserve = self.engine.cache.reserve();
+        // Where they are does not depend on the cache, which may have dropped them since.
+        let with_series = |instance: Uid| {
+            let series = self.having.get(&instance).cloned();
+            (instance, series)
+        };
+        let confirmed = confirmed.into_iter().map(with_series).collect();
         self.engine.groups.open(self.group, Opening { missing, confirmed });
         loop {
             let Object { head, series, body } = match objects.next().await {
@@ -91,7 +97,7 @@ impl Pump {
         }
         let Some(proven) = ending.end(result) else { return };
         let brought: BTreeSet<&Uid> = proven.instances.iter().collect();
-        for gone in self.having.iter().filter(|instance| !brought.contains(instance)) {
+        for gone in self.having.keys().filter(|instance| !brought.contains(instance)) {
             self.engine.cache.forget(self.engine.archive.name(), gone);
         }
         self.engine.remember(&self.target, self.form, proven, self.changes);

@@ -1,6 +1,6 @@
 //! What lies on disk, by what it is found under.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -178,13 +178,17 @@ impl Index {
         series: Option<&Uid>,
         form: Form,
         now: SystemTime,
-        into: &mut BTreeSet<Uid>,
+        into: &mut BTreeMap<Uid, Uid>,
     ) {
         for ((instance, of), record) in self.studies.get(study).into_iter().flatten() {
             let formed = *of == form || form == Form::Native && *of == Form::AsStored && record.is_native();
             let wanted = series.is_none_or(|series| record.series.as_ref() == Some(series));
-            if formed && wanted && record.expires > now {
-                into.insert(instance.clone());
+            if formed
+                && wanted
+                && record.expires > now
+                && let Some(series) = &record.series
+            {
+                into.insert(instance.clone(), series.clone());
             }
         }
     }

@@ -124,9 +124,9 @@ impl Slot {
         Ok(())
     }
 
-    /// Opens the file for reading.
+    /// Opens the file for reading, unless something else lies there by now: to open a FIFO would wait for ever.
     pub(super) fn open(&self) -> io::Result<File> {
-        File::open(&*lock(&self.path))
+        super::directory::open_plainly(&lock(&self.path))
     }
 }
 

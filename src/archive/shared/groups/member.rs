@@ -33,6 +33,8 @@ pub(super) struct Member {
     missed: VecDeque<Owed>,
     /// The instance that it wants was handed out.
     served: bool,
+    /// The instance that it wants came, and was not kept until it was handed out.
+    pub(super) came_in_vain: bool,
     /// It was told that the instance is whole.
     pub(super) settled: bool,
     /// It has had its instance fetched ahead once, or found it being fetched.
@@ -65,6 +67,7 @@ impl Member {
             missed: VecDeque::new(),
             served: false,
             settled: false,
+            came_in_vain: false,
             fetched_ahead: false,
             end: None,
             failure: None,
@@ -139,6 +142,7 @@ impl Member {
                 self.served = true;
                 return Some(claim);
             }
+            self.came_in_vain = true;
         }
         None
     }

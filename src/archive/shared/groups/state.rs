@@ -111,6 +111,7 @@ impl State {
             };
             if wants_one {
                 if claim.is_none() {
+                    member.came_in_vain = true;
                     continue;
                 }
                 member.end = (seen.came == Came::Whole).then(|| Ok(Complete::mint()));

@@ -163,6 +163,45 @@ async fn hazard_of_two_different_objects_under_one_uid_none_is_served_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_evicted_while_the_archive_was_asked_whether_it_has_it_still_is_fetched_again() {
+    let scene = scene();
+    scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
+    sleep(AFTER_A_WHILE).await;
+    let client = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.cache.purge(&Purge { instance: Some(uid("1.1.1")), ..Purge::default() });
+    scene.pacs.open(at, &[], &["1.1.1", "1.1.2"]);
+    scene.pacs.complete(at);
+    let again = scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await;
+    scene.pacs.open(again, &[], &[]);
+    scene.pacs.object(again, "1.1", "1.1.1").await;
+    scene.pacs.complete(again);
+    assert_eq!(client.got().await, Got::whole(&["1.1.2", "1.1.1"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_came_and_was_not_kept_is_not_said_to_be_missing() {
+    let scene = scene();
+    let shared = Arc::clone(&scene.shared);
+    let names = ["1", "1.1", "1.1.1"];
+    let retrieve = Retrieve::new(target(&names), Form::AsStored);
+    let asks = tokio::spawn(async move { shared.retrieve(&interactive(), retrieve).await.err() });
+    for _ in 0..2 {
+        let at = scene.pacs.wait_for(&names).await;
+        // Nothing is kept for one who was cut off.
+        scene.cache.with(|memory| {
+            let readers: Vec<_> = memory.readers.keys().copied().collect();
+            readers.into_iter().for_each(|reader| memory.cut(reader));
+        });
+        scene.pacs.open(at, &[], &[]);
+        scene.pacs.object(at, "1.1", "1.1.1").await;
+        scene.pacs.complete(at);
+    }
+    let error = asks.await.unwrap().expect("it was not kept");
+    assert_eq!(error.kind, Kind::Incomplete { missing: 1 });
+}
+
+#[tokio::test(start_paused = true)]
 async fn hazard_what_was_stored_since_is_in_the_next_answer() {
     let scene = scene();
     scene.bring(&["1"], &["1.1.1"]).await;
