@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gantry::demo::Fault;
 
-use super::{instance_path, retrievals, scene};
+use super::{instance_path, retrievals};
 use crate::retrieval::{METHODS, Outcome, Scene, judge, study_path};
 use crate::support::http::get;
 use crate::support::objects::{Kind, expected, object, study};
