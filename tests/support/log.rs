@@ -1,11 +1,15 @@
-//! What an archive's own log says of how it was asked: DCMTK's dcmqrscp with `-v`, Orthanc with `--verbose-dicom`.
+//! What an archive's own log says of how it was asked: that of dcmqrscp, and Orthanc's with `--verbose-dicom`.
 
 use super::peers::Archive;
 
-/// How dcmqrscp and Orthanc say that an association has begun. What they call received may be a mere connection.
+/// How both say that an association has begun. What they call received may be a mere connection.
 const BEGUN: &str = "Association Acknowledged";
-/// How they say that it has ended: dcmqrscp `Association Release` or `Association Aborted`, Orthanc always this.
-const ENDED: [&str; 3] = ["I: Association Release", "I: Association Aborted", "Finishing association with"];
+/// How Orthanc says that one has ended.
+const ENDED: &str = "Finishing association with";
+/// How dcmqrscp does.
+const ENDED_WITH: [&str; 2] = ["Association Release", "Association Aborted"];
+/// The same, where it finds out as it sends.
+const BROKEN: &str = "(aborting association)";
 
 /// What one archive was asked for since a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +22,6 @@ pub(crate) struct Asked {
     pub(crate) open: usize,
     /// Most that were open at once.
     pub(crate) most_open: usize,
-    /// Objects that it began to send. Orthanc tells it of C-GET alone.
-    pub(crate) objects: usize,
 }
 
 impl Asked {
@@ -31,7 +33,6 @@ impl Asked {
         let mut asked = Self { open, most_open: open, ..Self::default() };
         asked.gets = levels(log, "Get SCP Request Identifiers:", "OrthancGetRequestHandler.cpp");
         asked.moves = levels(log, "Move SCP Request Identifiers:", "OrthancMoveRequestHandler.cpp");
-        asked.objects = log.matches("Store SCU RQ: MsgID").count();
         for line in log.lines() {
             asked.open = after(line, asked.open);
             asked.most_open = asked.most_open.max(asked.open);
@@ -55,7 +56,9 @@ fn after(line: &str, open: usize) -> usize {
     if line.contains(BEGUN) {
         return open + 1;
     }
-    open - usize::from(ENDED.iter().any(|ended| line.contains(ended)))
+    let ended =
+        line.contains(ENDED) || line.contains(BROKEN) || ENDED_WITH.iter().any(|end| line.ends_with(end));
+    open - usize::from(ended)
 }
 
 /// The Query/Retrieve Levels of requests: in a dump of the identifier after `dump` (dcmqrscp), or on a line of its own

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
-use super::process::{Scratch, Server, free_port};
+use super::process::{EVENTS, Scratch, Server, free_port};
 
 /// An AE title and the port it listens on: a destination that an archive is told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,8 +180,20 @@ impl Archive {
         let registered = Command::new("/usr/bin/dcmqridx").arg(&database).args(files).output().unwrap();
         assert!(registered.status.success(), "dcmqridx: {}", String::from_utf8_lossy(&registered.stderr));
         let holds = scratch.write("holds.json", &text);
+        // What it prints comes by the character out of each of its processes; to a file it writes by the event.
+        let events = scratch.path().join(EVENTS);
+        let log = scratch.write(
+            "log.cfg",
+            &format!(
+                "log4cplus.rootLogger = INFO, file\nlog4cplus.appender.file = log4cplus::FileAppender\n\
+                 log4cplus.appender.file.File = {}\nlog4cplus.appender.file.Append = true\n\
+                 log4cplus.appender.file.layout = log4cplus::PatternLayout\n\
+                 log4cplus.appender.file.layout.ConversionPattern = %D{{%H:%M:%S.%q}} %i %m%n\n",
+                events.display()
+            ),
+        );
         let mut command = on_loopback("/usr/bin/dcmqrscp");
-        command.arg("-c").arg(file).args(options).arg(port.to_string());
+        command.arg("-lc").arg(log).arg("-c").arg(file).args(options).arg(port.to_string());
         let server = Server::start("dcmqrscp", scratch, command, &[port]);
         Self { ae_title, port, rest: String::new(), server, holds }
     }

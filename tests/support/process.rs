@@ -18,6 +18,8 @@ const POLL: Duration = Duration::from_millis(20);
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 /// Where what a server prints goes, in its folder.
 const LOG: &str = "log";
+/// Where it writes what it does, where it can be told to write it elsewhere than it prints.
+pub(super) const EVENTS: &str = "events";
 /// How much of a server's log a failed test shows.
 const LOG_TAIL: usize = 8 * 1024;
 
@@ -131,16 +133,20 @@ impl Server {
         self.scratch.path()
     }
 
-    /// The end of what it printed.
+    /// The end of its log.
     pub(crate) fn log(&self) -> String {
-        let bytes = fs::read(self.folder().join(LOG)).unwrap_or_default();
+        let bytes = self.written();
         String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
     }
 
-    /// All that it printed; bytes that are no UTF-8 as question marks, so that a place in it stays where it is.
+    /// All of its log; bytes that are no ASCII as question marks, so that a place in it stays where it is.
     pub(crate) fn whole_log(&self) -> String {
-        let bytes = fs::read(self.folder().join(LOG)).unwrap_or_default();
-        bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect()
+        self.written().into_iter().map(|byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect()
+    }
+
+    fn written(&self) -> Vec<u8> {
+        let events = fs::read(self.folder().join(EVENTS));
+        events.or_else(|_| fs::read(self.folder().join(LOG))).unwrap_or_default()
     }
 
     /// Kills it at once, as a crash would.

@@ -12,6 +12,9 @@ use crate::support::{DEADLINE, until};
 
 /// Most of the slices that are fetched ahead of their series: one at a time, each after some patience.
 const MOST_AHEAD: usize = 60;
+/// Into how many lists of instances a series of this size is split at most, where the archive is so slow that several
+/// associations bring it sooner. On a busy machine it may be.
+const MOST_SHARES: usize = 20;
 /// Most associations that an archive has open at once, as it is configured.
 const MOST_ASSOCIATIONS: usize = 4;
 
@@ -39,7 +42,7 @@ impl Scene {
         let (archive, retrieve) = match peer {
             Peer::Orthanc(retrieve) => (Archive::orthanc(&ct.folder, to, serde_json::json!({})), retrieve),
             Peer::Dcmqrscp(retrieve) => {
-                let options: &[&str] = if retrieve == "move" { &["-v", "--disable-get"] } else { &["-v"] };
+                let options: &[&str] = if retrieve == "move" { &["--disable-get"] } else { &[] };
                 let holds = ct.folder.join("manifest.json");
                 (Archive::dcmqrscp(&ct.folder, &holds, to, options), retrieve)
             }
@@ -65,6 +68,11 @@ impl Scene {
     }
 }
 
+/// Objects that the archive has sent to this bridge.
+async fn brought(app: &TestApp) -> usize {
+    Figures::of(app.http).await.sum("objects_total", &[]) as usize
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_of_a_cold_series_are_one_retrieval_of_it_in_the_archives_own_log() {
     let ct = Ct::new();
@@ -74,10 +82,12 @@ async fn frames_of_a_cold_series_are_one_retrieval_of_it_in_the_archives_own_log
         ct.view(app.http).await;
         let cold = scene.asked(since);
         println!("{peer:?}: {cold:?}");
-        assert_eq!((cold.at("STUDY"), cold.at("SERIES")), (0, 1), "{peer:?}: {cold:?}");
-        assert!(cold.at("IMAGE") <= MOST_AHEAD, "{peer:?}: {cold:?}");
+        let shares = if cold.at("SERIES") == 0 { MOST_SHARES } else { 0 };
+        assert!(cold.at("STUDY") == 0 && cold.at("SERIES") <= 1, "{peer:?}: {cold:?}");
+        assert!(cold.at("IMAGE") <= MOST_AHEAD + shares, "{peer:?}: {cold:?}");
         assert!(cold.most_open <= MOST_ASSOCIATIONS, "{peer:?}: {cold:?}");
-        assert!(cold.objects <= ct.slices.len() + cold.at("IMAGE"), "{peer:?}: {cold:?}");
+        let brought = brought(&app).await;
+        assert!(brought <= ct.slices.len() + MOST_AHEAD, "{peer:?}: {brought} objects, {cold:?}");
 
         ct.view(app.http).await;
         let warm = scene.asked(since);
@@ -109,14 +119,11 @@ async fn an_instance_is_one_retrieval_of_an_instance_and_a_series_one_of_a_serie
                 );
             }
             let asked = scene.asked(since);
-            assert_eq!(
-                (asked.at(level), asked.gets.len() + asked.moves.len()),
-                (1, 1),
-                "{peer:?}: {asked:?}"
-            );
-            if !matches!(peer, Peer::Orthanc("move")) {
-                assert_eq!(asked.objects, objects, "{peer:?}: {asked:?}");
-            }
+            // Or it was brought in shares, of which each object is in one.
+            let count = asked.gets.len() + asked.moves.len();
+            let is_split = objects > 1 && asked.at("IMAGE") == count && (2..=MOST_SHARES).contains(&count);
+            assert!((asked.at(level), count) == (1, 1) || is_split, "{peer:?}: {asked:?}");
+            assert_eq!(brought(&app).await, objects, "{peer:?}: {asked:?}");
             app.stop().await;
         }
     }

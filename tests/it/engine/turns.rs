@@ -14,8 +14,8 @@ use crate::support::objects::{Kind, study, study_uid};
 use crate::support::viewer::JSON;
 use crate::support::{DEADLINE, until};
 
-/// Objects of the study, and how many milliseconds the archive takes for each: five seconds in all.
-const OBJECTS: usize = 500;
+/// Objects of the study, and how many milliseconds the archive takes for each: three seconds in all.
+const OBJECTS: usize = 300;
 const EACH: u32 = 10;
 /// A search waits for the share that runs: some dozens of objects, and some for a machine that is busy.
 const LONGEST: Duration = Duration::from_millis(2000);
