@@ -6,10 +6,10 @@
 
 mod group;
 mod member;
+mod membership;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -19,7 +19,7 @@ use super::cache::{Cache, Key};
 use super::claim::{Claim, Reader};
 use super::proofs::Proof;
 use super::writer::{Reserve, Writer};
-use crate::archive::{Complete, Error, Form, Result};
+use crate::archive::{Complete, Form, Result};
 use crate::dicom::Uid;
 use crate::dicom::object::Head;
 use crate::dicom::query::Target;
@@ -27,6 +27,8 @@ use crate::dicom::query::Target;
 use group::{Came, Seen};
 use member::{Member, Owed};
 use state::State;
+
+pub(super) use membership::Membership;
 
 /// How long a retrieval that nobody reads any more goes on, for a reader that comes back: within the second in which
 /// it is to be cancelled. One of an instance that another has brought meanwhile mostly ends by itself in that time,
@@ -108,28 +110,28 @@ impl Groups {
         let mut state = self.state();
         let id = state.next_id();
         state.members.insert(id, Member::new(target, form, reader));
-        Membership { groups: Arc::clone(self), id }
+        Membership::new(Arc::clone(self), id)
     }
 
     /// Attaches a member that wants a study or series to a running retrieval that brings all of it.
     pub(super) fn join(&self, member: &Membership) -> bool {
-        self.state().join(self, member.id)
+        self.state().join(self, member.id())
     }
 
     /// Begins a retrieval of the member's target, unless one has begun that it can attach to.
     pub(super) fn join_or_begin(&self, member: &Membership) -> Option<Begun> {
         let mut state = self.state();
-        if state.join(self, member.id) {
+        if state.join(self, member.id()) {
             return None;
         }
-        let (target, form) = state.members.get(&member.id).map(|m| (m.target.clone(), m.form))?;
-        Some(state.begin(target, form, &[member.id], false))
+        let (target, form) = state.members.get(&member.id()).map(|m| (m.target.clone(), m.form))?;
+        Some(state.begin(target, form, &[member.id()], false))
     }
 
     /// Gives a member that wants a study or series what was proven to be all of it.
     pub(super) fn supply(&self, member: &Membership, proof: &Proof) {
         let mut state = self.state();
-        let Some(member) = state.members.get_mut(&member.id) else { return };
+        let Some(member) = state.members.get_mut(&member.id()) else { return };
         for instance in &proof.instances {
             let key = self.key(&member.target.study, instance, member.form);
             let claim = member.reader.claim(&key);
@@ -153,10 +155,10 @@ impl Groups {
     /// begins one: of the instance, and with `ahead` of its series, too.
     pub(super) fn join_or_begin_instance(&self, member: &Membership, ahead: bool) -> Vec<Begun> {
         let mut state = self.state();
-        if state.join_all(self, member.id) {
+        if state.join_all(self, member.id()) {
             return Vec::new();
         }
-        let Some((target, form)) = state.members.get(&member.id).map(|m| (m.target.clone(), m.form)) else {
+        let Some((target, form)) = state.members.get(&member.id()).map(|m| (m.target.clone(), m.form)) else {
             return Vec::new();
         };
         let series = Target { instance: None, ..target.clone() };
@@ -164,9 +166,9 @@ impl Groups {
         // One that runs has had the instance already, or else it would bring it.
         let runs = state.groups.values().any(|group| group.is_of(&series, form));
         if ahead && !runs {
-            begun.push(state.begin(series, form, &[member.id], true));
+            begun.push(state.begin(series, form, &[member.id()], true));
         }
-        begun.push(state.begin(target, form, &[member.id], false));
+        begun.push(state.begin(target, form, &[member.id()], false));
         begun
     }
 
@@ -174,7 +176,7 @@ impl Groups {
     /// or is being fetched.
     pub(super) fn begin_ahead(&self, member: &Membership) -> Option<Begun> {
         let mut state = self.state();
-        let Member { target, form, .. } = state.members.get(&member.id).filter(|m| m.waits())?;
+        let Member { target, form, .. } = state.members.get(&member.id()).filter(|m| m.waits())?;
         let (target, form) = (target.clone(), *form);
         let waiting = state.members.iter().filter(|(_, m)| m.waits() && m.target == target && m.form == form);
         let waiting: Vec<MemberId> = waiting.map(|(id, _)| *id).collect();
@@ -190,7 +192,7 @@ impl Groups {
     /// Where a member that wants an instance may have it fetched ahead, and from when on; `None`: nowhere.
     pub(super) fn lane(&self, member: &Membership) -> Option<(Arc<Semaphore>, Instant)> {
         let state = self.state();
-        let member = state.members.get(&member.id).filter(|m| m.waits() && !m.fetched_ahead)?;
+        let member = state.members.get(&member.id()).filter(|m| m.waits() && !m.fetched_ahead)?;
         let mut groups = member.groups.iter().filter_map(|id| state.groups.get(id));
         let group = groups.find(|group| group.target != member.target)?;
         let due = group.first_object.unwrap_or(member.since).max(member.since) + group.patience();
@@ -243,7 +245,7 @@ impl Groups {
         }
         let (instance, syntax) = (head.sop_instance.clone(), head.transfer_syntax.clone());
         let seen = match &writer {
-            Some(_) => Seen::begun(instance, series.cloned(), syntax),
+            Some(writer) => Seen::begun(instance, series.cloned(), syntax, writer.entry()),
             None => Seen::at_hand(instance, series.cloned(), Some(syntax)),
         };
         let again = state.note(id, seen);
@@ -306,113 +308,5 @@ impl Groups {
             state.groups.remove(&id);
         }
         unwanted
-    }
-}
-
-/// A member, as long as it is one.
-pub(super) struct Membership {
-    groups: Arc<Groups>,
-    id: MemberId,
-}
-
-impl Membership {
-    /// Who reads.
-    pub(super) fn reader(&self) -> Option<Reader> {
-        self.groups.state().members.get(&self.id).map(|member| member.reader.clone())
-    }
-
-    /// What is known of the retrieval, when its first object has begun or it has ended without.
-    pub(super) fn poll_opened(&self, cx: &mut Context<'_>) -> Poll<Result<Arc<Opening>>> {
-        let mut state = self.groups.state();
-        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
-        let begun = member.has_some() || member.end.is_some();
-        let opening = member.opening.clone();
-        if !begun {
-            member.waker = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        match (&member.end, member.has_some()) {
-            (Some(Err(error)), false) => Poll::Ready(Err(error.clone())),
-            _ => Poll::Ready(Ok(opening.unwrap_or_default())),
-        }
-    }
-
-    /// What comes next for a member that wants a study or series.
-    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Next> {
-        let mut state = self.groups.state();
-        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
-        match member.next() {
-            Some(next) => Poll::Ready(next),
-            None => {
-                member.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// The one instance that a member wants; `None`: nobody brings it, and this is why, if it is known.
-    pub(super) fn poll_instance(
-        &self,
-        cx: &mut Context<'_>,
-    ) -> Poll<std::result::Result<Claim, Option<Error>>> {
-        let mut state = self.groups.state();
-        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Ready(Err(None)) };
-        if let Some(claim) = member.take_instance() {
-            return Poll::Ready(Ok(claim));
-        }
-        if member.groups.is_empty() {
-            return Poll::Ready(Err(member.failure.take()));
-        }
-        member.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Puts off what is not in the cache any more until its retrieval has ended: it may come once more.
-    pub(super) fn put_off(&self, instance: Uid, series: Option<Uid>) {
-        if let Some(member) = self.groups.state().members.get_mut(&self.id) {
-            member.put_off(instance, series);
-        }
-    }
-
-    /// Whether the instance that it wants came, and was not kept until it was its turn.
-    pub(super) fn came_in_vain(&self) -> bool {
-        self.groups.state().members.get(&self.id).is_some_and(|member| member.came_in_vain)
-    }
-
-    /// Whether the instance that was handed out has come whole.
-    pub(super) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<Result<Complete>> {
-        let mut state = self.groups.state();
-        let Some(member) = state.members.get_mut(&self.id) else { return Poll::Pending };
-        match member.end.take() {
-            Some(end) => {
-                member.settled = end.is_ok();
-                Poll::Ready(end)
-            }
-            None => {
-                member.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        let member = {
-            let mut state = self.groups.state();
-            let member = state.members.remove(&self.id);
-            for group in member.iter().flat_map(|member| &member.groups) {
-                if let Some(group) = state.groups.get_mut(group) {
-                    group.leave(
-                        self.id,
-                        member.as_ref().is_some_and(Member::is_served),
-                        self.groups.finishes,
-                    );
-                }
-            }
-            member
-        };
-        // What it claimed is let go of without the lock.
-        drop(member);
     }
 }

@@ -3,6 +3,7 @@
 mod ahead;
 mod leaving;
 mod pressure;
+mod properties;
 mod sharing;
 mod whole;
 

@@ -94,6 +94,11 @@ impl Writer {
         Self { cache, id, head, series, open: None, gone: false, finished: false }
     }
 
+    /// The entry that it brings, which may not be the one that is found under its key.
+    pub(super) fn entry(&self) -> Id {
+        self.id
+    }
+
     /// Claims the object for a reader; the claim is revoked from the start if the object was given up.
     pub(super) fn claim_for(&self, reader: &Reader) -> Claim {
         let claim = reader.claim_entry(self.id);

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 use super::{MemberId, Opening};
 use crate::archive::Form;
+use crate::archive::shared::cache::Key;
+use crate::archive::shared::claim::{Claim, Reader};
+use crate::archive::shared::entry::Id;
 use crate::dicom::Uid;
 use crate::dicom::query::Target;
 use crate::dicom::transfer_syntax::is_native;
@@ -58,6 +61,8 @@ pub(super) struct Seen {
     /// `None` where it was at hand before.
     syntax: Option<Uid>,
     pub(super) came: Came,
+    /// The entry in the cache that this retrieval brings. Another retrieval may bring the same object, and break off.
+    entry: Option<Id>,
 }
 
 /// How far an object has come.
@@ -170,7 +175,9 @@ impl Group {
                 .as_ref()
                 .is_none_or(|instance| target.instance.as_ref() == Some(instance));
         let native = || self.seen.iter().all(|seen| seen.syntax.as_ref().is_none_or(is_native));
-        wider && (self.form == form || (form == Form::Native && self.form == Form::AsStored && native()))
+        !self.sealed
+            && wider
+            && (self.form == form || (form == Form::Native && self.form == Form::AsStored && native()))
     }
 
     /// How long an instance that is wanted now waits to be brought, before it is fetched ahead.
@@ -215,13 +222,19 @@ impl Group {
 }
 
 impl Seen {
+    /// Claims the object for a reader: as this retrieval brings it, or whole as it is found under `key`.
+    pub(super) fn claim(&self, reader: &Reader, key: &Key) -> Option<Claim> {
+        let own = self.entry.filter(|_| self.came == Came::Begun);
+        own.map_or_else(|| reader.claim(key).filter(Claim::is_whole), |entry| reader.claim_entry(entry))
+    }
+
     /// An object that begins to come.
-    pub(super) fn begun(instance: Uid, series: Option<Uid>, syntax: Uid) -> Self {
-        Self { instance, series, syntax: Some(syntax), came: Came::Begun }
+    pub(super) fn begun(instance: Uid, series: Option<Uid>, syntax: Uid, entry: Id) -> Self {
+        Self { instance, series, syntax: Some(syntax), came: Came::Begun, entry: Some(entry) }
     }
 
     /// An object that is at hand.
     pub(super) fn at_hand(instance: Uid, series: Option<Uid>, syntax: Option<Uid>) -> Self {
-        Self { instance, series, syntax, came: Came::Whole }
+        Self { instance, series, syntax, came: Came::Whole, entry: None }
     }
 }

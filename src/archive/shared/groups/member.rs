@@ -1,6 +1,6 @@
 //! One who reads what running retrievals bring: what has come for it, and how it ends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -31,6 +31,8 @@ pub(super) struct Member {
     lost: VecDeque<Owed>,
     /// What is not in the cache at all any more. It is fetched once more when nothing else comes.
     missed: VecDeque<Owed>,
+    /// What was lost, and is looked for or was found elsewhere since.
+    found: BTreeSet<Uid>,
     /// The instance that it wants was handed out.
     served: bool,
     /// The instance that it wants came, and was not kept until it was handed out.
@@ -65,6 +67,7 @@ impl Member {
             inbox: VecDeque::new(),
             lost: VecDeque::new(),
             missed: VecDeque::new(),
+            found: BTreeSet::new(),
             served: false,
             settled: false,
             came_in_vain: false,
@@ -93,6 +96,9 @@ impl Member {
     /// An object has come for it. One that broke off and comes once more takes the place of the broken one.
     pub(super) fn give(&mut self, owed: Owed, once_more: bool) {
         if once_more {
+            if self.found.contains(&owed.instance) {
+                return;
+            }
             self.inbox.retain(|waiting| waiting.instance != owed.instance);
             self.lost.retain(|waiting| waiting.instance != owed.instance);
             self.missed.retain(|waiting| waiting.instance != owed.instance);
@@ -110,6 +116,7 @@ impl Member {
             }
         }
         if let Some(Owed { instance, series, .. }) = self.lost.pop_front() {
+            self.found.insert(instance.clone());
             return Some(Next::Lost { instance, series });
         }
         if let Some(Ok(_)) = &self.end
@@ -122,6 +129,7 @@ impl Member {
 
     /// Puts off what is not in the cache any more until its group has ended: it may come once more.
     pub(super) fn put_off(&mut self, instance: Uid, series: Option<Uid>) {
+        self.found.remove(&instance);
         self.missed.push_back(Owed { instance, series, claim: None });
     }
 

@@ -59,7 +59,7 @@ impl State {
         for seen in group.latest() {
             if seen.came != Came::Broken && group.is_for(seen, &member.target, member.form) {
                 let key = groups.key(&group.target.study, &seen.instance, group.form);
-                let claim = member.reader.claim(&key);
+                let claim = seen.claim(&member.reader, &key);
                 let (instance, series) = (seen.instance.clone(), seen.series.clone());
                 member.give(Owed { instance, series, claim }, false);
             }
@@ -81,7 +81,7 @@ impl State {
             };
             // What has come already does not come again: it is here, or this group is of no use.
             let key = groups.key(&target.study, instance, group.form);
-            let claim = group.is_for(seen, &target, form).then(|| member.reader.claim(&key)).flatten();
+            let claim = group.is_for(seen, &target, form).then(|| seen.claim(&member.reader, &key)).flatten();
             if claim.is_some() {
                 member.end = (seen.came == Came::Whole).then(|| Ok(Complete::mint()));
                 member.give(Owed { instance: instance.clone(), series: seen.series.clone(), claim }, false);
@@ -107,7 +107,7 @@ impl State {
             }
             let claim = match writer {
                 Some(writer) => Some(writer.claim_for(&member.reader)),
-                None => member.reader.claim(&key),
+                None => seen.claim(&member.reader, &key),
             };
             if wants_one {
                 if claim.is_none() {

@@ -261,3 +261,28 @@ async fn who_was_served_by_what_was_at_hand_does_not_end_the_series_that_is_brou
     sleep(Duration::from_secs(2)).await;
     assert!(!scene.pacs.is_cancelled(series));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_ahead_and_is_gone_again_is_fetched_once_more() {
+    let scene = scene();
+    let series = scene.get(&["1", "1.1"]);
+    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    settle().await;
+    for _ in 0..2 {
+        let client = scene.get(&["1", "1.1", "1.1.9"]);
+        let own = scene.pacs.wait_for(&["1", "1.1", "1.1.9"]).await;
+        scene.pacs.open(own, &[], &[]);
+        // It does not end, so that it still runs when the next one comes.
+        scene.pacs.object(own, "1.1", "1.1.9").await;
+        assert_eq!(client.got().await, Got::whole(&["1.1.9"]));
+        scene.cache.purge(&Purge::default());
+    }
+    scene.pacs.complete(at);
+    let again = scene.pacs.wait_for(&["1", "1.1", "1.1.1"]);
+    tokio::select! {
+        got = series.got() => assert_eq!(got, Got::whole(&["1.1.1"])),
+        _ = again => panic!("it had been handed out"),
+    }
+}

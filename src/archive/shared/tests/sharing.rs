@@ -220,3 +220,34 @@ async fn without_a_cache_every_request_is_one_to_the_archive() {
         assert_eq!(scene.pacs.count(), count);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_breaks_off_and_is_here_by_another_way_does_not_come_twice() {
+    let scene = scene();
+    let shared = Arc::clone(&scene.shared);
+    let slow = tokio::spawn(async move {
+        shared.retrieve(&interactive(), Retrieve::new(target(&["1", "1.1"]), Form::AsStored)).await
+    });
+    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    let slow = slow.await.unwrap();
+    let ahead = scene.get(&["1", "1.1", "1.1.2"]);
+    let own = scene.pacs.wait_for(&["1", "1.1", "1.1.2"]).await;
+    scene.pacs.open(own, &[], &[]);
+    let whole = scene.pacs.begin(own, "1.1", "1.1.2", EXPLICIT);
+    settle().await;
+    let broken = scene.pacs.begin(at, "1.1", "1.1.2", EXPLICIT);
+    settle().await;
+    whole.append(&Bytes::from_static(b"1.1.2")).await;
+    whole.finish();
+    scene.pacs.complete(own);
+    assert_eq!(ahead.got().await, Got::whole(&["1.1.2"]));
+    drop(broken);
+    settle().await;
+    let slow = tokio::spawn(drain(slow));
+    settle().await;
+    scene.pacs.object(at, "1.1", "1.1.2").await;
+    scene.pacs.complete(at);
+    assert_eq!(slow.await.unwrap(), Got::whole(&["1.1.1", "1.1.2"]));
+}
