@@ -82,6 +82,7 @@ pub(super) fn start(
                 let Told { confirmed, without_bulk } =
                     std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
                 let assumed_charset = inner.assumed_charset();
+                let without_bulk = without_bulk.unwrap_or(false);
                 Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk })
             }
         }
@@ -104,8 +105,9 @@ struct Driver {
 #[derive(Default)]
 struct Told {
     confirmed: BTreeSet<Uid>,
-    /// Objects were asked for without their bulk data.
-    without_bulk: bool,
+    /// Objects are asked for without their bulk data. The first operation decides for all: readers have been told when
+    /// the next begins, and would take what a later one leaves out for what the object does not have.
+    without_bulk: Option<bool>,
 }
 
 /// What the operations of a retrieval leave for each other.

@@ -151,13 +151,14 @@ impl Driver {
         let inner = std::sync::Arc::clone(&self.inner);
         let agreement = lease.association().agreement();
         let light = sop_class::WITHOUT_BULK_DATA_GET;
-        let is_light =
+        let can_be_light =
             self.omits_bulk_data() && !ask.instances.is_empty() && agreement.for_class(light).is_some();
+        let without_bulk = *self.told().without_bulk.get_or_insert(can_be_light);
+        let is_light = can_be_light && without_bulk;
         let class = match is_light {
             true => light,
             false => inner.class(agreement, sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET),
         };
-        self.told().without_bulk |= is_light;
         if agreement.for_class(class).is_none() || !agreement.contexts.iter().any(|c| c.requestor_is_scp) {
             lease.give_back();
             let what = "it takes no C-GET with the storage classes that were proposed";
