@@ -1,5 +1,6 @@
 //! What the retrievals of one archive share: who runs, what was proven, and where objects are kept.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use super::cache::Cache;
 use super::claim::Claim;
 use super::config::RetrieveAhead;
 use super::groups::{Groups, Proven};
+use super::polled::{Polled, Source};
 use super::proofs::{Proof, Proofs};
-use crate::archive::{Archive, Error, Form, Kind};
+use crate::archive::{Archive, Error, Feed, Form, Kind, Retrieval};
 use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::Target;
@@ -60,6 +62,17 @@ impl Engine {
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         Arc::new(Self { archive, cache, groups, tasks, stop, counts, proofs: Mutex::default() })
+    }
+
+    /// The answer with what comes out of `objects`.
+    pub(super) fn retrieval(&self, objects: impl Source + 'static, missing: Vec<Uid>) -> Retrieval {
+        Retrieval {
+            objects: Feed::over(Polled(objects)),
+            missing,
+            confirmed: BTreeSet::new(),
+            assumed_charset: self.archive.assumed_charset(),
+            without_bulk: false,
+        }
     }
 
     /// An error of this archive.

@@ -1,6 +1,5 @@
 //! A study or series: read from the retrieval that brings it, from the cache, or from both.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use super::engine::{Engine, object};
 use super::groups::{Membership, Next};
 use super::instance;
-use super::polled::{Polled, Source};
+use super::polled::Source;
 use super::pump::Pump;
 use crate::archive::{Feed, Form, Fut, Kind, Result, Retrieval, Step};
 use crate::caller::Caller;
@@ -30,26 +29,18 @@ pub(super) async fn retrieve(
         engine.counts.hit.inc();
         engine.groups.supply(&member, &proof);
     } else {
-        let name = engine.archive.name();
-        let having = engine.cache.whole(name, &target.study, target.series.as_ref(), form);
         match engine.groups.join_or_begin(&member) {
             None => drop(engine.counts.attached.inc()),
             Some(begun) => {
                 engine.counts.miss.inc();
-                Pump::new(&engine, begun).having(having).start(caller.clone());
+                Pump::new(&engine, begun).start(caller.clone());
             }
         }
     }
     let opening = poll_fn(|cx| member.poll_opened(cx)).await?;
-    let assumed_charset = engine.archive.assumed_charset();
-    let objects = Objects { engine, member, caller, target, form, fetch: None, held: None };
-    Ok(Retrieval {
-        objects: Feed::over(Polled(objects)),
-        missing: opening.missing.clone(),
-        confirmed: BTreeSet::new(),
-        assumed_charset,
-        without_bulk: false,
-    })
+    let objects =
+        Objects { engine: Arc::clone(&engine), member, caller, target, form, fetch: None, held: None };
+    Ok(engine.retrieval(objects, opening.missing.clone()))
 }
 
 /// The objects of a study or series for one reader.

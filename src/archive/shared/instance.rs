@@ -1,6 +1,5 @@
 //! One instance: from the cache, from a running retrieval that brings it, or fetched ahead of that.
 
-use std::collections::BTreeSet;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,9 +11,9 @@ use super::claim::Claim;
 use super::config::RetrieveAhead;
 use super::engine::{Engine, object};
 use super::groups::Membership;
-use super::polled::{Polled, Source};
+use super::polled::Source;
 use super::pump::Pump;
-use crate::archive::{Complete, Error, Feed, Form, Kind, Result, Retrieval, Step};
+use crate::archive::{Complete, Error, Form, Kind, Result, Retrieval, Step};
 use crate::caller::Caller;
 use crate::dicom::object::Object;
 use crate::dicom::query::Target;
@@ -38,7 +37,8 @@ pub(super) async fn retrieve(
     let ahead = ahead
         && engine.cache.config().retrieve_ahead != RetrieveAhead::Off
         && !engine.was_brought_lately(&series, form);
-    let member = engine.groups.member(target.clone(), form, reader.clone());
+    // Who finds it at hand is no member of anything.
+    let mut member = None;
     for _ in 0..ATTEMPTS {
         // What a retrieval has just brought may lie on disk alone by now.
         let at_hand = reader.recall(&key).await.filter(|claim| claim.is_whole());
@@ -46,15 +46,18 @@ pub(super) async fn retrieve(
             engine.counts.hit.inc();
             return Ok(answer(&engine, claim, None));
         }
-        attach(&engine, &caller, &member, ahead);
-        match wait(&engine, &caller, &member).await {
-            Ok(claim) => return Ok(answer(&engine, claim, Some(member))),
+        let waiting =
+            member.get_or_insert_with(|| engine.groups.member(target.clone(), form, reader.clone()));
+        attach(&engine, &caller, waiting, ahead);
+        match wait(&engine, &caller, waiting).await {
+            Ok(claim) => return Ok(answer(&engine, claim, member)),
             Err(Some(error)) => return Err(error),
             Err(None) => {}
         }
     }
     // That it came and could not be kept does not mean that there is none.
-    Err(engine.error(if member.came_in_vain() { Kind::Incomplete { missing: 1 } } else { Kind::NotFound }))
+    let came_in_vain = member.is_some_and(|member| member.came_in_vain());
+    Err(engine.error(if came_in_vain { Kind::Incomplete { missing: 1 } } else { Kind::NotFound }))
 }
 
 /// Attaches to what runs already, or begins what has to run.
@@ -66,9 +69,7 @@ fn attach(engine: &Arc<Engine>, caller: &Caller, member: &Membership, ahead: boo
     for begun in begun {
         if begun.target.instance.is_none() {
             lane = Arc::clone(&begun.lane).try_acquire_owned().ok();
-            let (name, target) = (engine.archive.name(), &begun.target);
-            let having = engine.cache.whole(name, &target.study, target.series.as_ref(), begun.form);
-            Pump::new(engine, begun).having(having).start(caller.clone());
+            Pump::new(engine, begun).start(caller.clone());
         } else {
             Pump::new(engine, begun).holding(lane.take()).start(caller.clone());
         }
@@ -112,14 +113,7 @@ async fn turn(engine: &Arc<Engine>, member: &Membership) -> OwnedSemaphorePermit
 
 /// The answer with an object. `member`: who waits for its last byte, where it is still coming.
 fn answer(engine: &Engine, claim: Claim, member: Option<Membership>) -> Retrieval {
-    let one = One { object: Some(object(claim)), member };
-    Retrieval {
-        objects: Feed::over(Polled(one)),
-        missing: Vec::new(),
-        confirmed: BTreeSet::new(),
-        assumed_charset: engine.archive.assumed_charset(),
-        without_bulk: false,
-    }
+    engine.retrieval(One { object: Some(object(claim)), member }, Vec::new())
 }
 
 /// One object, then the end.

@@ -29,16 +29,15 @@ pub(super) struct Pump {
 }
 
 impl Pump {
-    /// What brings the target of a group that has begun.
+    /// What brings the target of a group that has begun: of a study or series, only what is not in the cache.
     pub(super) fn new(engine: &Arc<Engine>, begun: Begun) -> Self {
         let Begun { group, target, form, .. } = begun;
-        let (changes, having) = (engine.changes(), BTreeMap::new());
+        let changes = engine.changes();
+        let having = match &target.instance {
+            None => engine.cache.whole(engine.archive.name(), &target.study, target.series.as_ref(), form),
+            Some(_) => BTreeMap::new(),
+        };
         Self { engine: Arc::clone(engine), group, target, form, having, changes, _lane: None }
-    }
-
-    /// The same, where these instances need not be brought.
-    pub(super) fn having(self, having: BTreeMap<Uid, Uid>) -> Self {
-        Self { having, ..self }
     }
 
     /// The same, which holds the right to fetch ahead until it ends.
