@@ -5,11 +5,10 @@ use std::net::Ipv4Addr;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::super::Step;
 use super::super::completeness::Ledger;
-use super::super::dimse::config::{ForeignUids, Method, Model, Timeouts};
+use super::super::dimse::config::{ForeignUids, Method, Timeouts};
+use super::super::{Step, testing};
 use super::*;
-use crate::dicom::charset::QueryCharset;
 use crate::dicom::object::Object;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dimse::pool::{self, Pool};
@@ -33,18 +32,10 @@ fn archive(name: &str) -> Config {
         name: name.to_owned(),
         ae_title: title(name),
         address: format!("{HOST}:104"),
-        calling: title("GANTRY"),
-        query: None,
-        retrieve_from: None,
-        store_at: None,
-        model: Model::Auto,
         retrieve: Method::Move,
         max_associations: 4,
-        store_from: Vec::new(),
-        foreign_uids: ForeignUids::Refuse,
-        query_charset: QueryCharset::Auto,
-        assume_charset: None,
         timeouts: Timeouts::default(),
+        ..testing::config()
     }
 }
 

@@ -5,34 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry::archive::dimse::DimseArchive;
-use gantry::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use gantry::archive::dimse::config::{Config, Model};
 use gantry::archive::{Archive as _, Error, Kind, Step};
 use gantry::caller::{Caller, Priority};
-use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::dataset::{DataSet, vr_of};
 use gantry::dicom::query::{Level, MatchingKey, Query};
 use gantry::dicom::{Tag, tags};
 
+use crate::support::app::archive_config;
 use crate::support::peers::{Archive, Destination, data, manifest};
 
 fn bridge_to(archive: &Archive, model: Model) -> DimseArchive {
-    let config = Config {
-        name: archive.ae_title.to_lowercase(),
-        ae_title: archive.ae_title.parse().unwrap(),
-        address: format!("127.0.0.1:{}", archive.port),
-        calling: "GANTRY".parse().unwrap(),
-        query: None,
-        retrieve_from: None,
-        store_at: None,
-        model,
-        retrieve: Method::Auto,
-        max_associations: 4,
-        store_from: Vec::new(),
-        foreign_uids: ForeignUids::Refuse,
-        query_charset: QueryCharset::Auto,
-        assume_charset: None,
-        timeouts: Timeouts::default(),
-    };
+    let (name, address) = (archive.ae_title.to_lowercase(), format!("127.0.0.1:{}", archive.port));
+    let config = Config { model, ..archive_config(&name, &archive.ae_title, address) };
     DimseArchive::new(config, None, gantry::metrics::Metrics::default())
 }
 

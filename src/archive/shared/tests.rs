@@ -270,11 +270,17 @@ impl Scene {
         self.ask(Retrieve { ahead: true, ..Retrieve::new(target(uids), Form::AsStored) })
     }
 
-    /// Brings a target into the cache: these objects of series `1.1`.
-    async fn bring(&self, uids: &[&str], objects: &[&str]) {
+    /// A client that asks for this entity as it is stored, and the retrieval that the archive begins to answer.
+    async fn begin(&self, uids: &[&str]) -> (Client, usize) {
         let client = self.get(uids);
         let at = self.pacs.wait_for(uids).await;
         self.pacs.open(at, &[], &[]);
+        (client, at)
+    }
+
+    /// Brings a target into the cache: these objects of series `1.1`.
+    async fn bring(&self, uids: &[&str], objects: &[&str]) {
+        let (client, at) = self.begin(uids).await;
         for object in objects {
             self.pacs.object(at, "1.1", object).await;
         }

@@ -82,15 +82,21 @@ async fn fast(scene: &Scene) -> Duration {
     times[FAST / 2]
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hazard_ten_slow_clients_of_a_hundred_cost_the_others_nothing_and_the_archive_one_retrieval() {
-    let alone = fast(&scene("64MiB").await).await;
-    let scene = scene("64MiB").await;
+/// Clients that read slowly, and the median time of the fast ones beside them.
+async fn beside_slow(scene: &Scene) -> (Vec<Slow>, Duration) {
     let mut slow = Vec::new();
     for _ in 0..SLOW {
         slow.push(Slow::begin(scene.app.http).await);
     }
-    let beside = fast(&scene).await;
+    let beside = fast(scene).await;
+    (slow, beside)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_ten_slow_clients_of_a_hundred_cost_the_others_nothing_and_the_archive_one_retrieval() {
+    let alone = fast(&scene("64MiB").await).await;
+    let scene = scene("64MiB").await;
+    let (slow, beside) = beside_slow(&scene).await;
     println!("median of {FAST} clients: alone {alone:?}, beside {SLOW} slow ones {beside:?}");
     assert!(beside <= alone * FACTOR + SLACK, "alone {alone:?}, beside slow ones {beside:?}");
     assert_eq!(retrievals(&scene.archive.observations()), [("SERIES".to_owned(), 1)].into());
@@ -107,11 +113,7 @@ async fn hazard_ten_slow_clients_of_a_hundred_cost_the_others_nothing_and_the_ar
 async fn hazard_slow_clients_hold_up_nobody_where_the_cache_is_smaller_than_the_series() {
     let alone = fast(&scene("1MiB").await).await;
     let scene = scene("1MiB").await;
-    let mut slow = Vec::new();
-    for _ in 0..SLOW {
-        slow.push(Slow::begin(scene.app.http).await);
-    }
-    let beside = fast(&scene).await;
+    let (slow, beside) = beside_slow(&scene).await;
     println!("with little memory: alone {alone:?}, beside {SLOW} slow ones {beside:?}");
     // Those who hold up others are given some time before they lose what is kept for them.
     let grace = Duration::from_secs(2);

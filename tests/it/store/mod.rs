@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gantry::archive::dimse::DimseArchive;
-use gantry::archive::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use gantry::archive::dimse::config::{Config, Timeouts};
 use gantry::archive::{Archive as _, Error, Stored};
 use gantry::caller::{Caller, Priority};
 use gantry::demo::instance::{Data, Instance};
 use gantry::demo::{Archive, Fault, Running};
-use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::object::{Budget, Head, ObjectLog};
 use tokio::time::sleep;
+
+use crate::support::app::archive_config;
 
 /// How many bytes of an object may wait to be sent.
 const BUDGET: u32 = 1 << 20;
@@ -70,23 +71,7 @@ impl Scene {
 /// The bridge's way to an archive that is silent for so long at most.
 fn bridge_to(ae_title: &str, address: SocketAddr, silence: Duration) -> DimseArchive {
     let timeouts = Timeouts { silence, ..Timeouts::default() };
-    let config = Config {
-        name: "main".into(),
-        ae_title: ae_title.parse().unwrap(),
-        address: address.to_string(),
-        calling: "GANTRY".parse().unwrap(),
-        query: None,
-        retrieve_from: None,
-        store_at: None,
-        model: Model::Auto,
-        retrieve: Method::Auto,
-        max_associations: 4,
-        store_from: Vec::new(),
-        foreign_uids: ForeignUids::Refuse,
-        query_charset: QueryCharset::Auto,
-        assume_charset: None,
-        timeouts,
-    };
+    let config = Config { timeouts, ..archive_config("main", ae_title, address.to_string()) };
     DimseArchive::new(config, None, gantry::metrics::Metrics::default())
 }
 

@@ -66,9 +66,7 @@ async fn an_instance_without_its_series_in_prospect_costs_one_retrieval_of_the_i
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_is_far_back_in_a_running_retrieval_is_fetched_ahead_after_a_short_patience() {
     let scene = scene();
-    let series = scene.get(&["1", "1.1"]);
-    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (series, at) = scene.begin(&["1", "1.1"]).await;
     for n in 100..200 {
         scene.pacs.object(at, "1.1", &format!("1.1.{n}")).await;
     }
@@ -98,9 +96,7 @@ async fn an_instance_that_is_far_back_in_a_running_retrieval_is_fetched_ahead_af
 #[tokio::test(start_paused = true)]
 async fn a_slow_archive_has_time_for_some_objects_before_an_instance_is_fetched_ahead_of_them() {
     let scene = scene();
-    let _series = scene.get(&["1", "1.1"]);
-    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (_series, at) = scene.begin(&["1", "1.1"]).await;
     for n in 1..=10 {
         scene.pacs.object(at, "1.1", &format!("1.1.{n}")).await;
         sleep(Duration::from_millis(50)).await;
@@ -112,9 +108,7 @@ async fn a_slow_archive_has_time_for_some_objects_before_an_instance_is_fetched_
     }
     assert_eq!(next.got().await, Got::whole(&["1.1.16"]));
     assert_eq!(scene.pacs.count(), 1);
-    let far = scene.get(&["1", "1.1", "1.1.99"]);
-    let own = scene.pacs.wait_for(&["1", "1.1", "1.1.99"]).await;
-    scene.pacs.open(own, &[], &[]);
+    let (far, own) = scene.begin(&["1", "1.1", "1.1.99"]).await;
     scene.pacs.object(own, "1.1", "1.1.99").await;
     assert_eq!(far.got().await, Got::whole(&["1.1.99"]));
 }
@@ -146,9 +140,7 @@ async fn one_instance_at_a_time_is_fetched_ahead() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_the_same_instance_shares_what_is_fetched_ahead() {
     let scene = scene();
-    let series = scene.get(&["1", "1.1"]);
-    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (series, at) = scene.begin(&["1", "1.1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     settle().await;
     let [one, other] = [scene.get(&["1", "1.1", "1.1.9"]), scene.get(&["1", "1.1", "1.1.9"])];
@@ -251,9 +243,7 @@ async fn who_was_served_by_what_was_at_hand_does_not_end_the_series_that_is_brou
     let series = scene.pacs.wait_for(&["1", "1.1"]).await;
     scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await;
     scene.pacs.open(series, &[], &[]);
-    let _study = scene.get(&["1"]);
-    let study = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(study, &[], &[]);
+    let (_study, study) = scene.begin(&["1"]).await;
     scene.pacs.object(study, "1.1", "1.1.1").await;
     settle().await;
     scene.pacs.object(series, "1.1", "1.1.1").await;
@@ -265,15 +255,11 @@ async fn who_was_served_by_what_was_at_hand_does_not_end_the_series_that_is_brou
 #[tokio::test(start_paused = true)]
 async fn what_was_fetched_ahead_and_is_gone_again_is_fetched_once_more() {
     let scene = scene();
-    let series = scene.get(&["1", "1.1"]);
-    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (series, at) = scene.begin(&["1", "1.1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     settle().await;
     for _ in 0..2 {
-        let client = scene.get(&["1", "1.1", "1.1.9"]);
-        let own = scene.pacs.wait_for(&["1", "1.1", "1.1.9"]).await;
-        scene.pacs.open(own, &[], &[]);
+        let (client, own) = scene.begin(&["1", "1.1", "1.1.9"]).await;
         // It does not end, so that it still runs when the next one comes.
         scene.pacs.object(own, "1.1", "1.1.9").await;
         assert_eq!(client.got().await, Got::whole(&["1.1.9"]));

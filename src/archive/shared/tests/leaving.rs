@@ -40,9 +40,7 @@ async fn a_retrieval_that_has_not_begun_is_cancelled_too() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_comes_back_at_once_finds_its_retrieval_running() {
     let scene = scene();
-    let client = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (client, at) = scene.begin(&["1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     settle().await;
     client.leave().await;
@@ -59,9 +57,7 @@ async fn a_reader_that_comes_back_at_once_finds_its_retrieval_running() {
 async fn a_retrieval_that_everybody_has_left_is_finished_where_that_is_configured() {
     let config = Config { retrieve_ahead: RetrieveAhead::Finish, ..Config::default() };
     let scene = scene_with(config, false);
-    let client = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (client, at) = scene.begin(&["1"]).await;
     settle().await;
     client.leave().await;
     sleep(Duration::from_secs(10)).await;

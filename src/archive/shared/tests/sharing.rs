@@ -5,9 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn many_readers_of_a_series_cost_one_retrieval_and_each_gets_all_of_it() {
     let scene = scene();
-    let first = scene.get(&["1", "1.1"]);
-    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (first, at) = scene.begin(&["1", "1.1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     settle().await;
     let more: Vec<Client> = (0..100).map(|_| scene.get(&["1", "1.1"])).collect();
@@ -103,9 +101,7 @@ async fn a_driver_that_dies_is_an_error_for_every_reader() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_is_taken_from_the_study_that_brings_it() {
     let scene = scene();
-    let study = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (study, at) = scene.begin(&["1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     settle().await;
     assert_eq!(scene.get(&["1", "1.1", "1.1.1"]).got().await, Got::whole(&["1.1.1"]));
@@ -121,15 +117,11 @@ async fn an_instance_is_taken_from_the_study_that_brings_it() {
 #[tokio::test(start_paused = true)]
 async fn a_series_is_taken_from_the_study_that_has_reached_it_and_from_no_other() {
     let scene = scene();
-    let study = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (study, at) = scene.begin(&["1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     settle().await;
     let reached = scene.get(&["1", "1.1"]);
-    let not_reached = scene.get(&["1", "1.2"]);
-    let own = scene.pacs.wait_for(&["1", "1.2"]).await;
-    scene.pacs.open(own, &[], &[]);
+    let (not_reached, own) = scene.begin(&["1", "1.2"]).await;
     scene.pacs.object(own, "1.2", "1.2.1").await;
     scene.pacs.complete(own);
     assert_eq!(not_reached.got().await, Got::whole(&["1.2.1"]));
@@ -144,9 +136,7 @@ async fn a_series_is_taken_from_the_study_that_has_reached_it_and_from_no_other(
 #[tokio::test(start_paused = true)]
 async fn hazard_an_instance_under_the_wrong_series_is_not_answered_from_the_cache_or_another_retrieval() {
     let scene = scene();
-    let study = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (study, at) = scene.begin(&["1"]).await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     for running in [true, false] {
         let wrong = scene.get(&["1", "1.2", "1.1.1"]);
@@ -190,9 +180,7 @@ async fn what_is_stored_natively_serves_who_wants_it_native_and_nothing_else_doe
     let native = |uids: &[&str]| scene.ask(Retrieve::new(target(uids), Form::Native));
     assert_eq!(native(&["1", "1.1", "1.1.1"]).got().await, Got::whole(&["1.1.1"]));
     assert_eq!(scene.pacs.count(), 1);
-    let compressed = scene.get(&["1", "1.1", "1.1.2"]);
-    let at = scene.pacs.wait_for(&["1", "1.1", "1.1.2"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (compressed, at) = scene.begin(&["1", "1.1", "1.1.2"]).await;
     let log = scene.pacs.begin(at, "1.1", "1.1.2", JPEG);
     let waiting = native(&["1", "1.1", "1.1.2"]);
     log.append(&Bytes::from_static(b"1.1.2")).await;
@@ -232,9 +220,7 @@ async fn an_object_that_breaks_off_and_is_here_by_another_way_does_not_come_twic
     scene.pacs.open(at, &[], &[]);
     scene.pacs.object(at, "1.1", "1.1.1").await;
     let slow = slow.await.unwrap();
-    let ahead = scene.get(&["1", "1.1", "1.1.2"]);
-    let own = scene.pacs.wait_for(&["1", "1.1", "1.1.2"]).await;
-    scene.pacs.open(own, &[], &[]);
+    let (ahead, own) = scene.begin(&["1", "1.1", "1.1.2"]).await;
     let whole = scene.pacs.begin(own, "1.1", "1.1.2", EXPLICIT);
     settle().await;
     let broken = scene.pacs.begin(at, "1.1", "1.1.2", EXPLICIT);

@@ -65,9 +65,7 @@ async fn an_archive_that_sends_all_again_is_taken_at_its_word_and_nothing_comes_
     let scene = scene();
     scene.bring(&["1"], &["1.1.1", "1.1.2"]).await;
     sleep(AFTER_A_WHILE).await;
-    let client = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (client, at) = scene.begin(&["1"]).await;
     for object in ["1.1.2", "1.1.3", "1.1.1"] {
         scene.pacs.object(at, "1.1", object).await;
     }
@@ -117,9 +115,7 @@ async fn store(scene: &Scene, instance: &str) {
 #[tokio::test(start_paused = true)]
 async fn hazard_what_runs_while_objects_are_stored_proves_nothing_and_leaves_nothing_of_them() {
     let scene = scene();
-    let running = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (running, at) = scene.begin(&["1"]).await;
     let coming = scene.pacs.begin(at, "1.1", "1.1.1", EXPLICIT);
     settle().await;
     for instance in ["1.1.1", "1.1.2", "1.1.4"] {
@@ -146,9 +142,7 @@ async fn hazard_what_runs_while_objects_are_stored_proves_nothing_and_leaves_not
 #[tokio::test(start_paused = true)]
 async fn hazard_of_two_different_objects_under_one_uid_none_is_served_later() {
     let scene = scene();
-    let client = scene.get(&["1"]);
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (client, at) = scene.begin(&["1"]).await;
     for instance in ["1.1.1", "1.1.2"] {
         scene.pacs.object(at, "1.1", instance).await;
     }
