@@ -69,7 +69,8 @@ pub struct Counters {
     pub cache_evictions: Family<Tier, Counter>,
     /// Objects found damaged on disk; they were fetched again.
     pub cache_damaged: Counter,
-    /// Readers that were cut off because they took nothing for too long.
+    /// Readers that were cut off: they took nothing for too long, or were so far behind in a large object that others
+    /// waited for the rest of it.
     pub readers_cut: Family<Of, Counter>,
     /// Retrievals by how they ended: `complete`, `incomplete`, `cancelled`, `failed`.
     pub retrievals: Family<Outcome, Counter>,

@@ -12,6 +12,7 @@ pub(crate) mod objects;
 pub(crate) mod part10;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod speed;
 pub(crate) mod viewer;
 
 use std::time::{Duration, Instant};

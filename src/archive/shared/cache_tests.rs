@@ -12,7 +12,7 @@ use super::writer::{Reserve, Writer};
 use crate::archive::Form;
 use crate::dicom::Uid;
 use crate::dicom::object::{BrokenObject, Cursor, Head};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Of};
 
 const MIB: usize = 1 << 20;
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -106,7 +106,7 @@ async fn a_writer_dropped_without_finish_is_an_error_for_every_reader() {
     let mut read = read.read();
     assert_eq!(now(&mut read).await, Some(100));
     drop(writer);
-    assert!(unread.is_revoked());
+    assert!(!unread.start());
     assert_eq!(all(unread.read()).await, Err(BrokenObject));
     assert_eq!(read.next().await, Some(Err(BrokenObject)));
     assert_eq!(read.next().await, None);
@@ -240,8 +240,10 @@ async fn the_writer_waits_for_its_only_reader_and_cuts_it_when_it_takes_nothing(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_far_behind_in_a_large_object_loses_it_when_others_wait_for_the_rest() {
-    let cache = cache(MIB);
+async fn a_reader_far_behind_in_a_large_object_loses_it_when_others_wait_for_the_rest_and_is_counted() {
+    let metrics = Metrics::default();
+    let cut = || metrics.readers_cut.get_or_create(&Of { archive: "main".into() }).get();
+    let cache = Cache::new(Config { memory: MIB as u64, ..Config::default() }, metrics.clone());
     let reserve = cache.reserve();
     let mut writer = begin(&cache, "1.1.1", &reserve);
     let mut slow = claim(&cache.reader(), "1.1.1").unwrap().read();
@@ -255,7 +257,7 @@ async fn a_reader_far_behind_in_a_large_object_loses_it_when_others_wait_for_the
     }
     let waited = begin.elapsed().as_secs_f64();
     assert!((3.0..4.0).contains(&waited), "{waited}");
-    assert_eq!(slow.next().await, Some(Err(BrokenObject)));
+    assert_eq!((slow.next().await, cut()), (Some(Err(BrokenObject)), 1));
     writer.finish();
     assert_eq!(fast.await.unwrap().unwrap().len(), 41 * (256 << 10));
 }
@@ -283,8 +285,8 @@ async fn the_slowest_reader_loses_what_it_has_not_begun_when_others_wait() {
     }
     let waited = begin_at.elapsed();
     assert!(waited >= Duration::from_millis(500) && waited < Duration::from_millis(1500), "{waited:?}");
-    assert!(kept[0].is_revoked() && !slow.is_cut());
-    assert!(kept.iter().any(|claim| !claim.is_revoked()), "what there is room for stays");
+    assert!(!kept[0].start() && !slow.is_cut());
+    assert!(kept.iter().any(Claim::start), "what there is room for stays");
 }
 
 #[tokio::test]

@@ -47,16 +47,21 @@ impl Reader {
         self.claim_with(|memory| memory.find(key, Instant::now()))
     }
 
-    /// Claims an object that is here, in whichever tier. What lies on disk is verified first: all of it if it is small,
-    /// which then is in memory as well, else its beginning.
+    /// Claims an object that is in memory whole: one that still comes may yet break off.
+    pub(super) fn claim_whole(&self, key: &Key) -> Option<Claim> {
+        self.claim(key).filter(Claim::is_whole)
+    }
+
+    /// Claims an object that is here whole, in whichever tier, for a reader that begins it at once. What lies on disk is
+    /// verified first: all of it if it is small, which then is in memory as well, else its beginning.
     pub(super) async fn recall(&self, key: &Key) -> Option<Claim> {
-        let claimed = self.claim(key);
+        let claimed = self.claim_whole(key).filter(Claim::start);
         let Some(disk) = self.0.cache.disk().filter(|_| claimed.is_none()) else { return claimed };
         let stored = disk.take(key)?;
         let claimed = self.0.cache.with(|memory| memory.adopt(stored, self.0.id))?;
         let claim = self.of(claimed);
         claim.verify().await;
-        (!claim.is_revoked()).then_some(claim)
+        claim.start().then_some(claim)
     }
 
     fn of(&self, claimed: Claimed) -> Claim {
@@ -128,9 +133,10 @@ impl Claim {
         })
     }
 
-    /// Whether the object is gone: reading it is an error.
-    pub(super) fn is_revoked(&self) -> bool {
-        !self.reader.0.cache.with(|memory| memory.holds(self.entry, self.place))
+    /// Says that the object is handed out: from now on it is kept, however far behind its reader is. `false`: it is
+    /// gone.
+    pub(super) fn start(&self) -> bool {
+        self.reader.0.cache.with(|memory| memory.start(self.entry, self.place))
     }
 
     /// Verifies an object that was found on disk: afterwards it is as good as any, or the claim is revoked.

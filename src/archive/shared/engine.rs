@@ -108,7 +108,7 @@ impl Engine {
         let age = if fresh { config.revalidate } else { config.ttl };
         let proof = self.proofs().of(target, form, Instant::now(), age)?;
         let at_hand = |instance: &Uid| self.cache.has(&self.groups.key(&target.study, instance, form));
-        proof.instances.iter().all(at_hand).then_some(proof)
+        proof.instances.iter().all(|(instance, _)| at_hand(instance)).then_some(proof)
     }
 
     /// What the archive holds has changed: what was proven, and what runs, may lack this instance or have it as it was.

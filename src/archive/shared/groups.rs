@@ -24,7 +24,7 @@ use crate::dicom::Uid;
 use crate::dicom::object::Head;
 use crate::dicom::query::Target;
 
-use group::{Came, Seen};
+use group::{Came, Group, Seen};
 use member::{Member, Owed};
 use state::State;
 
@@ -68,11 +68,11 @@ pub(super) struct Begun {
     pub(super) lane: Arc<Semaphore>,
 }
 
-/// How a group ended that proves its target to be whole.
+/// What a group has brought that proves its target to be whole.
 #[derive(Debug)]
 pub(super) struct Proven {
-    /// Every instance of the target.
-    pub(super) instances: Vec<Uid>,
+    /// Every instance of the target, with its series as far as it is known.
+    pub(super) instances: Vec<(Uid, Option<Uid>)>,
     /// Those that are known not to come.
     pub(super) missing: Vec<Uid>,
     pub(super) complete: Complete,
@@ -132,11 +132,9 @@ impl Groups {
     pub(super) fn supply(&self, member: &Membership, proof: &Proof) {
         let mut state = self.state();
         let Some(member) = state.members.get_mut(&member.id()) else { return };
-        for instance in &proof.instances {
-            let key = self.key(&member.target.study, instance, member.form);
-            let claim = member.reader.claim(&key);
-            let series = self.cache.about(&key).and_then(|(_, series)| series);
-            member.give(Owed { instance: instance.clone(), series, claim }, false);
+        for (instance, series) in &proof.instances {
+            let claim = member.reader.claim_whole(&self.key(&member.target.study, instance, member.form));
+            member.give(Owed { instance: instance.clone(), series: series.clone(), claim }, false);
         }
         let missing = proof.missing.clone();
         member.opening = Some(Arc::new(Opening { missing, ..Opening::default() }));
@@ -228,10 +226,10 @@ impl Groups {
     ) -> Option<Writer> {
         let mut state = self.state();
         let group = state.groups.get_mut(&id)?;
+        group.begin_object();
         if group.has(&head.sop_instance) {
             return None;
         }
-        group.first_object.get_or_insert_with(Instant::now);
         let may_be_old = group.may_be_old(&head.sop_instance);
         let key = self.key(&group.target.study, &head.sop_instance, group.form);
         // Who waits for the one instance has looked for it on disk before: it is not fetched from there again.
@@ -261,25 +259,31 @@ impl Groups {
         state.settle(self, id, instance, whole);
     }
 
+    /// What a group has brought, which all came.
+    pub(super) fn proven(&self, id: GroupId, complete: &Complete) -> Option<Proven> {
+        let state = self.state();
+        let group = state.groups.get(&id)?;
+        Some(Proven {
+            instances: group.latest().map(|seen| (seen.instance.clone(), seen.series.clone())).collect(),
+            missing: group.opening.as_ref().map_or_else(Vec::new, |opening| opening.missing.clone()),
+            complete: complete.share(),
+        })
+    }
+
     /// A group has ended: its members are told.
-    pub(super) fn end(&self, id: GroupId, result: Result<Complete>) -> Option<Proven> {
+    pub(super) fn end(&self, id: GroupId, result: &Result<Complete>) {
         let mut state = self.state();
-        let under_way: Vec<Uid> = state.groups.get(&id)?.under_way().cloned().collect();
+        let under_way = state.groups.get(&id).into_iter().flat_map(Group::under_way);
+        let under_way: Vec<Uid> = under_way.cloned().collect();
         for instance in under_way {
             state.settle(self, id, &instance, false);
         }
-        let group = state.groups.remove(&id)?;
+        let Some(group) = state.groups.remove(&id) else { return };
         for member in &group.members {
             if let Some(member) = state.members.get_mut(member) {
-                member.group_ended(id, &group, &result, &self.archive);
+                member.group_ended(id, &group, result, &self.archive);
             }
         }
-        let complete = result.ok()?;
-        Some(Proven {
-            instances: group.latest().map(|seen| seen.instance.clone()).collect(),
-            missing: group.opening.as_ref().map_or_else(Vec::new, |opening| opening.missing.clone()),
-            complete,
-        })
     }
 
     /// Lets no newcomer attach to what runs now: the archive holds this instance since, or in another version.

@@ -41,7 +41,7 @@ pub(super) async fn retrieve(
     let mut member = None;
     for _ in 0..ATTEMPTS {
         // What a retrieval has just brought may lie on disk alone by now.
-        let at_hand = reader.recall(&key).await.filter(|claim| claim.is_whole());
+        let at_hand = reader.recall(&key).await;
         if let Some(claim) = at_hand.filter(|claim| claim.series() == target.series.as_ref()) {
             engine.counts.hit.inc();
             return Ok(answer(&engine, claim, None));

@@ -1,5 +1,6 @@
 //! Who gives way when the memory is full of what readers have yet to take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -53,9 +54,10 @@ impl Memory {
             return false;
         }
         let Some(reader) = self.slowest(|memory, reader| memory.unread(reader, id)) else { return false };
-        let entry = self.entries.get(&id);
-        let claim = entry.and_then(|entry| entry.claims.iter().find(|(_, place)| place.reader == reader));
-        let Some(claim) = claim.map(|(claim, _)| *claim) else { return false };
+        let Some(entry) = self.entries.get(&id) else { return false };
+        let claim = entry.claims.iter().find(|(_, place)| place.reader == reader).map(|(claim, _)| *claim);
+        let Some(claim) = claim else { return false };
+        self.later.cut.push(Arc::clone(&entry.key.archive));
         self.release(id, claim);
         true
     }

@@ -30,8 +30,8 @@ pub(super) struct Proofs {
 /// A target was whole.
 #[derive(Debug)]
 pub(super) struct Proof {
-    /// Every instance of the target.
-    pub(super) instances: Vec<Uid>,
+    /// Every instance of the target, with its series as far as it is known.
+    pub(super) instances: Vec<(Uid, Option<Uid>)>,
     /// Those that were known not to come.
     pub(super) missing: Vec<Uid>,
     pub(super) complete: Complete,

@@ -54,7 +54,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 () = self.engine.stop.cancelled() => {
-                    ending.end(Err(self.engine.error(Kind::ShuttingDown)));
+                    ending.end(&Err(self.engine.error(Kind::ShuttingDown)));
                 }
                 () = self.engine.groups.abandoned(self.group) => {}
                 result = self.bring(&caller) => self.conclude(&mut ending, result),
@@ -89,13 +89,22 @@ impl Pump {
         }
     }
 
+    /// Puts the cache and the proofs right, and then ends the group: whoever finds that gone finds these.
     fn conclude(&self, ending: &mut Ending, result: Result<Complete>) {
-        if let Err(Error { kind: Kind::Conflict(instance), .. }) = &result {
+        match &result {
+            Ok(complete) => self.remember(complete),
             // Nobody knows which of the two is the true one.
-            self.engine.cache.forget(self.engine.archive.name(), instance);
+            Err(Error { kind: Kind::Conflict(instance), .. }) => {
+                self.engine.cache.forget(self.engine.archive.name(), instance);
+            }
+            Err(_) => {}
         }
-        let Some(proven) = ending.end(result) else { return };
-        let brought: BTreeSet<&Uid> = proven.instances.iter().collect();
+        ending.end(&result);
+    }
+
+    fn remember(&self, complete: &Complete) {
+        let Some(proven) = self.engine.groups.proven(self.group, complete) else { return };
+        let brought: BTreeSet<&Uid> = proven.instances.iter().map(|(instance, _)| instance).collect();
         for gone in self.having.keys().filter(|instance| !brought.contains(instance)) {
             self.engine.cache.forget(self.engine.archive.name(), gone);
         }
@@ -123,8 +132,8 @@ struct Ending {
 }
 
 impl Ending {
-    fn end(&mut self, result: Result<Complete>) -> Option<super::groups::Proven> {
-        self.engine.groups.end(self.group.take()?, result)
+    fn end(&mut self, result: &Result<Complete>) {
+        self.group.take().into_iter().for_each(|group| self.engine.groups.end(group, result));
     }
 }
 
@@ -132,6 +141,6 @@ impl Drop for Ending {
     /// A pump that dies is an error for every reader, never a good end.
     fn drop(&mut self) {
         let error: Error = self.engine.error(Kind::DriverDied);
-        self.end(Err(error));
+        self.end(&Err(error));
     }
 }

@@ -131,18 +131,28 @@ impl Memory {
         }
     }
 
-    /// Whether a claim is still good.
-    pub(super) fn holds(&self, id: Id, claim: Id) -> bool {
-        self.entries.get(&id).is_some_and(|entry| entry.claims.contains_key(&claim))
+    /// Says that a claim's reader has begun: from now on the entry is kept for it, however far behind it is. `false`: the
+    /// claim is no more.
+    pub(super) fn start(&mut self, id: Id, claim: Id) -> bool {
+        let place = self.entries.get_mut(&id).and_then(|entry| entry.claims.get_mut(&claim));
+        let Some(place) = place else { return false };
+        let begins = !std::mem::replace(&mut place.started, true);
+        let reader = place.reader;
+        if begins && self.readers.get(&reader).is_some_and(|reader| reader.lagging) {
+            self.hold(id);
+        }
+        true
     }
 
     /// The next bytes for a claim. Once they are [`Next::End`] or [`Next::Broken`], it is dropped.
     pub(super) fn next(&mut self, id: Id, claim: Id, cx: &mut Context<'_>) -> Next {
+        if !self.start(id, claim) {
+            return Next::Broken;
+        }
         let Some(entry) = self.entries.get_mut(&id) else { return Next::Broken };
         let Some(place) = entry.claims.get(&claim) else { return Next::Broken };
         let next = entry.next(place.at);
         let Some(place) = entry.claims.get_mut(&claim) else { return Next::Broken };
-        let began = !std::mem::replace(&mut place.started, true);
         let waited = place.waker.take().is_some();
         let waits = matches!(next, Next::Wait);
         place.waker = waits.then(|| cx.waker().clone());
@@ -155,10 +165,6 @@ impl Memory {
         let Some(reader) = self.readers.get_mut(&reader_id) else { return Next::Broken };
         reader.last = Instant::now();
         reader.hungry = reader.hungry + usize::from(waits) - usize::from(waited);
-        let lagging = reader.lagging;
-        if began && lagging {
-            self.hold(id);
-        }
         if waits {
             self.set_lagging(reader_id, false);
         }

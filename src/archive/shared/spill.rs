@@ -158,7 +158,7 @@ impl Memory {
     pub(super) fn adopt(&mut self, stored: Stored, reader: Id) -> Option<Claimed> {
         let Stored { key, head, series, backing, length, expires } = stored;
         let now = Instant::now();
-        if let Some(id) = self.find_exactly(&key, now) {
+        if let Some(id) = self.find_exactly(&key, now).filter(|id| self.entries[id].whole) {
             return self.claim(id, reader);
         }
         let left = expires.duration_since(SystemTime::now()).ok()?;

@@ -36,6 +36,8 @@ pub(super) struct Group {
     pub(super) opening: Option<Arc<Opening>>,
     /// When its first object began to come.
     pub(super) first_object: Option<Instant>,
+    /// How many objects the archive has begun to send.
+    sent: u32,
     /// In the order in which they came.
     seen: Vec<Seen>,
     index: HashMap<Uid, usize>,
@@ -81,6 +83,7 @@ impl Group {
             form,
             opening: None,
             first_object: None,
+            sent: 0,
             seen: Vec::new(),
             index: HashMap::new(),
             members: BTreeSet::new(),
@@ -105,6 +108,12 @@ impl Group {
     /// Whether an object is here, or on its way.
     pub(super) fn has(&self, instance: &Uid) -> bool {
         self.find(instance).is_some_and(|seen| seen.came != Came::Broken)
+    }
+
+    /// The archive begins to send an object.
+    pub(super) fn begin_object(&mut self) {
+        self.first_object.get_or_insert_with(Instant::now);
+        self.sent = self.sent.saturating_add(1);
     }
 
     /// Writes down that an object comes; whether it had come before, and had broken off.
@@ -183,8 +192,7 @@ impl Group {
     /// How long an instance that is wanted now waits to be brought, before it is fetched ahead.
     pub(super) fn patience(&self) -> Duration {
         let Some(first) = self.first_object else { return PATIENCE };
-        let count = u32::try_from(self.seen.len().max(1)).unwrap_or(u32::MAX);
-        (first.elapsed() / count * PATIENCE_OBJECTS).clamp(PATIENCE, PATIENCE_MOST)
+        (first.elapsed() / self.sent.max(1) * PATIENCE_OBJECTS).clamp(PATIENCE, PATIENCE_MOST)
     }
 
     /// The archive holds more since, or this instance in another version: lets no newcomer attach.
@@ -225,7 +233,7 @@ impl Seen {
     /// Claims the object for a reader: as this retrieval brings it, or whole as it is found under `key`.
     pub(super) fn claim(&self, reader: &Reader, key: &Key) -> Option<Claim> {
         let own = self.entry.filter(|_| self.came == Came::Begun);
-        own.map_or_else(|| reader.claim(key).filter(Claim::is_whole), |entry| reader.claim_entry(entry))
+        own.map_or_else(|| reader.claim_whole(key), |entry| reader.claim_entry(entry))
     }
 
     /// An object that begins to come.

@@ -111,7 +111,7 @@ impl Member {
     pub(super) fn next(&mut self) -> Option<Next> {
         while let Some(owed) = self.inbox.pop_front() {
             match owed.claim {
-                Some(claim) if !claim.is_revoked() => return Some(Next::Object(claim)),
+                Some(claim) if claim.start() => return Some(Next::Object(claim)),
                 _ => self.lost.push_back(Owed { claim: None, ..owed }),
             }
         }
@@ -146,7 +146,7 @@ impl Member {
     /// The instance that it wants, when it has come.
     pub(super) fn take_instance(&mut self) -> Option<Claim> {
         while let Some(owed) = self.inbox.pop_front() {
-            if let Some(claim) = owed.claim.filter(|claim| !claim.is_revoked()) {
+            if let Some(claim) = owed.claim.filter(Claim::start) {
                 self.served = true;
                 return Some(claim);
             }

@@ -272,3 +272,26 @@ async fn what_was_fetched_ahead_and_is_gone_again_is_fetched_once_more() {
         _ = again => panic!("it had been handed out"),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_at_hand_does_not_make_a_slow_archive_look_quick() {
+    let scene = scene();
+    let names: Vec<String> = (1..=100).map(|n| format!("1.1.{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    scene.bring(&["1", "1.1"], &names).await;
+    sleep(Duration::from_secs(60)).await;
+    let _series = scene.get(&["1", "1.1"]);
+    let at = scene.pacs.wait_for(&["1", "1.1"]).await;
+    scene.pacs.open(at, &[], &names);
+    for n in 101..=110 {
+        scene.pacs.object(at, "1.1", &format!("1.1.{n}")).await;
+        sleep(Duration::from_millis(50)).await;
+    }
+    let next = scene.get(&["1", "1.1", "1.1.116"]);
+    for n in 111..=116 {
+        sleep(Duration::from_millis(50)).await;
+        scene.pacs.object(at, "1.1", &format!("1.1.{n}")).await;
+    }
+    assert_eq!(next.got().await, Got::whole(&["1.1.116"]));
+    assert_eq!(scene.pacs.count(), 2, "it is not fetched ahead");
+}

@@ -118,3 +118,27 @@ async fn hazard_a_reader_that_takes_nothing_holds_up_the_others_for_half_a_secon
     }
     assert_eq!(length, OBJECT, "what it had begun is kept for it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn hazard_what_was_handed_out_is_kept_for_its_reader_however_far_behind_that_is() {
+    let scene = narrow();
+    let shared = Arc::clone(&scene.shared);
+    let slow = tokio::spawn(async move {
+        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
+    });
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &[], &[]);
+    objects(&scene.pacs, at, 1..=2).await;
+    scene.pacs.complete(at);
+    settle().await;
+    let mut slow = slow.await.unwrap().unwrap().objects;
+    let Step::Item(first) = slow.next().await else { panic!() };
+    // Its client has room for nothing yet.
+    scene.cache.with(|memory| {
+        let readers: Vec<_> = memory.readers.keys().copied().collect();
+        readers.into_iter().for_each(|reader| memory.set_lagging(reader, true));
+        while memory.evict() {}
+    });
+    assert!(!scene.cache.has(&scene.shared.engine.groups.key(&uid("1"), &uid("1.1.2"), Form::AsStored)));
+    assert_eq!(take(first).await, Ok(1));
+}

@@ -237,3 +237,28 @@ async fn an_object_that_breaks_off_and_is_here_by_another_way_does_not_come_twic
     scene.pacs.complete(at);
     assert_eq!(slow.await.unwrap(), Got::whole(&["1.1.1", "1.1.2"]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn hazard_what_another_retrieval_brings_and_breaks_is_not_given_to_who_missed_it() {
+    let scene = scene();
+    let (first, at) = scene.begin(&["1"]).await;
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    settle().await;
+    scene.cache.purge(&Purge::default());
+    let missed = scene.shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await;
+    let (instance, own) = scene.begin(&["1", "1.1", "1.1.1"]).await;
+    let broken = scene.pacs.begin(own, "1.1", "1.1.1", EXPLICIT);
+    broken.append(&Bytes::from_static(b"1.")).await;
+    settle().await;
+    let missed = tokio::spawn(drain(missed));
+    settle().await;
+    drop(broken);
+    settle().await;
+    scene.pacs.object(own, "1.1", "1.1.1").await;
+    scene.pacs.complete(own);
+    settle().await;
+    scene.pacs.complete(at);
+    assert_eq!(missed.await.unwrap(), Got::whole(&["1.1.1"]));
+    assert_eq!(instance.got().await, Got::failed(&[], Kind::SourceBroke), "it had begun the broken one");
+    assert_eq!(first.got().await, Got::whole(&["1.1.1"]));
+}

@@ -1,6 +1,10 @@
 //! What is at hand, and whether it still is what the archive holds.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
 use super::*;
+use crate::archive::shared::groups::Next;
 
 /// Longer than a proof is believed, shorter than objects are kept.
 const AFTER_A_WHILE: Duration = Duration::from_secs(60);
@@ -257,4 +261,47 @@ async fn without_bulk_data_is_the_whole_object_where_the_archive_cannot_leave_it
     assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
     assert_eq!(scene.frames(&["1", "1.1", "1.1.1"]).got().await, Got::whole(&["1.1.1"]));
     assert_eq!(scene.pacs.count(), 1);
+}
+
+/// Looks for a proof when it is woken.
+struct Looks {
+    engine: Arc<Engine>,
+    found: AtomicBool,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        let proof = self.engine.proven(&target(&["1"]), Form::AsStored, true);
+        self.found.store(proof.is_some(), Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_who_learns_that_a_retrieval_has_ended_finds_what_it_has_proven() {
+    let scene = scene();
+    let engine = &scene.shared.engine;
+    let (_first, at) = scene.begin(&["1"]).await;
+    settle().await;
+    let member = engine.groups.member(target(&["1"]), Form::AsStored, engine.cache.reader());
+    assert!(engine.groups.join(&member));
+    let looks = Arc::new(Looks { engine: Arc::clone(engine), found: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&looks));
+    assert!(member.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    scene.pacs.complete(at);
+    settle().await;
+    assert!(looks.found.load(Ordering::Relaxed), "another retrieval would begin");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_what_is_evicted_just_when_it_was_found_whole_is_still_known_by_its_series() {
+    let scene = scene();
+    let engine = &scene.shared.engine;
+    scene.bring(&["1"], &["1.1.1"]).await;
+    let proof = engine.proven(&target(&["1"]), Form::AsStored, true).unwrap();
+    scene.cache.purge(&Purge::default());
+    let member = engine.groups.member(target(&["1"]), Form::AsStored, engine.cache.reader());
+    engine.groups.supply(&member, &proof);
+    let next = member.poll_next(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Next::Lost { instance, series }) = next else { panic!("{next:?}") };
+    assert_eq!((instance, series), (uid("1.1.1"), Some(uid("1.1"))));
 }
