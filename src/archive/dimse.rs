@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::error::Kind;
 use super::knowledge::Knowledge;
 use super::pace::Pace;
-use super::remote::{Inner, query_profile};
+use super::remote::Inner;
 use super::{
     Archive, Associations, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search,
     store,
@@ -80,6 +80,7 @@ impl DimseArchive {
             recent: Mutex::default(),
             moves,
             learnt: Mutex::default(),
+            query_contexts: Mutex::default(),
             knowledge: Knowledge::default(),
             pace: Pace::default(),
             failures: Mutex::default(),
@@ -162,7 +163,8 @@ impl Archive for DimseArchive {
         Box::pin(async move {
             let inner = &self.inner;
             let limits = inner.limits();
-            let lease = inner.lease(&inner.query, &caller, &query_profile(), 1, limits.deadline).await?;
+            let lease =
+                inner.lease(&inner.query, &caller, &inner.query_contexts(), 1, limits.deadline).await?;
             let echo = Command::request(field::C_ECHO_RQ, sop_class::VERIFICATION, 0);
             let mut operation = inner.start(lease, echo, |_| None, limits)?;
             match operation.next().await {

@@ -30,6 +30,7 @@ struct Learnt {
     short_lists: Option<Instant>,
     whole_lists: Option<(usize, Instant)>,
     names_refused: Option<Instant>,
+    few_contexts: Option<Instant>,
     omits_bulk_data: bool,
     bulk_data_refused: Option<Instant>,
     keys: HashMap<(Level, Vec<AttributePath>), (Treatment, Instant)>,
@@ -85,6 +86,16 @@ impl Knowledge {
     /// The archive brought none of several instances that were named in one request.
     pub(super) fn learn_no_lists_of_uids(&self) {
         self.lock().names_refused = Some(Instant::now());
+    }
+
+    /// Whether the archive is not known to refuse associations for the number of their presentation contexts.
+    pub(super) fn takes_many_contexts(&self) -> bool {
+        self.lock().few_contexts.is_none_or(|since| since.elapsed() >= VALID)
+    }
+
+    /// The archive took an association with few contexts, after it had refused one with many.
+    pub(super) fn learn_few_contexts(&self) {
+        self.lock().few_contexts = Some(Instant::now());
     }
 
     /// Whether the archive can leave out bulk data (PS3.4 Annex Z).

@@ -1,13 +1,13 @@
 //! A remote archive as its operations see it: its pools, what was learnt of it, and its errors in words.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::MoveDestination;
-use super::contexts::Learnt;
+use super::contexts::{self, Learnt, Terms};
 use super::dimse::config::Config;
 use super::error::{Error, Kind};
 use super::failures::Failures;
@@ -16,12 +16,11 @@ use super::pace::Pace;
 use super::store::Recent;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use crate::dicom::{Uid, sop_class};
+use crate::dicom::sop_class;
 use crate::dimse::association::{AssociationError, EstablishError};
 use crate::dimse::command::Command;
 use crate::dimse::negotiation::Proposal;
-use crate::dimse::pool::{Lease, LeaseError, Pool};
+use crate::dimse::pool::{Contexts, Lease, LeaseError, Pool};
 use crate::dimse::scu::{Limits, Operation, OperationError};
 use crate::metrics::Metrics;
 
@@ -38,6 +37,8 @@ pub(super) struct Inner {
     pub(super) moves: Option<MoveDestination>,
     /// What the archive has sent before.
     pub(super) learnt: Mutex<Learnt>,
+    /// The contexts of searches, by the terms and by how much was learnt then.
+    pub(super) query_contexts: Mutex<Option<(Terms, usize, Contexts)>>,
     /// What searches have taught about the archive.
     pub(super) knowledge: Knowledge,
     /// How fast it is.
@@ -59,21 +60,51 @@ impl Inner {
         Limits { silence: timeouts.silence, deadline: Instant::now() + timeouts.operation }
     }
 
-    /// An association with these contexts.
+    /// What the associations have in common now.
+    pub(super) fn terms(&self) -> Terms {
+        let Config { model, query, retrieve_from, .. } = &self.config;
+        let together = query == retrieve_from && self.tries_get() && self.knowledge.takes_many_contexts();
+        Terms { model: *model, together }
+    }
+
+    /// The contexts of searches, C-MOVE and C-ECHO.
+    pub(super) fn query_contexts(&self) -> Contexts {
+        let terms = self.terms();
+        let mut kept = self.query_contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let learnt = self.learnt();
+        match &*kept {
+            Some((of, known, contexts)) if (*of, *known) == (terms, learnt.kinds()) => contexts.clone(),
+            _ => {
+                let contexts = contexts::of_query(&learnt, terms);
+                *kept = Some((terms, learnt.kinds(), contexts.clone()));
+                contexts
+            }
+        }
+    }
+
+    /// An association with these contexts. An archive that does not take as many as are offered is offered those that
+    /// are needed.
     pub(super) async fn lease(
         &self,
         pool: &Pool,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, Error> {
-        let lease = pool.lease(caller, want, slots, deadline).await;
+        let mut lease = pool.lease(caller, contexts, slots, deadline).await;
+        if contexts.offer.len() > contexts.want.len() && lease.as_ref().is_err_and(may_be_for_the_contexts) {
+            lease = pool.lease(caller, &Contexts::only(Arc::clone(&contexts.want)), slots, deadline).await;
+            if lease.is_ok() {
+                tracing::info!(archive = self.config.name, "does not take as many presentation contexts");
+                self.knowledge.learn_few_contexts();
+            }
+        }
         let mut lease = lease.map_err(|error| self.lease_error(error))?;
         // What an association of the retrieving AE was offered tells what it takes.
         let retrieves = std::ptr::eq(pool, &self.retrieve) || self.config.query == self.config.retrieve_from;
         let offered = |p: &Proposal| p.abstract_syntax.as_str() == sop_class::WITHOUT_BULK_DATA_GET;
-        if retrieves && want.iter().any(offered) {
+        if retrieves && contexts.want.iter().any(offered) {
             let agreement = lease.association().agreement();
             self.knowledge.learn_bulk_data(agreement.for_class(sop_class::WITHOUT_BULK_DATA_GET).is_some());
         }
@@ -184,21 +215,13 @@ impl Inner {
     }
 }
 
-/// The contexts of searches, C-MOVE and C-ECHO: few, so that one idle association serves them all. Whether the
-/// archive can leave out bulk data is asked along with them.
-pub(super) fn query_profile() -> Vec<Proposal> {
-    let classes = [
-        sop_class::VERIFICATION,
-        sop_class::STUDY_ROOT_FIND,
-        sop_class::PATIENT_ROOT_FIND,
-        sop_class::STUDY_ROOT_MOVE,
-        sop_class::PATIENT_ROOT_MOVE,
-        sop_class::WITHOUT_BULK_DATA_GET,
-    ];
-    let proposal = |class| Proposal {
-        abstract_syntax: Uid::from_static(class),
-        transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
-        as_scp: false,
-    };
-    classes.into_iter().map(proposal).collect()
+/// Whether a smaller A-ASSOCIATE-RQ might do: the archive did not say what it dislikes.
+fn may_be_for_the_contexts(error: &LeaseError) -> bool {
+    match error {
+        LeaseError::Establish(EstablishError::Association(_)) => true,
+        LeaseError::Establish(EstablishError::Rejected(rj)) => {
+            !rj.is_transient() && !matches!((rj.source, rj.reason), (1, 3 | 7))
+        }
+        _ => false,
+    }
 }

@@ -29,7 +29,7 @@ use crate::caller::Caller;
 use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Level, Target};
-use crate::dimse::negotiation::Proposal;
+use crate::dimse::pool::Contexts;
 use crate::metrics::{Counters, Of, Outcome};
 use plan::Survey;
 use work::Meter;
@@ -125,7 +125,7 @@ struct Ask {
     series: Option<Uid>,
     instances: Vec<Uid>,
     /// The contexts for a C-GET.
-    proposals: Arc<[Proposal]>,
+    contexts: Contexts,
 }
 
 impl Ask {
@@ -166,8 +166,8 @@ impl Driver {
         if plan.parts.is_empty() {
             return self.conclude(Verdict::Complete).await;
         }
-        let proposals = self.first_proposals(&plan);
-        self.bring_parts(plan, proposals).await?;
+        let contexts = self.first_contexts(&plan);
+        self.bring_parts(plan, contexts).await?;
         if let Verdict::Missing { named, .. } = self.verdict()
             && !named.is_empty()
         {

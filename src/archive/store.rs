@@ -24,7 +24,7 @@ use super::{Result, Stored};
 use crate::caller::Caller;
 use crate::dicom::object::{Head, Object};
 use crate::dimse::command::{Command, field};
-use crate::dimse::pool::Lease;
+use crate::dimse::pool::{Contexts, Lease};
 use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
 use crate::dimse::status::{self, Class};
 
@@ -186,7 +186,8 @@ impl Inner {
     async fn lease_for(&self, head: &Head, caller: &Caller, limits: Limits) -> Result<Lease> {
         let offer = self.recent.lock().unwrap_or_else(PoisonError::into_inner).offer(head);
         let want = contexts::needs(&head.sop_class, &head.transfer_syntax);
-        let lease = self.store.lease_offering(caller, &want, &offer, 1, limits.deadline).await;
+        let contexts = Contexts::offering(want, offer);
+        let lease = self.store.lease(caller, &contexts, 1, limits.deadline).await;
         lease.map_err(|error| self.lease_error(error))
     }
 

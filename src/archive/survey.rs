@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
-use super::remote::{Inner, query_profile};
+use super::remote::Inner;
 use crate::caller::Caller;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::query::{Level, Target};
@@ -163,10 +163,10 @@ impl Inner {
     ) -> Result<Option<Lease>, Error> {
         match access {
             Access::Wait => {
-                self.lease(&self.query, caller, &query_profile(), 1, limits.deadline).await.map(Some)
+                self.lease(&self.query, caller, &self.query_contexts(), 1, limits.deadline).await.map(Some)
             }
             Access::Second => {
-                let second = self.query.try_second(caller, &query_profile(), limits.deadline).await;
+                let second = self.query.try_second(caller, &self.query_contexts(), limits.deadline).await;
                 // An archive may allow fewer than we would take: there is one when the first is free again.
                 Ok(second.unwrap_or_else(|error| {
                     tracing::debug!(archive = self.config.name, %error, "no second association");

@@ -18,6 +18,8 @@ pub(crate) struct Asked {
     pub(crate) gets: Vec<String>,
     /// Those of the C-MOVEs.
     pub(crate) moves: Vec<String>,
+    /// Associations that began.
+    pub(crate) begun: usize,
     /// Associations open now.
     pub(crate) open: usize,
     /// Most that were open at once.
@@ -34,6 +36,7 @@ impl Asked {
         asked.gets = levels(log, "Get SCP Request Identifiers:", "OrthancGetRequestHandler.cpp");
         asked.moves = levels(log, "Move SCP Request Identifiers:", "OrthancMoveRequestHandler.cpp");
         for line in log.lines() {
+            asked.begun += usize::from(line.contains(BEGUN));
             asked.open = after(line, asked.open);
             asked.most_open = asked.most_open.max(asked.open);
         }

@@ -4,7 +4,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::completeness::OperationId;
 use super::super::error::{Error, Kind};
-use super::super::remote::query_profile;
 use super::operation::{Attempt, cancel, failed_uids};
 use super::{Ask, Driver};
 use crate::dicom::sop_class;
@@ -23,8 +22,8 @@ impl Driver {
         let busy = || inner.error(Kind::Timeout("another C-MOVE of the same objects"));
         let registration = self.unless_gone(register).await?.ok_or_else(busy)?;
         let (id, response) = loop {
-            let profile = query_profile();
-            let lease = inner.lease(&inner.retrieve, &self.caller, &profile, 2, limits.deadline);
+            let contexts = inner.query_contexts();
+            let lease = inner.lease(&inner.retrieve, &self.caller, &contexts, 2, limits.deadline);
             let mut lease = self.unless_gone(lease).await??;
             let agreement = lease.association().agreement();
             let class = inner.class(agreement, sop_class::STUDY_ROOT_MOVE, sop_class::PATIENT_ROOT_MOVE);

@@ -9,7 +9,7 @@ use super::super::survey::Access;
 use super::{Ask, Driver};
 use crate::dicom::Uid;
 use crate::dicom::query::Level;
-use crate::dimse::negotiation::Proposal;
+use crate::dimse::pool::Contexts;
 
 /// Most UIDs in one request at instance level: the list stays far below the 64 KiB of a short element.
 pub(in crate::archive) const UIDS_PER_REQUEST: usize = 64;
@@ -33,10 +33,9 @@ impl Driver {
                 let search =
                     inner.instances_of(&caller, Access::Wait, &target.study, &series, instances, true);
                 let classes = self.unless_gone(search).await?.ok().flatten().unwrap_or_default();
-                for (instances, proposals) in self.batches(instances, &classes) {
+                for (instances, contexts) in self.batches(instances, &classes) {
                     let series = Some(series.clone());
-                    let proposals = proposals.into();
-                    self.operate(&Ask { level: Level::Instance, series, instances, proposals }).await?;
+                    self.operate(&Ask { level: Level::Instance, series, instances, contexts }).await?;
                     if self.collector.ledger().count() == 0 && self.moves_in_vain() {
                         return Ok(());
                     }
@@ -55,23 +54,19 @@ impl Driver {
     }
 
     /// Instances by the contexts that they need. Those of unknown class try the likely ones.
-    fn batches(
-        &self,
-        instances: &[Uid],
-        classes: &BTreeMap<Uid, Option<Uid>>,
-    ) -> Vec<(Vec<Uid>, Vec<Proposal>)> {
-        let (form, model) = (self.retrieve.form, self.inner.config.model);
+    fn batches(&self, instances: &[Uid], classes: &BTreeMap<Uid, Option<Uid>>) -> Vec<(Vec<Uid>, Contexts)> {
+        let (form, terms) = (self.retrieve.form, self.inner.terms());
         let class_of = |uid: &Uid| classes.get(uid).cloned().flatten();
         let known: BTreeSet<Uid> = instances.iter().filter_map(class_of).collect();
         let known: Vec<Uid> = known.into_iter().collect();
         let mut batches = Vec::new();
-        for proposals in contexts::exhaustive(form, &known, model) {
-            let fits = |class: &Uid| proposals.iter().any(|p| p.as_scp && p.abstract_syntax == *class);
+        for contexts in contexts::exhaustive(form, &known, terms) {
+            let fits = |class: &Uid| contexts.want.iter().any(|p| p.as_scp && p.abstract_syntax == *class);
             let wanted = instances.iter().filter(|uid| class_of(uid).is_some_and(|class| fits(&class)));
-            batches.push((wanted.cloned().collect::<Vec<_>>(), proposals.clone()));
+            batches.push((wanted.cloned().collect::<Vec<_>>(), contexts.clone()));
         }
         let unknown: Vec<Uid> = instances.iter().filter(|uid| class_of(uid).is_none()).cloned().collect();
-        batches.push((unknown, contexts::likely(form, &[], &self.inner.learnt(), model)));
+        batches.push((unknown, contexts::likely(form, &[], &self.inner.learnt(), terms)));
         batches.retain(|(instances, _)| !instances.is_empty());
         batches
     }

@@ -94,7 +94,7 @@ impl Driver {
         loop {
             let limits = self.inner.limits();
             let lease =
-                self.inner.lease(&self.inner.retrieve, &self.caller, &ask.proposals, 1, limits.deadline);
+                self.inner.lease(&self.inner.retrieve, &self.caller, &ask.contexts, 1, limits.deadline);
             let lease = self.unless_gone(lease).await??;
             match self.get(ask, lease, limits).await? {
                 Attempt::Stale => {}
@@ -312,7 +312,7 @@ impl Inner {
     }
 
     /// Whether C-GET is to be tried.
-    pub(super) fn tries_get(&self) -> bool {
+    pub(in crate::archive) fn tries_get(&self) -> bool {
         let refused = self.get_refused.lock().expect("held for a look only");
         match self.config.retrieve {
             Method::Get => true,

@@ -13,7 +13,7 @@ use super::super::survey::{Access, Series};
 use super::Driver;
 use crate::dicom::Uid;
 use crate::dicom::query::Level;
-use crate::dimse::negotiation::Proposal;
+use crate::dimse::pool::Contexts;
 
 /// Fewest objects that are worth several associations, or turns with others.
 const WORTH_CUTTING: usize = 24;
@@ -231,14 +231,14 @@ impl Driver {
     }
 
     /// The contexts for a first C-GET.
-    pub(super) fn first_proposals(&self, plan: &Plan) -> Vec<Proposal> {
-        let (form, model) = (self.retrieve.form, self.inner.config.model);
+    pub(super) fn first_contexts(&self, plan: &Plan) -> Contexts {
+        let (form, terms, learnt) = (self.retrieve.form, self.inner.terms(), self.inner.learnt());
         match &plan.class {
-            Some(class) => contexts::of_class(form, class, model),
+            Some(class) => contexts::of_class(form, class, &learnt, terms),
             None => {
                 let modalities: BTreeSet<String> = plan.series.iter().map(|s| s.modality.clone()).collect();
                 let modalities: Vec<String> = modalities.into_iter().collect();
-                contexts::likely(form, &modalities, &self.inner.learnt(), model)
+                contexts::likely(form, &modalities, &learnt, terms)
             }
         }
     }

@@ -10,8 +10,7 @@ use tokio::io::{DuplexStream, duplex};
 use super::*;
 use crate::archive::contexts;
 use crate::archive::dimse::DimseArchive;
-use crate::archive::dimse::config::{Config, Method, Model};
-use crate::archive::remote::query_profile;
+use crate::archive::dimse::config::{Config, Method};
 use crate::archive::testing::config;
 use crate::archive::{Archive, MoveDestination};
 use crate::caller::Priority;
@@ -21,6 +20,8 @@ use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout};
 use crate::dicom::{VR, sop_class, tags};
 use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::command::{Command, field};
+use crate::dimse::negotiation::AcceptedContext;
+use crate::dimse::pdu::MAX_CONTEXTS;
 use crate::dimse::pool::Connect;
 use crate::dimse::scu::{OperationError, Reply};
 use crate::metrics::Metrics;
@@ -53,6 +54,10 @@ struct Pacs {
     knows_lists: bool,
     /// It accepts C-GET without bulk data, and fails it.
     keeps_bulk_data: bool,
+    /// What it is not offered as it lies there comes decompressed, unasked.
+    decompresses: bool,
+    /// An association that proposes more contexts is aborted.
+    most_contexts: usize,
     /// It sends one object at a time to all.
     one_at_a_time: Option<tokio::sync::Mutex<()>>,
     /// What becomes of the next C-GETs; when there are no more, they are served.
@@ -60,6 +65,10 @@ struct Pacs {
     /// The C-GETs: the level, and how many instances were named.
     gets: Mutex<Vec<(String, usize)>>,
     moves: Mutex<usize>,
+    /// How many C-FINDs there were.
+    finds: Mutex<usize>,
+    /// How many associations were accepted.
+    associations: Mutex<usize>,
 }
 
 impl Pacs {
@@ -69,20 +78,23 @@ impl Pacs {
     }
 
     fn with(syntax: &'static str, slices: usize, script: Mutex<VecDeque<Get>>) -> Self {
-        let (gets, moves) = (Mutex::default(), Mutex::default());
+        let (gets, moves, finds, associations) = Default::default();
         let (lists, counts, knows_lists, one_at_a_time) = (Some(usize::MAX), true, true, None);
-        let keeps_bulk_data = false;
         Self {
             syntax,
             slices,
             lists,
             counts,
             knows_lists,
-            keeps_bulk_data,
+            keeps_bulk_data: false,
+            decompresses: false,
+            most_contexts: MAX_CONTEXTS,
             one_at_a_time,
             script,
             gets,
             moves,
+            finds,
+            associations,
         }
     }
 
@@ -104,6 +116,10 @@ impl Pacs {
     async fn serve(self: Arc<Self>, io: DuplexStream) -> Option<()> {
         let deadline = Instant::now() + Duration::from_secs(3600);
         let requested = Requested::read(io, deadline).await.ok()?;
+        if requested.request().contexts.len() > self.most_contexts {
+            return None;
+        }
+        *self.associations.lock().unwrap() += 1;
         let mut association = requested.accept(|_, s| Ok(s[0].clone()), |_| true, deadline).await.ok()?;
         loop {
             let (context, command) = match association.event().await.ok()? {
@@ -116,6 +132,7 @@ impl Pacs {
             let identifier = identifier(&mut association).await?;
             match command.field {
                 field::C_FIND_RQ => {
+                    *self.finds.lock().unwrap() += 1;
                     if self.lists.is_none() && identifier.string(tags::QUERY_RETRIEVE_LEVEL) == Some("IMAGE")
                     {
                         association.send(context, &command.response(0xA900), None);
@@ -171,12 +188,9 @@ impl Pacs {
                 Some(turn) => Some(turn.lock().await),
                 None => None,
             };
-            let offered = association.agreement().contexts.iter().find(|c| {
-                c.requestor_is_scp
-                    && c.abstract_syntax.as_str() == CT
-                    && c.transfer_syntax.as_str() == self.syntax
-            });
-            let Some(id) = offered.map(|c| c.id) else {
+            let native = (self.decompresses).then_some(EXPLICIT_VR_LE);
+            let id = [Some(self.syntax), native].into_iter().flatten().find_map(|s| offered(association, s));
+            let Some(id) = id else {
                 failed += 1;
                 continue;
             };
@@ -232,6 +246,14 @@ impl Pacs {
         found.truncate(self.lists.unwrap_or(0));
         found
     }
+}
+
+/// The context in which a CT image may be sent in this transfer syntax.
+fn offered(association: &Association, syntax: &str) -> Option<u8> {
+    let fits = |c: &&AcceptedContext| {
+        c.requestor_is_scp && c.abstract_syntax.as_str() == CT && c.transfer_syntax.as_str() == syntax
+    };
+    association.agreement().contexts.iter().find(fits).map(|c| c.id)
 }
 
 fn connector(pacs: Arc<Pacs>) -> Connect {
@@ -346,9 +368,9 @@ async fn hazard_a_peer_that_never_stops_does_not_outlast_the_deadline() {
     let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
     let inner = Arc::clone(&pacs.archive().inner);
     let caller = Caller { client: None, priority: Priority::Bulk };
-    let proposals = contexts::of_class(Form::AsStored, &CT.parse().unwrap(), Model::Study);
+    let contexts = contexts::of_class(Form::AsStored, &CT.parse().unwrap(), &inner.learnt(), inner.terms());
     let limits = inner.limits();
-    let lease = inner.retrieve.lease(&caller, &proposals, 1, limits.deadline).await.unwrap();
+    let lease = inner.retrieve.lease(&caller, &contexts, 1, limits.deadline).await.unwrap();
     let get = Command::request(field::C_GET_RQ, sop_class::STUDY_ROOT_GET, 0);
     let all = Bytes::from(DataSet::new().encode(Layout::ExplicitLe, QueryCharset::Auto));
     let mut operation = inner.start(lease, get, |_| Some(all), limits).unwrap();
@@ -372,7 +394,7 @@ async fn a_survey_that_gets_no_second_association_waits_for_the_first() {
     let inner = &archive.inner;
     let caller = Caller { client: None, priority: Priority::Bulk };
     let deadline = inner.limits().deadline;
-    let lease = inner.query.lease(&caller, &query_profile(), 1, deadline).await.unwrap();
+    let lease = inner.query.lease(&caller, &inner.query_contexts(), 1, deadline).await.unwrap();
     let (study, series) = (STUDY.parse().unwrap(), SERIES.map(|uid| uid.parse().unwrap()));
     let may_wait = CancellationToken::new();
     let end = async {
@@ -393,6 +415,7 @@ async fn an_association_that_was_lost_while_idle_is_replaced() {
     assert_eq!(pacs.gets(), 3);
 }
 
+mod few;
 mod lanes;
 mod light;
 mod rest;

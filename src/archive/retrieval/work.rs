@@ -13,12 +13,12 @@ use super::operation::Attempt;
 use super::plan::{Part, Plan};
 use super::{Ask, Driver};
 use crate::dicom::query::Level;
-use crate::dimse::negotiation::Proposal;
+use crate::dimse::pool::Contexts;
 
 /// The operations that wait, and how the associations fare.
 struct Work {
     parts: Mutex<VecDeque<Part>>,
-    proposals: Arc<[Proposal]>,
+    contexts: Contexts,
     /// Why the retrieval cannot be saved, and whether one more association has failed.
     failure: Mutex<(Option<Error>, bool)>,
 }
@@ -34,15 +34,11 @@ pub(super) struct Meter {
 
 impl Driver {
     /// Runs the operations of the plan.
-    pub(super) async fn bring_parts(
-        self: &Arc<Self>,
-        plan: Plan,
-        proposals: Vec<Proposal>,
-    ) -> Result<(), Error> {
+    pub(super) async fn bring_parts(self: &Arc<Self>, plan: Plan, contexts: Contexts) -> Result<(), Error> {
         let most = plan.lanes;
         self.state().meter = Meter::default();
         let parts = Mutex::new(plan.parts.into());
-        let work = Arc::new(Work { parts, proposals: proposals.into(), failure: Mutex::default() });
+        let work = Arc::new(Work { parts, contexts, failure: Mutex::default() });
         let mut further = JoinSet::new();
         // How many are known to pay; each beyond has to show it.
         let mut allowed = self.inner.pace.proven_lanes().max(1);
@@ -87,7 +83,7 @@ impl Driver {
         let inner = &self.inner;
         loop {
             let limits = inner.limits();
-            let lease = inner.retrieve.try_lane(&self.caller, &work.proposals, limits.deadline);
+            let lease = inner.retrieve.try_lane(&self.caller, &work.contexts, limits.deadline);
             let lease = match self.unless_gone(lease).await {
                 Ok(Ok(Some(lease))) => lease,
                 Ok(Ok(None)) | Err(_) => return,
@@ -156,7 +152,7 @@ impl Work {
 
     fn ask(&self, part: Part) -> Ask {
         let Part { level, series, instances } = part;
-        Ask { level, series, instances, proposals: Arc::clone(&self.proposals) }
+        Ask { level, series, instances, contexts: self.contexts.clone() }
     }
 
     fn parts(&self) -> MutexGuard<'_, VecDeque<Part>> {

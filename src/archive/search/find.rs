@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::Root;
-use crate::archive::remote::{Inner, query_profile};
+use crate::archive::remote::Inner;
 use crate::archive::{Error, Kind};
 use crate::caller::Caller;
 use crate::dicom::charset::{Charset, QueryCharset};
@@ -80,11 +80,11 @@ impl Client {
         let limits = inner.limits();
         let config = &inner.config;
         let (charset, assumed) = (config.query_charset.clone(), inner.assumed_charset());
-        let profile = query_profile();
+        let contexts = inner.query_contexts();
         let mut lease = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Err(Stop::Cancelled),
-            lease = inner.lease(&inner.query, &caller, &profile, 1, limits.deadline) => lease?,
+            lease = inner.lease(&inner.query, &caller, &contexts, 1, limits.deadline) => lease?,
         };
         let takes = |lease: &mut Lease, root: Root| {
             lease.association().agreement().for_class(root.sop_class()).is_some()
@@ -200,13 +200,13 @@ impl Client {
 
     async fn start(&mut self, find: &mut Find) -> Result<(), Stop> {
         let inner = &self.inner;
-        let profile = query_profile();
+        let contexts = inner.query_contexts();
         let lease = match self.spare.take() {
             Some(lease) => lease,
             None => tokio::select! {
                 biased;
                 () = self.cancelled.cancelled() => return Err(Stop::Cancelled),
-                lease = inner.lease(&inner.query, &self.caller, &profile, 1, self.limits.deadline) => lease?,
+                lease = inner.lease(&inner.query, &self.caller, &contexts, 1, self.limits.deadline) => lease?,
             },
         };
         let request =

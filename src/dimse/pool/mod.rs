@@ -6,6 +6,7 @@
 //! one.
 
 mod breaker;
+mod contexts;
 mod gauges;
 mod queue;
 mod slots;
@@ -50,6 +51,7 @@ pub struct Config {
     pub max_uses: u32,
 }
 
+pub use contexts::Contexts;
 pub use gauges::Gauges;
 
 /// Opens a connection to the peer.
@@ -95,6 +97,8 @@ pub struct Pool {
 /// response call [`Lease::give_back`].
 pub struct Lease {
     live: Live,
+    /// What it was wanted for.
+    want: Arc<[Proposal]>,
     extra: Vec<Slot>,
     holder: Holder,
     reused: bool,
@@ -131,54 +135,39 @@ impl Pool {
         &self.shared.calling
     }
 
-    /// An association whose proposals contain `want`: an idle one, else a new one, else what becomes free
-    /// until `deadline`. `slots` is 1, or 2 for an operation in which the archive opens an association back.
+    /// An association that was offered what `contexts` want: an idle one, else a new one, else what becomes free until
+    /// `deadline`. `slots` is 1, or 2 for an operation in which the archive opens an association back.
     ///
     /// # Errors
     /// See [`LeaseError`]. Nothing stays behind, also when the call is dropped.
     pub async fn lease(
         &self,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, LeaseError> {
-        self.lease_offering(caller, want, want, slots, deadline).await
-    }
-
-    /// As [`Pool::lease`], and a new association is offered the contexts of `offer`, which contains `want`: so that
-    /// it serves others later.
-    ///
-    /// # Errors
-    /// As [`Pool::lease`].
-    pub async fn lease_offering(
-        &self,
-        caller: &Caller,
-        want: &[Proposal],
-        offer: &[Proposal],
-        slots: usize,
-        deadline: Instant,
-    ) -> Result<Lease, LeaseError> {
-        debug_assert!(want.iter().all(|w| offer.contains(w)));
-        let grant = self.wait(caller, want, slots, deadline).await?;
+        let grant = self.wait(caller, contexts, slots, deadline).await?;
         let slot = match grant.source {
             Source::Open(slot) => slot,
             Source::Idle(parked) => {
                 let _ = parked.order.send(Order::HandOver);
                 match parked.live.await {
                     Ok(live) => {
-                        return Ok(Lease { live, extra: grant.extra, holder: grant.holder, reused: true });
+                        let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
+                        return Ok(Lease { live, want, extra, holder: grant.holder, reused: true });
                     }
                     // It ended in this moment, and its slot with it; the way is free for a new one.
                     Err(_) => {
                         drop((grant.extra, grant.holder));
-                        return Box::pin(self.lease_offering(caller, want, offer, slots, deadline)).await;
+                        return Box::pin(self.lease(caller, contexts, slots, deadline)).await;
                     }
                 }
             }
         };
-        let live = self.shared.open(slot, offer, deadline).await?;
-        Ok(Lease { live, extra: grant.extra, holder: grant.holder, reused: false })
+        let live = self.shared.open(slot, &contexts.offer, deadline).await?;
+        let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
+        Ok(Lease { live, want, extra, holder: grant.holder, reused: false })
     }
 
     /// As [`Pool::lease`], for who holds a lease already: at once, or not at all. It never waits for a slot,
@@ -189,11 +178,11 @@ impl Pool {
     pub async fn try_second(
         &self,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
         // It is for a short search, which is no bulk work.
-        self.try_more(caller, want, deadline, 0, Queue::try_second).await
+        self.try_more(caller, contexts, deadline, 0, Queue::try_second).await
     }
 
     /// As [`Pool::try_second`], for work that shares what it has to do among several associations: one stays free for
@@ -204,44 +193,50 @@ impl Pool {
     pub async fn try_lane(
         &self,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
         let bulk = usize::from(caller.priority == Priority::Bulk);
-        self.try_more(caller, want, deadline, bulk, Queue::try_lane).await
+        self.try_more(caller, contexts, deadline, bulk, Queue::try_lane).await
     }
 
     async fn try_more(
         &self,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         deadline: Instant,
         bulk: usize,
-        decide: impl FnOnce(&mut Queue, &[Proposal]) -> Option<Second>,
+        decide: impl FnOnce(&mut Queue, &Contexts) -> Option<Second>,
     ) -> Result<Option<Lease>, LeaseError> {
         let (second, parked, share) = {
             let mut state = self.shared.lock();
-            let Some(second) = decide(&mut state.queue, want) else { return Ok(None) };
+            let Some(second) = decide(&mut state.queue, contexts) else { return Ok(None) };
             let share = Share { client: caller.client, bulk };
             state.queue.hold(share);
             state.show(&self.shared.gauges);
             let parked = match &second {
-                Second::Idle(id) => state.parked.remove(id),
-                Second::Slot => None,
+                Second::Idle(id) | Second::Slot { instead_of: Some(id) } => state.parked.remove(id),
+                Second::Slot { instead_of: None } => None,
             };
             (second, parked, share)
         };
         let holder = Holder { shared: Arc::clone(&self.shared), share };
-        let slot = (second == Second::Slot).then(|| self.shared.slot());
-        if let Some(parked) = parked {
-            let _ = parked.order.send(Order::HandOver);
-            // It may have ended in this moment: then there is no second one.
-            let live = parked.live.await.ok();
-            return Ok(live.map(|live| Lease { live, extra: Vec::new(), holder, reused: true }));
+        let (want, extra) = (Arc::clone(&contexts.want), Vec::new());
+        match (second, parked) {
+            (Second::Idle(_), None) => Ok(None),
+            (Second::Idle(_), Some(parked)) => {
+                let _ = parked.order.send(Order::HandOver);
+                // It may have ended in this moment: then there is no second one.
+                let live = parked.live.await.ok();
+                Ok(live.map(|live| Lease { live, want, extra, holder, reused: true }))
+            }
+            (Second::Slot { .. }, superfluous) => {
+                let slot = self.shared.slot();
+                let _ = superfluous.map(|parked| parked.order.send(Order::MakeRoom));
+                let live = self.shared.open(slot, &contexts.offer, deadline).await?;
+                Ok(Some(Lease { live, want, extra, holder, reused: false }))
+            }
         }
-        let Some(slot) = slot else { return Ok(None) };
-        let live = self.shared.open(slot, want, deadline).await?;
-        Ok(Some(Lease { live, extra: Vec::new(), holder, reused: false }))
     }
 
     /// Whether requests wait for an association.
@@ -272,7 +267,7 @@ impl Pool {
     async fn wait(
         &self,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         slots: usize,
         deadline: Instant,
     ) -> Result<Grant, LeaseError> {
@@ -286,7 +281,8 @@ impl Pool {
             if state.breaker.is_open() {
                 return Err(LeaseError::BreakerOpen);
             }
-            let id = state.queue.wait(caller, want, slots, Instant::now()).ok_or(LeaseError::QueueFull)?;
+            let id = state.queue.wait(caller, contexts, slots, Instant::now());
+            let id = id.ok_or(LeaseError::QueueFull)?;
             state.grants.insert(id, sender);
             id
         };
@@ -340,10 +336,11 @@ impl Lease {
 
     /// Gives the association back after a clean final response. Only then may it serve others.
     pub fn give_back(self) {
-        let Self { mut live, extra, holder, .. } = self;
+        let Self { mut live, want, extra, holder, .. } = self;
         drop(extra);
         drop(holder);
         live.uses += 1;
+        live.served = contexts::joined(&live.served, &want);
         let shared = Arc::clone(&live.slot.shared);
         let config = &shared.config;
         let worn = live.uses >= config.max_uses || live.born.elapsed() >= config.max_age;

@@ -3,12 +3,18 @@
 mod line;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use self::line::{Line, Waiter};
+use super::Contexts;
 use crate::caller::{Caller, Priority};
 use crate::dimse::negotiation::Proposal;
+
+/// So many associations are open before one that is idle is released in exchange for a new one that can do the same and
+/// more: one that brings objects, and one for what cannot wait for it.
+const FEW: usize = 2;
 
 /// Names a waiting request or an idle association.
 pub(super) type Id = u64;
@@ -27,7 +33,7 @@ pub(super) enum Action {
         /// Slots taken for it now.
         slots: usize,
     },
-    /// Release this idle association: its slot is wanted for another kind.
+    /// Release this idle association: its slot is wanted for another kind, or a new one does the same.
     Close(Id),
 }
 
@@ -50,14 +56,19 @@ impl Share {
 pub(super) enum Second {
     /// This idle association.
     Idle(Id),
-    /// A slot for a new one.
-    Slot,
+    /// A slot for a new one, and perhaps an idle association that is not needed beside it: to be released.
+    Slot {
+        /// The idle association.
+        instead_of: Option<Id>,
+    },
 }
 
 #[derive(Debug)]
 struct Idle {
     id: Id,
-    proposals: Vec<Proposal>,
+    proposals: Arc<[Proposal]>,
+    /// What it was wanted for so far.
+    served: Arc<[Proposal]>,
 }
 
 /// Slots, waiters and idle associations of one pool.
@@ -108,7 +119,7 @@ impl Queue {
     pub(super) fn wait(
         &mut self,
         caller: &Caller,
-        want: &[Proposal],
+        contexts: &Contexts,
         slots: usize,
         now: Instant,
     ) -> Option<Id> {
@@ -116,7 +127,7 @@ impl Queue {
         self.line.join(Waiter {
             id,
             party: (caller.client, caller.priority),
-            want: want.to_vec(),
+            contexts: contexts.clone(),
             // A weight above the share is cut to it, so that it can run.
             slots: slots.min(self.share(caller.priority)),
             since: now,
@@ -141,9 +152,9 @@ impl Queue {
     }
 
     /// An association became idle; it keeps its slot.
-    pub(super) fn park(&mut self, proposals: &[Proposal]) -> Id {
+    pub(super) fn park(&mut self, proposals: &Arc<[Proposal]>, served: &Arc<[Proposal]>) -> Id {
         let id = self.fresh_id();
-        self.idle.push(Idle { id, proposals: proposals.to_vec() });
+        self.idle.push(Idle { id, proposals: Arc::clone(proposals), served: Arc::clone(served) });
         id
     }
 
@@ -178,29 +189,40 @@ impl Queue {
 
     /// For who holds an association already: an idle one that fits, or one more slot if one is free, and
     /// nothing where somebody waits.
-    pub(super) fn try_second(&mut self, want: &[Proposal]) -> Option<Second> {
+    pub(super) fn try_second(&mut self, contexts: &Contexts) -> Option<Second> {
         if !self.line.is_empty() {
             return None;
         }
-        if let Some(index) = self.fitting(want) {
+        if let Some(index) = self.fitting(contexts) {
             return Some(Second::Idle(self.idle.remove(index).id));
         }
         (self.used < self.cap).then(|| {
+            let instead_of = self.superfluous(contexts);
             self.used += 1;
-            Second::Slot
+            Second::Slot { instead_of }
         })
     }
 
     /// As [`Queue::try_second`], for work that shares what it has to do among several: one slot stays free for others.
-    pub(super) fn try_lane(&mut self, want: &[Proposal]) -> Option<Second> {
+    pub(super) fn try_lane(&mut self, contexts: &Contexts) -> Option<Second> {
         let busy = self.used.saturating_sub(self.idle.len());
-        if busy + 2 > self.cap { None } else { self.try_second(want) }
+        if busy + 2 > self.cap { None } else { self.try_second(contexts) }
     }
 
     /// The idle association that was used last of those that will do, so that those beyond what is needed stay idle
     /// and are released in time.
-    fn fitting(&self, want: &[Proposal]) -> Option<usize> {
-        self.idle.iter().rposition(|idle| want.iter().all(|proposal| idle.proposals.contains(proposal)))
+    fn fitting(&self, contexts: &Contexts) -> Option<usize> {
+        self.idle.iter().rposition(|idle| contexts.fit(&idle.proposals))
+    }
+
+    /// Takes out an idle association that is not needed beside a new one with these contexts: it is to be released.
+    fn superfluous(&mut self, contexts: &Contexts) -> Option<Id> {
+        if self.used < FEW {
+            return None;
+        }
+        let index = self.idle.iter().position(|idle| contexts.replace(&idle.served))?;
+        self.closing += 1;
+        Some(self.idle.remove(index).id)
     }
 
     /// Serves whoever can be served, in order; to be called after every change.
@@ -209,10 +231,14 @@ impl Queue {
         while self.used < self.cap || !self.idle.is_empty() {
             let Some(index) = self.line.first(now, |waiter| self.may(waiter)) else { break };
             let waiter = self.line.get(index);
-            let fitting = self.fitting(&waiter.want);
+            let fitting = self.fitting(&waiter.contexts);
             let slots = self.affordable(waiter);
             let needed = slots - usize::from(fitting.is_some());
             if self.used + needed <= self.cap {
+                if fitting.is_none() {
+                    let contexts = waiter.contexts.clone();
+                    actions.extend(self.superfluous(&contexts).map(Action::Close));
+                }
                 actions.push(self.grant(index, fitting, slots));
                 continue;
             }
@@ -226,10 +252,10 @@ impl Queue {
             // Slots are being freed for it. Whoever wants no more than one of the idle associations does not wait with
             // it, for it takes nothing away.
             let may_pass = |waiter: &Waiter| {
-                self.may(waiter) && waiter.slots == 1 && self.fitting(&waiter.want).is_some()
+                self.may(waiter) && waiter.slots == 1 && self.fitting(&waiter.contexts).is_some()
             };
             let Some(index) = self.line.first(now, may_pass) else { break };
-            let fitting = self.fitting(&self.line.get(index).want);
+            let fitting = self.fitting(&self.line.get(index).contexts);
             actions.push(self.grant(index, fitting, 1));
         }
         actions

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::breaker::Breaker;
 use super::gauges::{Gauges, Shown};
 use super::queue::{Action, Id, Queue, Second, Share};
-use super::{Config, Connect, LeaseError, ROUND_TRIP_VALID};
+use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
 use crate::dimse::negotiation::Proposal;
@@ -121,7 +121,9 @@ impl Drop for Holder {
 pub(super) struct Live {
     pub(super) association: Association,
     pub(super) slot: Slot,
-    pub(super) proposals: Vec<Proposal>,
+    pub(super) proposals: Arc<[Proposal]>,
+    /// Those that it was wanted for so far.
+    pub(super) served: Arc<[Proposal]>,
     pub(super) born: Instant,
     pub(super) uses: u32,
     pub(super) message_id: u16,
@@ -172,10 +174,10 @@ impl Shared {
     pub(super) async fn open(
         self: &Arc<Self>,
         slot: Slot,
-        want: &[Proposal],
+        offer: &Arc<[Proposal]>,
         deadline: Instant,
     ) -> Result<Live, LeaseError> {
-        let result = self.establish(want, deadline).await;
+        let result = self.establish(offer, deadline).await;
         match &result {
             Err(LeaseError::ConnectTimeout | LeaseError::Establish(EstablishError::Timeout)) => {
                 let opened = self.lock().breaker.timed_out();
@@ -187,11 +189,11 @@ impl Shared {
             Err(LeaseError::Connect(_)) => {}
             _ => self.lock().breaker.succeeded(),
         }
-        let (association, proposals) = (result?, want.to_vec());
-        Ok(Live { association, slot, proposals, born: Instant::now(), uses: 0, message_id: 0 })
+        let (association, proposals, served) = (result?, Arc::clone(offer), [].into());
+        Ok(Live { association, slot, proposals, served, born: Instant::now(), uses: 0, message_id: 0 })
     }
 
-    async fn establish(&self, want: &[Proposal], deadline: Instant) -> Result<Association, LeaseError> {
+    async fn establish(&self, offer: &[Proposal], deadline: Instant) -> Result<Association, LeaseError> {
         let connect_deadline = deadline.min(Instant::now() + self.config.connect);
         let begin = Instant::now();
         let connecting = timeout_at(connect_deadline, (self.connect)(connect_deadline));
@@ -209,7 +211,7 @@ impl Shared {
         let request = Request {
             called: self.called.clone(),
             calling: self.calling.clone(),
-            proposals: want.to_vec(),
+            proposals: offer.to_vec(),
             extended: Vec::new(),
         };
         let deadline = deadline.min(Instant::now() + self.config.association);
@@ -218,11 +220,12 @@ impl Shared {
 
     /// Asks for an association now and then, until one comes about: then the breaker closes.
     async fn probe(self: Arc<Self>) {
-        let want = [Proposal {
+        let verification = Proposal {
             abstract_syntax: Uid::from_static(sop_class::VERIFICATION),
             transfer_syntaxes: vec![Uid::from_static(transfer_syntax::IMPLICIT_VR_LE)],
             as_scp: false,
-        }];
+        };
+        let contexts = Contexts::only(vec![verification]);
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => return,
@@ -233,13 +236,13 @@ impl Shared {
                 if !state.breaker.is_open() {
                     return;
                 }
-                state.queue.try_second(&want)
+                state.queue.try_second(&contexts)
             };
             // Idle associations to an archive that does not answer are rare; they need no probe.
-            let Some(Second::Slot) = slot else { continue };
+            let Some(Second::Slot { .. }) = slot else { continue };
             let slot = self.slot();
-            match self.establish(&want, Instant::now() + self.config.connect + self.config.association).await
-            {
+            let deadline = Instant::now() + self.config.connect + self.config.association;
+            match self.establish(&contexts.offer, deadline).await {
                 Ok(association) => association.release(Instant::now() + RELEASE_TIMEOUT).await,
                 Err(LeaseError::Establish(EstablishError::Rejected(_))) => {}
                 Err(_) => continue,
@@ -257,7 +260,7 @@ impl Shared {
         let (hand_over, receiver) = oneshot::channel();
         let id = {
             let mut state = self.lock();
-            let id = state.queue.park(&live.proposals);
+            let id = state.queue.park(&live.proposals, &live.served);
             state.parked.insert(id, Parked { order, live: receiver });
             id
         };

@@ -159,13 +159,13 @@ fn pool(archive: &Arc<Archive>, config: Config) -> Pool {
     )
 }
 
-fn kind(n: u8) -> Vec<Proposal> {
+fn kind(n: u8) -> Contexts {
     let abstract_syntax = if n == 0 { FIND.to_owned() } else { format!("1.2.{n}") };
-    vec![Proposal {
+    Contexts::only(vec![Proposal {
         abstract_syntax: abstract_syntax.parse().unwrap(),
         transfer_syntaxes: vec!["1.2.840.10008.1.2".parse().unwrap()],
         as_scp: false,
-    }]
+    }])
 }
 
 fn caller(n: u8) -> Caller {

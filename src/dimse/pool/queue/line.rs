@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Id;
+use super::{Contexts, Id};
 use crate::caller::Priority;
-use crate::dimse::negotiation::Proposal;
 
 /// Interactive requests that are served while bulk work waits before it has its turn: every eighth grant is its.
 pub(super) const PASSES: u32 = 7;
@@ -26,7 +25,7 @@ pub(super) struct Waiter {
     pub(super) id: Id,
     pub(super) party: Party,
     /// The contexts that its association is to have.
-    pub(super) want: Vec<Proposal>,
+    pub(super) contexts: Contexts,
     pub(super) slots: usize,
     pub(super) since: Instant,
 }

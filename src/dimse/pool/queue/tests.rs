@@ -9,12 +9,22 @@ fn caller(client: u8, priority: Priority) -> Caller {
     Caller { client: Some([10, 0, 0, client].into()), priority }
 }
 
-fn want(kind: u8) -> Vec<Proposal> {
-    vec![Proposal {
+fn want(kind: u8) -> Contexts {
+    Contexts::only(vec![proposal(kind)])
+}
+
+fn proposal(kind: u8) -> Proposal {
+    Proposal {
         abstract_syntax: format!("1.{kind}").parse().unwrap(),
         transfer_syntaxes: vec![],
         as_scp: false,
-    }]
+    }
+}
+
+/// Parks an association that has served nothing but what it was opened for.
+fn park(queue: &mut Queue, kind: u8) -> Id {
+    let proposals = want(kind).want;
+    queue.park(&proposals, &proposals)
 }
 
 fn granted(actions: &[Action]) -> Vec<(Id, Option<Id>)> {
@@ -175,7 +185,7 @@ fn hazard_an_idle_association_is_used_by_who_wants_it_while_the_first_in_line_wa
         queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
     }
     queue.dispatch(now);
-    let (old, young) = (queue.park(&want(1)), queue.park(&want(1)));
+    let (old, young) = (park(&mut queue, 1), park(&mut queue, 1));
     let first = queue.wait(&caller(2, Priority::Interactive), &want(2), 1, now).unwrap();
     assert_eq!(queue.dispatch(now), [Action::Close(old)]);
     let second = queue.wait(&caller(3, Priority::Interactive), &want(1), 1, now).unwrap();
@@ -194,7 +204,7 @@ fn a_burst_uses_idle_associations_first_then_opens_new_ones_up_to_the_cap() {
     let mut queue = Queue::new(4, 100);
     queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
     queue.dispatch(now);
-    let idle = queue.park(&want(1));
+    let idle = park(&mut queue, 1);
     queue.let_go(Share { client: caller(1, Priority::Interactive).client, bulk: 0 });
     let burst: Vec<Id> =
         (0..50).map(|_| queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap()).collect();
@@ -209,10 +219,14 @@ fn who_shares_its_work_among_several_leaves_one_slot_to_others() {
     let mut queue = Queue::new(3, 10);
     queue.wait(&caller(1, Priority::Bulk), &want(1), 1, now).unwrap();
     queue.dispatch(now);
-    assert_eq!(queue.try_lane(&want(1)), Some(Second::Slot));
+    assert_eq!(queue.try_lane(&want(1)), Some(Second::Slot { instead_of: None }));
     assert_eq!(queue.try_lane(&want(1)), None);
-    assert_eq!(queue.try_second(&want(1)), Some(Second::Slot), "a short search may have it");
-    let idle = queue.park(&want(1));
+    assert_eq!(
+        queue.try_second(&want(1)),
+        Some(Second::Slot { instead_of: None }),
+        "a short search may have it"
+    );
+    let idle = park(&mut queue, 1);
     assert_eq!(queue.try_lane(&want(1)), None);
     queue.free(false);
     assert_eq!(queue.try_lane(&want(1)), Some(Second::Idle(idle)));
@@ -234,15 +248,44 @@ fn an_idle_association_of_another_kind_makes_room_at_the_cap() {
     let mut queue = Queue::new(1, 10);
     queue.wait(&caller(1, Priority::Interactive), &want(1), 1, now).unwrap();
     queue.dispatch(now);
-    let idle = queue.park(&want(1));
+    let idle = park(&mut queue, 1);
     let other = queue.wait(&caller(1, Priority::Interactive), &want(2), 1, now).unwrap();
     assert_eq!(queue.dispatch(now), [Action::Close(idle)]);
     assert_eq!(queue.dispatch(now), [], "one close for one waiter");
     queue.free(true);
     assert_eq!(granted(&queue.dispatch(now)), [(other, None)]);
-    let idle = queue.park(&want(2));
+    let idle = park(&mut queue, 2);
     let same = queue.wait(&caller(1, Priority::Interactive), &want(2), 1, now).unwrap();
     assert_eq!(granted(&queue.dispatch(now)), [(same, Some(idle))]);
+}
+
+#[test]
+fn an_idle_association_whose_work_a_new_one_can_do_too_makes_way_for_it_where_two_are_open() {
+    let now = Instant::now();
+    let mut queue = Queue::new(4, 10);
+    let more = Contexts::offering(vec![proposal(2)], vec![proposal(1), proposal(2)]);
+    let opens = |queue: &mut Queue, contexts: &Contexts| {
+        let waiter = queue.wait(&caller(1, Priority::Interactive), contexts, 1, now).unwrap();
+        let actions = queue.dispatch(now);
+        let closed = actions.iter().find_map(|a| if let Action::Close(id) = a { Some(*id) } else { None });
+        (granted(&actions[usize::from(closed.is_some())..]) == [(waiter, None)], closed)
+    };
+    assert_eq!(opens(&mut queue, &want(1)), (true, None));
+    let alone = park(&mut queue, 1);
+    assert_eq!(opens(&mut queue, &more), (true, None), "there was one only");
+    assert_eq!(
+        opens(&mut queue, &want(3)),
+        (true, None),
+        "what was wanted of it before cannot be had of that"
+    );
+    queue.free(false);
+    assert_eq!(opens(&mut queue, &more), (true, Some(alone)));
+    queue.free(true);
+    let (other, used) = (park(&mut queue, 3), queue.used());
+    assert_eq!(queue.try_second(&more), Some(Second::Slot { instead_of: None }));
+    let all = Contexts::offering(vec![proposal(1)], (0..4).map(proposal).collect::<Vec<_>>());
+    assert_eq!(queue.try_second(&all), Some(Second::Slot { instead_of: Some(other) }));
+    assert_eq!(queue.used(), used + 2, "until it is closed");
 }
 
 #[test]
@@ -361,12 +404,12 @@ proptest! {
                     let (id, ..) = model.waiting.remove(n % model.waiting.len());
                     queue.leave(id);
                 }
-                Op::Finish(n, park) if !model.open.is_empty() => {
+                Op::Finish(n, parks) if !model.open.is_empty() => {
                     let (kind, slots, share) = model.open.remove(n % model.open.len());
                     queue.let_go(share);
                     (1..slots).for_each(|_| queue.free(false));
-                    if park {
-                        model.idle.push((queue.park(&want(kind)), kind));
+                    if parks {
+                        model.idle.push((park(&mut queue, kind), kind));
                     } else {
                         queue.free(false);
                     }
@@ -381,7 +424,13 @@ proptest! {
                         model.idle.retain(|i| i.0 != id);
                         model.seconds += 1;
                     }
-                    Some(Second::Slot) => model.seconds += 1,
+                    Some(Second::Slot { instead_of }) => {
+                        if let Some(id) = instead_of {
+                            model.idle.retain(|i| i.0 != id);
+                            queue.free(true);
+                        }
+                        model.seconds += 1;
+                    }
                     None => {}
                 },
                 _ => {}

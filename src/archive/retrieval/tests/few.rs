@@ -1,0 +1,62 @@
+//! Few associations: searches and retrievals share them, and an instance costs one C-GET where its class is known.
+
+use super::*;
+
+/// The transfer syntax in which an instance comes, or the error, wherever it came.
+async fn syntax_of(archive: &DimseArchive, series: &str, number: usize, form: Form) -> Result<Uid, Error> {
+    let target = Target {
+        study: STUDY.parse().unwrap(),
+        series: Some(series.parse().unwrap()),
+        instance: Some(format!("{series}.{number}").parse().unwrap()),
+    };
+    let caller = Caller { client: None, priority: Priority::Interactive };
+    let mut retrieval = archive.retrieve(&caller, Retrieve::new(target, form)).await?;
+    let mut syntax = None;
+    loop {
+        match retrieval.objects.next().await {
+            Step::Item(mut object) => {
+                while let Some(bytes) = object.body.next().await {
+                    bytes.unwrap();
+                }
+                syntax = Some(object.head.transfer_syntax);
+            }
+            Step::End(end) => return end.map(|_| syntax.expect("an object")),
+        }
+    }
+}
+
+#[tokio::test]
+async fn hazard_an_association_for_objects_as_stored_serves_no_retrieval_of_native_ones() {
+    let pacs = Arc::new(Pacs { decompresses: true, ..Pacs::with(JPEG, 1, Mutex::default()) });
+    let archive = pacs.archive();
+    for _ in 0..2 {
+        let stored = syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap();
+        let native = syntax_of(&archive, SERIES[0], 1, Form::Native).await.unwrap();
+        assert_eq!((stored.as_str(), native.as_str()), (JPEG, EXPLICIT_VR_LE));
+    }
+}
+
+#[tokio::test]
+async fn a_search_opens_the_association_on_which_the_images_come() {
+    let pacs = Pacs::new(JPEG, &[]);
+    let archive = pacs.archive();
+    run(&archive, Some(SERIES[0]), Form::AsStored).await.unwrap();
+    for series in SERIES {
+        syntax_of(&archive, series, 1, Form::AsStored).await.unwrap();
+    }
+    // One brings objects; beside it, there is a survey of what there should be.
+    assert!(*pacs.associations.lock().unwrap() <= 2, "{:?}", pacs.associations);
+}
+
+#[tokio::test]
+async fn an_archive_that_aborts_at_many_contexts_is_searched_with_few_and_not_offered_many_again() {
+    let many = Pacs::new(EXPLICIT_VR_LE, &[]).archive().inner.query_contexts();
+    let most_contexts = many.offer.len() - 1;
+    let pacs = Arc::new(Pacs { most_contexts, ..Pacs::with(EXPLICIT_VR_LE, 1, Mutex::default()) });
+    let archive = pacs.archive();
+    let target = Target { study: STUDY.parse().unwrap(), series: None, instance: None };
+    let caller = Caller { client: None, priority: Priority::Interactive };
+    assert_eq!(archive.inner.series_of(&caller, &target).await.unwrap().len(), 2);
+    assert_eq!(*pacs.associations.lock().unwrap(), 1);
+    assert_eq!(archive.inner.query_contexts().offer.len(), many.want.len());
+}
