@@ -4,9 +4,17 @@
 //! Lenient: unknown items and sub-items are skipped, lengths are those of the item headers, a rejected
 //! context may lack its transfer syntax, UIDs may be padded. Every slice is bounded by its item.
 
-use bytes::{BufMut, Bytes, BytesMut};
+mod decode;
+mod encode;
+
+use bytes::Bytes;
 
 use crate::dicom::{AeTitle, Uid};
+
+pub use decode::{decode_associate_ac, decode_associate_rj, decode_associate_rq};
+pub use encode::{
+    abort, encode_associate_ac, encode_associate_rj, encode_associate_rq, release_rp, release_rq,
+};
 
 /// The DICOM application context (PS3.7 A.2.1).
 pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
@@ -168,268 +176,11 @@ impl AssociateRj {
     }
 }
 
-/// Encodes an A-ASSOCIATE-RQ.
-pub fn encode_associate_rq(rq: &AssociateRq) -> Bytes {
-    let mut body = fixed_fields(&rq.called, &rq.calling, &rq.application_context);
-    for context in &rq.contexts {
-        item(&mut body, 0x20, |b| {
-            b.put_slice(&[context.id, 0, 0, 0]);
-            if let Some(uid) = &context.abstract_syntax {
-                item(b, 0x30, |b| b.put_slice(uid.as_str().as_bytes()));
-            }
-            for syntax in &context.transfer_syntaxes {
-                item(b, 0x40, |b| b.put_slice(syntax.as_str().as_bytes()));
-            }
-        });
-    }
-    user_information(&mut body, &rq.user);
-    pdu(kind::ASSOCIATE_RQ, &body)
-}
-
-/// Encodes an A-ASSOCIATE-AC in answer to `rq`, whose titles it repeats (PS3.8 9.3.3).
-pub fn encode_associate_ac(ac: &AssociateAc, rq: &AssociateRq) -> Bytes {
-    let mut body = fixed_fields(&rq.called, &rq.calling, APPLICATION_CONTEXT);
-    for context in &ac.contexts {
-        item(&mut body, 0x21, |b| {
-            b.put_slice(&[context.id, 0, context.result, 0]);
-            // The item is present in a rejection too, where its value is not significant.
-            let syntax = context.transfer_syntax.as_ref().map_or("1.2.840.10008.1.2", Uid::as_str);
-            item(b, 0x40, |b| b.put_slice(syntax.as_bytes()));
-        });
-    }
-    user_information(&mut body, &ac.user);
-    pdu(kind::ASSOCIATE_AC, &body)
-}
-
-/// Encodes an A-ASSOCIATE-RJ.
-pub fn encode_associate_rj(rj: AssociateRj) -> Bytes {
-    pdu(kind::ASSOCIATE_RJ, &[0, rj.result, rj.source, rj.reason])
-}
-
-/// An A-RELEASE-RQ.
-pub fn release_rq() -> Bytes {
-    pdu(kind::RELEASE_RQ, &[0; 4])
-}
-
-/// An A-RELEASE-RP.
-pub fn release_rp() -> Bytes {
-    pdu(kind::RELEASE_RP, &[0; 4])
-}
-
-/// An A-ABORT (PS3.8 9.3.8). Source 0: service user, with reason 0; 2: service provider.
-pub fn abort(source: u8, reason: u8) -> Bytes {
-    pdu(kind::ABORT, &[0, 0, source, reason])
-}
-
-/// Reads the body (after the 6-byte header) of an A-ASSOCIATE-RQ.
-///
-/// # Errors
-/// The fixed fields are short, a title is not one, or an item is longer than what is there.
-pub fn decode_associate_rq(body: &[u8]) -> Result<AssociateRq, Malformed> {
-    const WHAT: Malformed = Malformed("A-ASSOCIATE-RQ");
-    let title = |range: std::ops::Range<usize>| -> Result<AeTitle, Malformed> {
-        let bytes = body.get(range).ok_or(WHAT)?;
-        std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or(WHAT)
-    };
-    let mut rq = AssociateRq {
-        called: title(4..20)?,
-        calling: title(20..36)?,
-        application_context: String::new(),
-        contexts: Vec::new(),
-        user: UserInformation::default(),
-    };
-    for item in items(body.get(68..).ok_or(WHAT)?) {
-        let (kind, value) = item.map_err(|()| WHAT)?;
-        match kind {
-            0x10 => rq.application_context = text(value),
-            0x20 => rq.contexts.push(proposed_context(value).ok_or(WHAT)?),
-            0x50 => rq.user = decode_user_information(value).ok_or(WHAT)?,
-            _ => {}
-        }
-    }
-    if rq.contexts.len() > MAX_CONTEXTS { Err(WHAT) } else { Ok(rq) }
-}
-
-/// Reads the body of an A-ASSOCIATE-AC.
-///
-/// # Errors
-/// The fixed fields are short or an item is longer than what is there.
-pub fn decode_associate_ac(body: &[u8]) -> Result<AssociateAc, Malformed> {
-    const WHAT: Malformed = Malformed("A-ASSOCIATE-AC");
-    let mut ac = AssociateAc { contexts: Vec::new(), user: UserInformation::default() };
-    for item in items(body.get(68..).ok_or(WHAT)?) {
-        let (kind, value) = item.map_err(|()| WHAT)?;
-        match kind {
-            0x21 => ac.contexts.push(context_answer(value).ok_or(WHAT)?),
-            0x50 => ac.user = decode_user_information(value).ok_or(WHAT)?,
-            _ => {}
-        }
-    }
-    // Every context is answered, if only to be rejected (PS3.8 9.3.3).
-    if ac.contexts.is_empty() { Err(WHAT) } else { Ok(ac) }
-}
-
-/// Reads the body of an A-ASSOCIATE-RJ; what is missing is taken as "no reason given".
-pub fn decode_associate_rj(body: &[u8]) -> AssociateRj {
-    match body {
-        [_, result, source, reason, ..] => AssociateRj { result: *result, source: *source, reason: *reason },
-        _ => AssociateRj::NO_REASON,
-    }
-}
-
-fn pdu(kind: u8, body: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(6 + body.len());
-    out.put_slice(&[kind, 0]);
-    out.put_u32(u32::try_from(body.len()).expect("association PDUs are far below 4 GiB"));
-    out.put_slice(body);
-    out.freeze()
-}
-
-fn fixed_fields(called: &AeTitle, calling: &AeTitle, application_context: &str) -> BytesMut {
-    let mut body = BytesMut::with_capacity(4096);
-    body.put_u16(1);
-    body.put_u16(0);
-    for title in [called, calling] {
-        body.put_slice(format!("{:<16}", title.as_str()).as_bytes());
-    }
-    body.put_bytes(0, 32);
-    item(&mut body, 0x10, |b| b.put_slice(application_context.as_bytes()));
-    body
-}
-
-/// Writes one item with its length. What we write stays below 64 KiB: UIDs, titles and 128 contexts' parts.
-fn item(out: &mut BytesMut, kind: u8, write: impl FnOnce(&mut BytesMut)) {
-    out.put_slice(&[kind, 0, 0, 0]);
-    let start = out.len();
-    write(out);
-    let length = u16::try_from(out.len() - start).expect("our own items are short");
-    out[start - 2..start].copy_from_slice(&length.to_be_bytes());
-}
-
-fn user_information(out: &mut BytesMut, user: &UserInformation) {
-    item(out, 0x50, |b| {
-        item(b, 0x51, |b| b.put_u32(user.max_pdu));
-        item(b, 0x52, |b| b.put_slice(user.implementation_class.as_bytes()));
-        if let Some((invoked, performed)) = user.async_window {
-            item(b, 0x53, |b| {
-                b.put_u16(invoked);
-                b.put_u16(performed);
-            });
-        }
-        for role in &user.roles {
-            item(b, 0x54, |b| {
-                put_uid(b, &role.sop_class);
-                b.put_slice(&[u8::from(role.scu), u8::from(role.scp)]);
-            });
-        }
-        if !user.implementation_version.is_empty() {
-            item(b, 0x55, |b| b.put_slice(user.implementation_version.as_bytes()));
-        }
-        for (class, information) in &user.extended {
-            item(b, 0x56, |b| {
-                put_uid(b, class);
-                b.put_slice(information);
-            });
-        }
-    });
-}
-
-fn put_uid(out: &mut BytesMut, uid: &Uid) {
-    out.put_u16(uid.as_str().len() as u16);
-    out.put_slice(uid.as_str().as_bytes());
-}
-
-/// The items of a variable field, each with the length that its header says.
-fn items(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), ()>> {
-    std::iter::from_fn(move || {
-        if bytes.is_empty() {
-            return None;
-        }
-        let Some((header, rest)) = bytes.split_first_chunk::<4>() else {
-            bytes = &[];
-            return Some(Err(()));
-        };
-        let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        let Some((value, rest)) = rest.split_at_checked(length) else {
-            bytes = &[];
-            return Some(Err(()));
-        };
-        bytes = rest;
-        Some(Ok((header[0], value)))
-    })
-}
-
-fn proposed_context(value: &[u8]) -> Option<ProposedContext> {
-    let (header, rest) = value.split_first_chunk::<4>()?;
-    let mut context = ProposedContext { id: header[0], abstract_syntax: None, transfer_syntaxes: Vec::new() };
-    for item in items(rest) {
-        match item.ok()? {
-            (0x30, uid) => context.abstract_syntax = Uid::from_padded(uid).ok(),
-            (0x40, uid) => context.transfer_syntaxes.extend(Uid::from_padded(uid)),
-            _ => {}
-        }
-    }
-    Some(context)
-}
-
-fn context_answer(value: &[u8]) -> Option<ContextResult> {
-    let (header, rest) = value.split_first_chunk::<4>()?;
-    let transfer_syntax = items(rest).find_map(|item| match item {
-        Ok((0x40, uid)) => Uid::from_padded(uid).ok(),
-        _ => None,
-    });
-    Some(ContextResult { id: header[0], result: header[2], transfer_syntax })
-}
-
-fn decode_user_information(value: &[u8]) -> Option<UserInformation> {
-    let mut user = UserInformation::default();
-    for item in items(value) {
-        let (kind, value) = item.ok()?;
-        match kind {
-            0x51 => user.max_pdu = u32::from_be_bytes(*value.first_chunk()?),
-            0x52 => user.implementation_class = text(value),
-            0x53 => {
-                let [a, b, c, d] = *value.first_chunk()?;
-                user.async_window = Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])));
-            }
-            0x54 => {
-                let (uid, rest) = uid_field(value)?;
-                if let (Ok(sop_class), [scu, scp, ..]) = (uid, rest) {
-                    user.roles.push(Role { sop_class, scu: *scu != 0, scp: *scp != 0 });
-                }
-            }
-            0x55 => user.implementation_version = text(value),
-            0x56 => {
-                let (uid, rest) = uid_field(value)?;
-                user.extended.extend(uid.map(|uid| (uid, Bytes::copy_from_slice(rest))));
-            }
-            _ => {}
-        }
-    }
-    Some(user)
-}
-
-type UidField<'a> = (Result<Uid, crate::dicom::uid::InvalidUid>, &'a [u8]);
-
-fn uid_field(value: &[u8]) -> Option<UidField<'_>> {
-    let (length, rest) = value.split_first_chunk::<2>()?;
-    let (uid, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some((Uid::from_padded(uid), rest))
-}
-
-/// Printable ASCII of a text field, so that it may go to a log.
-fn text(value: &[u8]) -> String {
-    value
-        .iter()
-        .filter(|b| (0x20..0x7F).contains(*b))
-        .map(|b| char::from(*b))
-        .collect::<String>()
-        .trim()
-        .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::{BufMut, BytesMut};
+
+    use super::encode::item;
     use super::*;
 
     fn request(contexts: usize) -> AssociateRq {

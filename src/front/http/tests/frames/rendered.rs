@@ -1,0 +1,90 @@
+//! What a browser shows as it is stored, and the file that WADO-URI answers with.
+
+use super::*;
+
+/// An object of another class.
+async fn of_class(class: &'static str, syntax: &'static str, bytes: Vec<u8>) -> Object {
+    let head = Head {
+        sop_class: Uid::from_static(class),
+        sop_instance: Uid::from_static("1.4"),
+        transfer_syntax: Uid::from_static(syntax),
+    };
+    let (log, object) = ObjectLog::new(head, &Budget::new(1 << 24));
+    log.append(&bytes.into()).await;
+    log.finish();
+    object
+}
+
+#[tokio::test]
+async fn a_pdf_is_shown_by_a_browser_without_the_byte_that_makes_it_even() {
+    let mut document = DataSet::new();
+    let value = DicomValue::Bytes(Bytes::from_static(b"%PDF-1.4\n\0"));
+    document.insert(tags::ENCAPSULATED_DOCUMENT, Element { vr: VR::OB, value });
+    let value = DicomValue::Bytes(Bytes::from_static(&[9, 0, 0, 0]));
+    document.insert(tags::ENCAPSULATED_DOCUMENT_LENGTH, Element { vr: VR::UL, value });
+    let bytes = document.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+    let viewer =
+        "multipart/related; type=\"application/pdf\", multipart/related; type=\"application/octet-stream\"";
+    for (path, accept) in
+        [("/rendered", browser), ("/rendered", "application/pdf"), ("/bulkdata/00420011", viewer)]
+    {
+        let bridge = Bridge::new();
+        let driver = lay(&bridge, Vec::new());
+        driver.item(of_class("1.2.840.10008.5.1.4.1.1.104.1", EXPLICIT, bytes.clone()).await);
+        driver.complete();
+        let answer = bridge.ask("GET", &format!("{INSTANCE}{path}"), accept).await;
+        if accept == viewer {
+            assert_eq!(parts(&answer)[0].0, "application/pdf");
+            assert_eq!(parts(&answer)[0].2, b"%PDF-1.4\n");
+        } else {
+            assert_eq!(
+                (answer.header("content-type"), &answer.body[..]),
+                ("application/pdf", &b"%PDF-1.4\n"[..])
+            );
+            assert_eq!(answer.header("content-length"), "9");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_video_is_played_as_it_is_stored_and_in_ranges() {
+    let bridge = Bridge::new();
+    hold(&bridge, MPEG4, encapsulated(&[b"mov", b"ie"])).await;
+    let request = Request::builder().uri(format!("{INSTANCE}/rendered")).header("Range", "bytes=0-");
+    let request = request.header("Host", "x").header("Accept", "*/*").body(Body::empty()).unwrap();
+    let response = bridge.app.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 206);
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("video/mp4"));
+    assert_eq!(response.headers()["content-range"], "bytes 0-4/5");
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "movie");
+    asked(&bridge, "/rendered", "*/*", &[(EXPLICIT, native(b"aa"))]).await.problem(501);
+}
+
+#[tokio::test]
+async fn wado_uri_answers_with_the_file_on_its_own_path_and_on_the_root() {
+    let query = "requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4&contentType=application%2Fdicom";
+    for (path, form) in [
+        (format!("/dicom-web/wado?{query}&transferSyntax=*"), Form::AsStored),
+        (format!("/dicom-web?{query}"), Form::Native),
+        (format!("/archives/main?{query}&transferSyntax={EXPLICIT}"), Form::Native),
+        (format!("/archives/main/wado?{query}&transferSyntax=%2A"), Form::AsStored),
+    ] {
+        let bridge = Bridge::new();
+        hold(&bridge, EXPLICIT, native(b"aa")).await;
+        let answer = bridge.ask("GET", &path, STORED).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("content-type"), format!("application/dicom; transfer-syntax={EXPLICIT}"));
+        assert!(answer.body[128..].starts_with(b"DICM") && answer.body.ends_with(b"aa"));
+        let asked = &bridge.archive.retrieves()[0];
+        assert_eq!((asked.form, asked.target.instance.as_ref().unwrap().as_str()), (form, "1.4"));
+    }
+    let bridge = Bridge::new();
+    bridge.get("/dicom-web").await.problem(404);
+    bridge.get("/dicom-web/wado?requestType=WADO&studyUID=1.2").await.problem(400);
+    bridge.get(&format!("/dicom-web/wado?{query}&transferSyntax={JPEG}")).await.problem(406);
+    bridge
+        .get("/dicom-web/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4")
+        .await
+        .problem(501);
+}
