@@ -67,7 +67,7 @@ pub struct Counters {
     pub cache_objects: Family<Tier, Gauge>,
     /// Objects that made room for others.
     pub cache_evictions: Family<Tier, Counter>,
-    /// Objects found damaged on disk; they were fetched again.
+    /// Objects found damaged on disk, which were fetched again, and those whose own file cannot be written.
     pub cache_damaged: Counter,
     /// Readers that were cut off: they took nothing for too long, or were so far behind in a large object that others
     /// waited for the rest of it.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use gantry::demo::{Archive, Fault, Running};
+use gantry::demo::{Archive, Fault, Instance, Running};
 use serde_json::Value;
 
 use crate::retrieval::{Method, Outcome, configuration, judge, study_path};
@@ -36,22 +36,27 @@ struct Scene {
 impl Scene {
     /// The bridge keeps objects in `directory` below a folder of the test's own.
     async fn new(faults: &[Fault], directory: impl FnOnce(&Path) -> PathBuf) -> Self {
-        Self::of(OBJECTS, faults, directory).await
+        Self::of(OBJECTS, SIZE, faults, directory).await
     }
 
-    /// The same, where the study has so many objects.
-    async fn of(objects: usize, faults: &[Fault], directory: impl FnOnce(&Path) -> PathBuf) -> Self {
-        Self::before(Bridge::with_configuration, objects, faults, directory).await
-    }
-
-    /// The same, where the bridge is started in this way.
-    async fn before(
-        start: impl FnOnce(&str) -> Bridge,
+    /// The same, where the study has so many objects of so many bytes.
+    async fn of(
         objects: usize,
+        size: usize,
         faults: &[Fault],
         directory: impl FnOnce(&Path) -> PathBuf,
     ) -> Self {
-        let objects = study(1, 1, objects, &Kind { pixels: SIZE, ..Kind::default() });
+        let objects = study(1, 1, objects, &Kind { pixels: size, ..Kind::default() });
+        Self::before(Bridge::with_configuration, objects, faults, directory).await
+    }
+
+    /// The same, where the archive holds these, and the bridge is started in this way.
+    async fn before(
+        start: impl FnOnce(&str) -> Bridge,
+        objects: Vec<Instance>,
+        faults: &[Fault],
+        directory: impl FnOnce(&Path) -> PathBuf,
+    ) -> Self {
         let archive = Archive::builder().ae_title("PACS".parse().unwrap()).studies(objects.clone());
         let archive = faults.iter().fold(archive, |archive, fault| archive.fault(*fault));
         let archive = archive.start().await.unwrap();
@@ -178,6 +183,28 @@ async fn hazard_a_torn_cache_file_is_found_counted_and_fetched_again() {
     survive("cut by a byte", |file, length| file.set_len(length - 1).unwrap()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_damage_in_a_large_cache_file_breaks_the_answer_that_meets_it_and_is_healed_by_the_next() {
+    // So large that they are not read as a whole before their first byte goes out, and so small that both may wait to be
+    // written.
+    let mut scene = Scene::of(2, 6 << 20, &[], own).await;
+    scene.assert_study("first").await;
+    scene.wait_for_disk(2).await;
+    scene.crash(|files| {
+        let file = OpenOptions::new().read(true).write(true).open(&files[0]).unwrap();
+        flip(&file, file.metadata().unwrap().len() / 2);
+    });
+    scene.wait_for_disk(2).await;
+    let met = get(scene.http(), &study_path(1)).await;
+    assert_eq!(judge(&met, &scene.expected, "who meets it"), Outcome::Broken);
+    for who in ["the next", "and the next"] {
+        scene.assert_study(who).await;
+        assert_eq!(scene.archive.observations().objects_sent, 3, "{who}: the one, once more");
+    }
+    assert_eq!(scene.figures().await.sum("cache_damaged_total", &[]), 1);
+    assert_eq!(scene.disk_in_health().await["problem"], Value::Null);
+}
+
 /// Changes one bit of the byte at this place.
 fn flip(file: &fs::File, at: u64) {
     let mut byte = [0];
@@ -214,7 +241,8 @@ async fn without_a_directory_that_can_be_written_service_goes_on_and_health_and_
 async fn on_a_disk_that_is_full_service_goes_on_and_health_and_log_say_so() {
     // Half an object has room.
     let start = |configuration: &str| Bridge::with_small_files(configuration, 300);
-    serve_without_disk(Scene::before(start, OBJECTS, &[], own).await).await;
+    let objects = study(1, 1, OBJECTS, &Kind { pixels: SIZE, ..Kind::default() });
+    serve_without_disk(Scene::before(start, objects, &[], own).await).await;
 }
 
 /// Everything is served from memory, and the disk is told to be out of use, once.
@@ -235,7 +263,7 @@ async fn serve_without_disk(scene: Scene) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_smaller_than_the_study_is_never_filled_beyond_its_size() {
     let objects = ON_DISK as usize / SIZE + 10;
-    let scene = Scene::of(objects, &[], own).await;
+    let scene = Scene::of(objects, SIZE, &[], own).await;
     for round in ["first", "second"] {
         scene.assert_study(round).await;
         let lengths = scene.files().into_iter().filter_map(|path| fs::metadata(path).ok());

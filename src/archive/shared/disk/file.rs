@@ -45,12 +45,32 @@ pub(super) struct Found {
 pub(super) enum Refused {
     /// It does not fit: the tier is full of what is in use.
     Full,
-    Io(io::Error),
+    /// Something is wrong with this one file, or with what lies in its place.
+    File(io::Error),
+    /// Something is wrong with the tier: another file would fare no better.
+    Tier(io::Error),
+}
+
+impl Refused {
+    /// A file cannot be begun.
+    fn to_begin(error: io::Error) -> Self {
+        match error.kind() {
+            // The directory is gone, or somebody else's by now.
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Self::Tier(error),
+            _ => error.into(),
+        }
+    }
 }
 
 impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::ReadOnlyFilesystem => Self::Tier(error),
+            _ => Self::File(error),
+        }
     }
 }
 
@@ -60,7 +80,9 @@ impl Draft {
         let head = description.encode().ok_or(Refused::Full)?;
         let start = head.len() as u64;
         let slot = Slot::new(space, path.clone(), start + TAIL).ok_or(Refused::Full)?;
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(path);
+        let mut file = file.map_err(Refused::to_begin)?;
         file.write_all(&head)?;
         let digest = *head.last_chunk().ok_or(Refused::Full)?;
         let backing = Backing { slot, file: Some(Arc::new(file)), start, digest };

@@ -84,7 +84,10 @@ impl Space {
         let unneeded = std::mem::take(&mut lock(&self.work).unneeded);
         for (path, bytes) in unneeded {
             match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // Gone, or something else lies in its place, which is left alone.
+                Err(error)
+                    if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) =>
+                {
                     tracing::warn!(%error, "a file of the cache cannot be removed; its bytes stay counted");
                 }
                 _ => drop(self.used.fetch_sub(bytes, Relaxed)),
@@ -116,9 +119,12 @@ impl Slot {
         self.keep.store(keep, Relaxed);
     }
 
-    /// Gives the file another name; who opens it meanwhile waits.
+    /// Gives the file another name, unless something else lies there by now; who opens it meanwhile waits.
     pub(super) fn rename(&self, path: PathBuf) -> io::Result<()> {
         let mut old = lock(&self.path);
+        if !std::fs::symlink_metadata(&*old)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         std::fs::rename(&*old, &path)?;
         *old = path;
         Ok(())

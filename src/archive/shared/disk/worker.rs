@@ -16,6 +16,8 @@ use crate::archive::shared::spill::{Save, Unsaved};
 
 /// How long a disk with which something is wrong is left alone; and how often what has expired is dropped.
 const RETRY: Duration = Duration::from_secs(60);
+/// So many files in a row that cannot be written are not at fault themselves.
+const MOST_SPOILT: u32 = 8;
 
 /// The thread's own.
 #[derive(Debug)]
@@ -27,11 +29,13 @@ pub(super) struct Worker {
     next: Instant,
     /// Numbers temporary names.
     serial: u64,
+    /// How many files in a row could not be written, each for reasons of its own.
+    spoilt: u32,
 }
 
 impl Worker {
     pub(super) fn new(disk: Arc<Disk>, cache: WeakCache) -> Self {
-        Self { disk, cache, directory: None, next: Instant::now(), serial: 0 }
+        Self { disk, cache, directory: None, next: Instant::now(), serial: 0, spoilt: 0 }
     }
 
     /// Works until the tier is closed.
@@ -144,10 +148,17 @@ impl Worker {
         match self.write(&cache, id, description, draft) {
             Ok(draft) => cache.with(|memory| memory.save_over(id, draft, false)),
             Err(Refused::Full) => cache.with(|memory| memory.save_over(id, None, true)),
-            Err(Refused::Io(error)) => {
+            Err(Refused::File(error)) if self.spoilt < MOST_SPOILT => {
+                self.spoilt += 1;
+                self.disk.figures.damaged.inc();
+                tracing::warn!(%error, "an object cannot be written to the cache on disk, and stays in memory alone");
+                cache.with(|memory| memory.save_over(id, None, true));
+            }
+            Err(Refused::File(error) | Refused::Tier(error)) => {
                 self.next = Instant::now() + RETRY;
                 let advice = match error.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room or lower `size`",
+                    io::ErrorKind::NotFound => "its directory is gone: start the bridge anew",
                     io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                         "let the bridge write there"
                     }
@@ -227,6 +238,7 @@ impl Worker {
             doomed.into_iter().for_each(|slot| self.put_aside(slot));
         }
         cache.with(|memory| memory.saved(id, length, &found.backing));
+        self.spoilt = 0;
         self.disk.set_problem(None);
         Ok(())
     }
