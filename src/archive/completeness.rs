@@ -1,9 +1,9 @@
 //! Whether everything came: what a retrieval expects, what arrived, what the archive says of it. No I/O.
 //!
-//! Three witnesses are heard (PS3.4 C.4.2.1, C.4.3.1): the final status with its counters and list of failed
-//! UIDs, the IMAGE-level search that runs beside the retrieval, and what came. Each may be silent: archives
-//! send no counters, cap or refuse searches, hide key objects. A retrieval is complete when the final
-//! response is here, nothing is under way, and no witness misses anything.
+//! Witnesses are heard (PS3.4 C.4.2.1, C.4.3.1): the final status with its counters and list of failed UIDs, the
+//! number of instances that the series tell, the IMAGE-level search where they tell none or where another number
+//! came, and what came. Each may be silent: archives send no counters, cap or refuse searches, hide key objects.
+//! A retrieval is complete when the final response is here, nothing is under way, and no witness misses anything.
 //!
 //! A retrieval takes one operation or several, at once or one after the other. Each is held against its own
 //! counters; what they fell short of by then is kept when the next round begins.
@@ -43,6 +43,8 @@ impl From<&Command> for Counters {
 pub(super) struct Ledger {
     /// UIDs that the search named, with their series; `None` as long as it has not ended well.
     expected: Option<BTreeMap<Uid, Uid>>,
+    /// How many objects the archive's series hold, by their own account (0020,1209).
+    told: Option<usize>,
     /// UIDs that the client was told beforehand not to expect.
     announced: BTreeSet<Uid>,
     /// Objects that the client has at hand and that the search still lists: they need not come.
@@ -130,6 +132,21 @@ impl Ledger {
     /// The search has ended well: these objects there are, each with its series.
     pub(super) fn expect(&mut self, instances: BTreeMap<Uid, Uid>) {
         self.expected = Some(instances);
+    }
+
+    /// The archive's series hold so many objects, by their own account (0020,1209): a hint, no proof.
+    pub(super) fn tell(&mut self, instances: usize) {
+        self.told = Some(instances);
+    }
+
+    /// Whether as many objects came as the archive's series told, and nothing speaks against it.
+    pub(super) fn is_as_told(&self) -> bool {
+        self.has_all_told() && !self.received.is_empty() && self.verdict(false) == Verdict::Complete
+    }
+
+    fn has_all_told(&self) -> bool {
+        let announced = self.announced.iter().filter(|uid| !self.received.contains_key(uid)).count();
+        self.told == Some(self.received.len() + announced)
     }
 
     /// The client has these objects, and the search lists them.
@@ -261,13 +278,13 @@ impl Ledger {
     }
 
     /// Whether the archive calls an operation a success, and no witness says of how many objects: neither its
-    /// counters nor a search.
+    /// counters nor a search nor its series.
     pub(super) fn is_unwitnessed(&self, operation: OperationId) -> bool {
         let ended = self.operations.get(&operation).and_then(|op| op.ended);
         let uncounted = ended.is_some_and(|ended| {
             ended.counters.completed.is_none() && matches!(ended.class, Class::Success | Class::Warning)
         });
-        uncounted && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
+        uncounted && !self.has_all_told() && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
     }
 
     /// Whether an operation that has ended speaks of objects that are still to come.

@@ -119,6 +119,46 @@ fn a_success_that_nobody_witnesses_is_told_from_one_with_counters_or_a_search() 
 }
 
 #[test]
+fn as_many_objects_as_the_series_tell_need_no_search_unless_something_speaks_against_it() {
+    let ledger = |told: usize, came: usize, response: &Command, failed: Vec<Uid>| {
+        let mut ledger = Ledger::default();
+        ledger.tell(told);
+        (0..came).for_each(|n| arrive(&mut ledger, n));
+        ledger.ended(response, failed);
+        ledger
+    };
+    assert!(ledger(3, 3, &end(0, Some(3), Some(0)), vec![]).is_as_told());
+    assert!(ledger(3, 3, &end(0, None, None), vec![]).is_as_told());
+    for (told, came, response, failed) in [
+        (4, 3, end(0, Some(3), Some(0)), vec![]),
+        (2, 3, end(0, Some(3), Some(0)), vec![]),
+        (3, 3, end(0, Some(4), Some(0)), vec![]),
+        (3, 3, end(0xB000, Some(3), Some(1)), vec![]),
+        (3, 3, end(0xB000, Some(3), Some(1)), vec![uid(9)]),
+        (3, 3, end(0xA702, None, None), vec![]),
+        (0, 0, end(0, Some(0), Some(0)), vec![]),
+    ] {
+        let ledger = ledger(told, came, &response, failed);
+        assert!(!ledger.is_as_told(), "{told} told, {came} came: {response:?}");
+    }
+    let mut untold = Ledger::default();
+    arrive(&mut untold, 0);
+    untold.ended(&end(0, Some(1), Some(0)), vec![]);
+    assert!(!untold.is_as_told());
+}
+
+#[test]
+fn a_success_without_counters_waits_for_as_many_objects_as_the_series_tell() {
+    let mut ledger = Ledger::default();
+    ledger.tell(2);
+    arrive(&mut ledger, 0);
+    ledger.ended(&end(0, None, None), vec![]);
+    assert!(ledger.is_unwitnessed());
+    arrive(&mut ledger, 1);
+    assert!(!ledger.is_unwitnessed() && ledger.is_as_told());
+}
+
+#[test]
 fn hazard_a_short_study_is_never_complete() {
     let mut ledger = Ledger::default();
     ledger.expect(survey(3));

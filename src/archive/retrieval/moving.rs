@@ -38,6 +38,11 @@ impl Driver {
                 _ => self.collector.update(|ledger| ledger.withdraw(id)),
             }
         };
+        if !self.has_deferred_survey() {
+            self.finish_survey().await?;
+        }
+        self.settle(id, limits.deadline).await?;
+        // One that was deferred is made where less came than there is, and knows of what is still to come.
         self.finish_survey().await?;
         self.settle(id, limits.deadline).await?;
         if !self.collector.ledger().is_outstanding(id) {

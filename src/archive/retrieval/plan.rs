@@ -55,11 +55,17 @@ struct Cut {
     in_turns: bool,
 }
 
-/// The search for what there is, in a task beside the operation.
-pub(super) struct Survey {
-    task: AbortOnDropHandle<()>,
-    /// Cancelled when no operation of this driver holds a lease: then the search may wait for one.
-    may_wait: CancellationToken,
+/// The search for what there is.
+pub(super) enum Survey {
+    /// In a task beside the operation.
+    Running {
+        task: AbortOnDropHandle<()>,
+        /// Cancelled when no operation of this driver holds a lease: then the search may wait for one.
+        may_wait: CancellationToken,
+    },
+    /// The archive has told how many objects there are. Where as many come, and it counts as many, a third witness
+    /// would say nothing new, and costs an archive as much as a tenth of the objects.
+    Deferred(Vec<Uid>),
 }
 
 impl Driver {
@@ -114,7 +120,15 @@ impl Driver {
         let by_series = inner.config.max_associations == 1 && uids.len() > 1;
         let parts =
             if by_series { uids.iter().map(Part::of_series).collect() } else { vec![self.everything()] };
-        self.state().survey = Some(self.survey(uids));
+        let told: Option<usize> = series.iter().map(|s| s.count).sum();
+        let survey = match told.filter(|_| !by_series) {
+            Some(told) => {
+                self.collector.ledger().tell(told);
+                Survey::Deferred(uids)
+            }
+            None => self.survey(uids),
+        };
+        self.state().survey = Some(survey);
         Ok(Plan { series, parts, lanes: 1, class: None })
     }
 
@@ -219,13 +233,24 @@ impl Driver {
                 Err(error) => tracing::debug!(archive = inner.config.name, %error, "no list of instances"),
             }
         });
-        Survey { task: AbortOnDropHandle::new(task), may_wait }
+        Survey::Running { task: AbortOnDropHandle::new(task), may_wait }
     }
 
-    /// Waits for the survey; no operation of this driver may hold a lease now.
+    /// Whether there will be a survey only if what comes is not what the archive has told.
+    pub(super) fn has_deferred_survey(&self) -> bool {
+        matches!(self.state().survey, Some(Survey::Deferred(_)))
+    }
+
+    /// Waits for the survey, where one is needed; no operation of this driver may hold a lease now.
     pub(super) async fn finish_survey(&self) -> Result<(), Error> {
         let survey = self.state().survey.take();
-        let Some(Survey { task, may_wait }) = survey else { return Ok(()) };
+        let survey = match survey {
+            Some(Survey::Deferred(_)) if self.collector.ledger().is_as_told() => return Ok(()),
+            Some(Survey::Deferred(series)) => self.survey(series),
+            Some(running) => running,
+            None => return Ok(()),
+        };
+        let Survey::Running { task, may_wait } = survey else { return Ok(()) };
         may_wait.cancel();
         self.unless_gone(task).await.map(drop)
     }

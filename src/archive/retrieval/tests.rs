@@ -37,6 +37,8 @@ const SERIES: [&str; 2] = ["1.1.1", "1.1.2"];
 enum Get {
     /// The object comes, if a context for its syntax was accepted.
     Serve,
+    /// A success that brings nothing.
+    Nothing,
     Silence,
     Cut,
 }
@@ -157,6 +159,7 @@ impl Pacs {
                     let get = self.script.lock().unwrap().pop_front();
                     match get.unwrap_or(Get::Serve) {
                         Get::Serve => self.send(&mut association, context, &command, &identifier).await?,
+                        Get::Nothing => association.send(context, &command.response(0), None),
                         Get::Silence => {}
                         Get::Cut => return None,
                     }
@@ -322,6 +325,18 @@ async fn hazard_a_series_brings_its_own_objects_though_the_archive_lists_other_s
     let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
     let came = run(&pacs.archive(), Some(SERIES[0]), Form::AsStored).await;
     assert_eq!((came.unwrap(), pacs.gets()), (vec!["1.1.1.1".to_owned()], 1));
+}
+
+#[tokio::test]
+async fn what_is_there_is_listed_only_where_the_series_do_not_tell_how_much_it_is_or_less_comes() {
+    // The series; a list of each; and one more of each for the classes of what is asked for by name.
+    for (counts, script, finds) in [(true, [].as_slice(), 1), (false, &[], 3), (true, &[Get::Nothing], 5)] {
+        let mut pacs = Pacs::with(EXPLICIT_VR_LE, 3, Mutex::new(script.iter().copied().collect()));
+        pacs.counts = counts;
+        let pacs = Arc::new(pacs);
+        assert_eq!(run(&pacs.archive(), None, Form::AsStored).await.unwrap().len(), 6);
+        assert_eq!(*pacs.finds.lock().unwrap(), finds, "{counts} {script:?}");
+    }
 }
 
 #[tokio::test]
