@@ -229,6 +229,16 @@ class Bridge(Server):
         self.end()
         self.start()
 
+    def purge(self):
+        """Empties the cache. The process goes on: what it has learnt, its memory and its associations are as they were."""
+        connection = http.client.HTTPConnection(*self.address, timeout=START_SECONDS)
+        connection.request("DELETE", "/admin/cache")
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        if answer.status >= 300:
+            raise Broken(f"the cache is not purged: {answer.status}")
+
     def end(self):
         self.close_account()
         super().end()

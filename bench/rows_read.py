@@ -6,7 +6,7 @@ import subprocess
 
 import rawdimse
 from client import OBJECTS, Http
-from fleet import ROOT, scratch
+from fleet import ROOT, Bridge, scratch
 from lab import alternate, compared, per_round, row, timed, wado
 from rawdimse import EXPLICIT_LE, IMPLICIT_LE, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 
@@ -48,20 +48,35 @@ def quick():
     return {"TCP_NODELAY": "1", "LD_PRELOAD": str(ROOT / ".peers/quickack.so")}
 
 
+# What the bridge begins with: its name, its cache, what is done before each round.
+STATES = (("", "", Bridge.cold), (", purged cache", "", Bridge.purge), (", cache off", 'memory = "0"', Bridge.cold))
+
+
+def warm_up(lab, bridge, path, before):
+    """What is purged has to be filled first, which does not count."""
+    if before is Bridge.purge:
+        wado(bridge, path, lab.size)
+        bridge.begun = bridge.account.cpu()
+
+
 @row("get")
 def by_get(lab):
     for kind in ARCHIVES:
         archive, study, rounds = lab.archive(kind), lab.study, lab.options.rounds
-        with lab.bridge(archive, retrieve="get") as bridge:
-            path = f"{bridge.path}/studies/{study}"
-            raw, tuned, bridged = alternate(
-                rounds, lambda: dimse_get(archive, lab.slices), lambda: getscu(archive, study, **quick()),
-                lambda: wado(bridge, path, lab.size), before=bridge.cold)
-            best, name = min((raw, "raw C-GET"), (tuned, "getscu, NODELAY + QUICKACK"), key=lambda one: sorted(one[0])[rounds // 2])
-            work = f"WADO-RS study by C-GET, {NAMES[kind]}"
-            yield compared(work, name, (best, bridged), limit=1.15, **per_round(bridge, rounds))
-            stock = [timed(getscu, archive, study) for _ in range(lab.options.slow_rounds)]
-            yield compared(work, "stock getscu", (stock, bridged), limit=0.1)
+        for state, cache, before in STATES:
+            # One bridge at a time: Orthanc serves four associations, those that idle included.
+            with lab.bridge(archive, retrieve="get", cache=cache) as bridge:
+                path = f"{bridge.path}/studies/{study}"
+                warm_up(lab, bridge, path, before)
+                raw, tuned, bridged = alternate(
+                    rounds, lambda: dimse_get(archive, lab.slices), lambda: getscu(archive, study, **quick()),
+                    lambda: wado(bridge, path, lab.size), before=lambda: before(bridge))
+                best, name = min((raw, "raw C-GET"), (tuned, "getscu, NODELAY + QUICKACK"), key=lambda one: sorted(one[0])[rounds // 2])
+                work = f"WADO-RS study by C-GET, {NAMES[kind]}"
+                yield compared(work + state, name, (best, bridged), limit=1.15, **per_round(bridge, rounds))
+                if not state:
+                    stock = [timed(getscu, archive, study) for _ in range(lab.options.slow_rounds)]
+                    yield compared(work, "stock getscu", (stock, bridged), limit=0.1)
 
 
 @row("move")
@@ -69,12 +84,14 @@ def by_move(lab):
     for kind in ARCHIVES:
         archive, rounds = lab.archive(kind), lab.options.rounds
         destination, sizes = lab.receiver
-        with lab.bridge(archive, retrieve="move") as bridge:
-            path = f"{bridge.path}/studies/{lab.study}"
-            times = alternate(rounds, lambda: dimse_move(archive, lab.slices, destination, sizes),
-                              lambda: wado(bridge, path, lab.size), before=bridge.cold)
-            yield compared(f"WADO-RS study by C-MOVE, {NAMES[kind]}", "raw C-MOVE", times, limit=1.2,
-                           **per_round(bridge, rounds))
+        for state, cache, before in STATES:
+            with lab.bridge(archive, retrieve="move", cache=cache) as bridge:
+                path = f"{bridge.path}/studies/{lab.study}"
+                warm_up(lab, bridge, path, before)
+                times = alternate(rounds, lambda: dimse_move(archive, lab.slices, destination, sizes),
+                                  lambda: wado(bridge, path, lab.size), before=lambda: before(bridge))
+                yield compared(f"WADO-RS study by C-MOVE, {NAMES[kind]}{state}", "raw C-MOVE", times, limit=1.2,
+                               **per_round(bridge, rounds))
 
 
 @row("nginx")
