@@ -23,11 +23,11 @@ use crate::dimse::pool::Pool;
 use crate::dimse::status;
 
 /// Most bytes of one retrieval that wait for its reader.
-const BUDGET: u32 = 8 << 20;
+const BUDGET: u32 = 4 << 20;
 /// Bytes of them that each retrieval has, however much the others hold: some pieces as the network brings them.
-const RESERVE: u32 = 512 << 10;
+const RESERVE: u32 = 256 << 10;
 /// Bytes beyond that wait for the readers of all retrievals of the process together.
-const COMMON: u32 = 32 << 20;
+const COMMON: u32 = 16 << 20;
 /// Most objects that wait for the reader. Small ones are bounded by this, not by their bytes.
 const OBJECTS: usize = 256;
 /// How long a reader may take nothing while others wait for the association, or the objects, that it blocks.

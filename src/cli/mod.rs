@@ -14,9 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Threads that run the bridge. It moves bytes and waits; more threads were not faster.
 const THREADS: usize = 2;
-/// Up to this length, memory that is freed is used again in place of being given back, in bytes: longer than the
-/// receive blocks and what is made of them. An arena keeps twice as much at most.
-const KEPT_FREED: usize = 4 << 20;
 
 /// A DICOM ↔ DICOMweb bridge: viewers search and retrieve over HTTP from archives that speak only DIMSE.
 #[derive(Debug, Parser)]
@@ -83,17 +80,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
 }
 
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    keep_freed_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     runtime.map_err(Failure::other)?.block_on(command)
-}
-
-/// Lets the allocator keep what is freed while objects stream, which it otherwise gives back and asks for again: a page
-/// fault for every 4 KiB, a fifth of the time that storing takes. glibc learns it from the longest piece of memory
-/// that it has seen freed (mallopt(3), M_MMAP_THRESHOLD), so one is freed here, untouched; elsewhere nothing
-/// comes of it. Who sets `MALLOC_TRIM_THRESHOLD_` or `MALLOC_MMAP_THRESHOLD_` has the last word.
-fn keep_freed_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_FREED)));
 }
 
 /// A token that SIGTERM or ctrl-C cancels. A second ctrl-C ends the process without waiting.
