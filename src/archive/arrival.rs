@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::collector::{Admission, Collector, Inbound};
 use super::completeness::OperationId;
 use super::move_destination::{Claim, MoveDestination, Origin};
+use crate::dicom::Uid;
 use crate::dicom::head::HeadReader;
 use crate::dicom::object::Head;
 use crate::dimse::status;
@@ -76,6 +77,14 @@ impl Arrival {
                     }
                 }
             }
+        }
+    }
+
+    /// Series Instance UID of an object that is taken, as its data set says.
+    pub(super) fn series(&self) -> Option<&Uid> {
+        match &self.state {
+            State::Passing(inbound) => inbound.series(),
+            State::Reading(_) | State::Dropping(_) => None,
         }
     }
 

@@ -16,6 +16,7 @@ use twox_hash::xxhash3_64::Hasher;
 use super::Step;
 use super::completeness::{Fingerprint, Ledger, OperationId};
 use super::dimse::config::ForeignUids;
+use crate::dicom::Uid;
 use crate::dicom::head::Identifiers;
 use crate::dicom::object::{Budget, CommonMemory, Head, Object, ObjectLog};
 use crate::dicom::query::Target;
@@ -89,6 +90,8 @@ pub(super) enum Admission {
 pub(super) struct Inbound {
     collector: Arc<Collector>,
     head: Head,
+    /// Series Instance UID, as the data set says.
+    series: Option<Uid>,
     operation: OperationId,
     /// `None` for an object that is here already: it is only compared.
     log: Option<ObjectLog>,
@@ -243,6 +246,7 @@ impl Collector {
         let mut inbound = Inbound {
             collector: Arc::clone(self),
             head: head.clone(),
+            series: found.series.clone(),
             operation,
             log: None,
             _turn: turn,
@@ -303,6 +307,11 @@ impl Collector {
 }
 
 impl Inbound {
+    /// Series Instance UID, as the data set says.
+    pub(super) fn series(&self) -> Option<&Uid> {
+        self.series.as_ref()
+    }
+
     /// Passes bytes on, when the reader has room for them.
     ///
     /// # Errors
@@ -348,7 +357,6 @@ impl Drop for Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::Uid;
     use crate::dimse::pool;
 
     fn uid(text: &str) -> Uid {

@@ -171,6 +171,14 @@ impl Ledger {
         self.operations.clear();
     }
 
+    /// Nothing has come: what was asked for so far does not count.
+    pub(super) fn start_over(&mut self) {
+        debug_assert!(self.received.is_empty());
+        (self.expected, self.owed) = (None, 0);
+        self.failed.clear();
+        self.operations.clear();
+    }
+
     /// An operation begins. `moving`: its objects come over other associations.
     pub(super) fn begin(&mut self, scope: Scope, moving: bool) -> OperationId {
         self.last_id += 1;

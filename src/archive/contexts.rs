@@ -73,15 +73,17 @@ pub(super) fn likely(form: Form, modalities: &[String], learnt: &Learnt, terms: 
         |hint: &str| modalities.iter().any(|m| m == hint) || untold && ["CT", "MR"].contains(&hint);
     let of_study = |hints: &[&str]| hints.iter().any(|hint| is_of_study(hint));
     let mut list = List::new(form, terms);
-    let mut images = table(|class, hints| of_study(hints) && has_pixels(class, hints));
-    if form != Form::Native {
-        images = most_likely(images, learnt);
-    }
-    list.add_all(&images);
+    let images = table(|class, hints| of_study(hints) && has_pixels(class, hints));
+    let (likely, less) =
+        if form == Form::Native { (images, Vec::new()) } else { by_likelihood(images, learnt) };
+    list.add_all(&likely);
     list.add_all(&[sop_class::SECONDARY_CAPTURE]);
     list.add_all(&table(|class, hints| of_study(hints) && !has_pixels(class, hints)));
     list.add_others(learnt);
-    list.filled(learnt)
+    let want = list.wanted();
+    list.add_images(&less);
+    list.fill(learnt);
+    Contexts::offering(want, list.proposals)
 }
 
 /// The contexts for a first attempt at one object whose class is known.
@@ -109,21 +111,19 @@ pub(super) fn exhaustive(form: Form, classes: &[Uid], terms: Terms) -> Vec<Conte
 }
 
 /// Of the image classes of a study those that this archive has sent before, and for modalities of which it has sent
-/// none the most common ones.
-fn most_likely(mut images: Vec<&'static str>, learnt: &Learnt) -> Vec<&'static str> {
-    let known: Vec<_> =
-        images.iter().filter(|class| learnt.has(class)).map(|class| modality(class)).collect();
+/// none the most common one; then the others.
+fn by_likelihood(mut images: Vec<&'static str>, learnt: &Learnt) -> (Vec<&'static str>, Vec<&'static str>) {
     images.retain(|class| *class != sop_class::SECONDARY_CAPTURE);
-    images.retain(|class| learnt.has(class) || !known.contains(&modality(class)));
     let all = images.clone();
-    // Of each modality the first one of the table comes first; the sort is stable.
-    let rank = |class: &str| {
-        let before = all.iter().take_while(|other| **other != class);
-        before.filter(|other| modality(other) == modality(class)).count()
-    };
-    images.sort_by_key(|class| (!learnt.has(class), rank(class)));
-    images.truncate(IMAGE_CLASSES);
-    images
+    let is_first =
+        |class: &str| all.iter().find(|c| modality(c) == modality(class)).is_some_and(|c| *c == class);
+    let is_news = |class: &str| !all.iter().any(|c| modality(c) == modality(class) && learnt.has(c));
+    let is_likely = |class: &str| learnt.has(class) || is_first(class) && is_news(class);
+    // The sort is stable: in each part those that are first in the table.
+    images.sort_by_key(|class| (!is_likely(class), !learnt.has(class)));
+    let likely = images.iter().filter(|class| is_likely(class)).count();
+    let others = images.split_off(likely.min(IMAGE_CLASSES));
+    (images, others)
 }
 
 /// The C-GET classes of a form and a model.
@@ -177,13 +177,17 @@ impl List {
 
     /// Adds what may be wanted later, until there is no more room.
     fn fill(&mut self, learnt: &Learnt) {
-        let room = MAX_CONTEXTS - NO_IMAGES;
-        for class in learnt.images().into_iter().chain(COMMON_IMAGES) {
-            self.add(class, &syntaxes(self.form, class), room);
-        }
+        self.add_images(&learnt.images());
+        self.add_images(&COMMON_IMAGES);
         self.add_all(&table(|class, hints| is_anywhere(hints) && !has_pixels(class, hints)));
         self.add_others(learnt);
         self.add_all(&table(|class, hints| self.form == Form::Native || !has_pixels(class, hints)));
+    }
+
+    /// Adds image classes as far as they leave room to others.
+    fn add_images(&mut self, classes: &[&str]) {
+        let most = MAX_CONTEXTS - NO_IMAGES;
+        classes.iter().for_each(|class| self.add(class, &syntaxes(self.form, class), most));
     }
 
     fn add_all(&mut self, classes: &[&str]) {

@@ -15,6 +15,8 @@ const VALID: Duration = Duration::from_secs(3600);
 const MAX_KEYS: usize = 512;
 /// Most studies whose patient is remembered, of some 200 bytes each.
 const MAX_PATIENTS: usize = 20_000;
+/// Most series whose class is remembered, of some 200 bytes each.
+const MAX_SERIES: usize = 10_000;
 
 /// What is known of an archive.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(super) struct Knowledge {
     learnt: Mutex<Learnt>,
     /// The patients of studies that were seen.
     pub(super) patients: PatientIndex,
+    /// The classes of series of which objects came.
+    pub(super) classes: SeriesClasses,
 }
 
 #[derive(Debug, Default)]
@@ -135,44 +139,95 @@ impl Knowledge {
     }
 }
 
-/// The Patient IDs of studies that searches have seen: archives that know Patient Root only want both. Bounded;
-/// the studies that were not needed for longest go first, many at a time.
-#[derive(Debug, Default)]
+/// The Patient IDs of studies that searches have seen: archives that know Patient Root only want both.
+#[derive(Debug)]
 pub(super) struct PatientIndex {
-    generations: Mutex<Generations>,
-}
-
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Uid, String>,
-    old: HashMap<Uid, String>,
+    generations: Mutex<Generations<String>>,
 }
 
 impl PatientIndex {
     /// The Patient ID of a study.
     pub(super) fn patient_of(&self, study: &Uid) -> Option<String> {
-        let mut generations = self.generations.lock().expect("no code panics while it holds this lock");
-        if let Some(patient) = generations.young.get(study) {
-            return Some(patient.clone());
-        }
-        let patient = generations.old.remove(study)?;
-        generations.insert(study.clone(), patient.clone());
-        Some(patient)
+        self.lock().get(study)
     }
 
     /// A study's patient is known now.
     pub(super) fn learn(&self, study: Uid, patient: String) {
-        let mut generations = self.generations.lock().expect("no code panics while it holds this lock");
-        generations.insert(study, patient);
+        self.lock().insert(study, patient);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations<String>> {
+        self.generations.lock().expect("no code panics while it holds this lock")
     }
 }
 
-impl Generations {
-    fn insert(&mut self, study: Uid, patient: String) {
-        if self.young.len() >= MAX_PATIENTS / 2 {
+impl Default for PatientIndex {
+    fn default() -> Self {
+        Self { generations: Mutex::new(Generations::new(MAX_PATIENTS)) }
+    }
+}
+
+/// The SOP classes of the objects of series that came: mostly one, which further objects of the series have, too.
+#[derive(Debug)]
+pub(super) struct SeriesClasses {
+    /// `None`: several.
+    generations: Mutex<Generations<Option<Uid>>>,
+}
+
+impl SeriesClasses {
+    /// The class of all objects of a series that have come; `None`: none has, or they have several.
+    pub(super) fn of(&self, series: &Uid) -> Option<Uid> {
+        self.lock().get(series).flatten()
+    }
+
+    /// An object of a series came.
+    pub(super) fn learn(&self, series: &Uid, class: &Uid) {
+        let mut generations = self.lock();
+        match generations.get(series) {
+            Some(known) if known.as_ref().is_none_or(|known| known == class) => {}
+            Some(_) => generations.insert(series.clone(), None),
+            None => generations.insert(series.clone(), Some(class.clone())),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations<Option<Uid>>> {
+        self.generations.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl Default for SeriesClasses {
+    fn default() -> Self {
+        Self { generations: Mutex::new(Generations::new(MAX_SERIES)) }
+    }
+}
+
+/// What is remembered of entities, of `most` at most: those that were not needed for longest go first, many at a time.
+#[derive(Debug)]
+struct Generations<T> {
+    most: usize,
+    young: HashMap<Uid, T>,
+    old: HashMap<Uid, T>,
+}
+
+impl<T: Clone> Generations<T> {
+    fn new(most: usize) -> Self {
+        Self { most, young: HashMap::new(), old: HashMap::new() }
+    }
+
+    fn get(&mut self, uid: &Uid) -> Option<T> {
+        if let Some(known) = self.young.get(uid) {
+            return Some(known.clone());
+        }
+        let known = self.old.remove(uid)?;
+        self.insert(uid.clone(), known.clone());
+        Some(known)
+    }
+
+    fn insert(&mut self, uid: Uid, known: T) {
+        if self.young.len() >= self.most / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(study, patient);
+        self.young.insert(uid, known);
     }
 }
 
@@ -193,7 +248,7 @@ mod tests {
             }
         }
         assert_eq!(index.patient_of(&study(1)), None);
-        let generations = index.generations.lock().unwrap();
+        let generations = index.lock();
         assert!(generations.young.len() + generations.old.len() <= MAX_PATIENTS);
     }
 
@@ -209,5 +264,16 @@ mod tests {
         tokio::time::advance(VALID).await;
         assert_eq!(knowledge.relational(), None);
         assert_eq!(knowledge.treatment(Level::Study, &keys), None);
+    }
+
+    #[test]
+    fn the_class_of_a_series_is_told_as_long_as_all_its_objects_have_it() {
+        let classes = SeriesClasses::default();
+        let [series, ct, sr] = ["1.2", "1.3", "1.4"].map(|uid| uid.parse::<Uid>().unwrap());
+        assert_eq!(classes.of(&series), None);
+        for (class, told) in [(&ct, Some(ct.clone())), (&ct, Some(ct.clone())), (&sr, None), (&ct, None)] {
+            classes.learn(&series, class);
+            assert_eq!(classes.of(&series), told);
+        }
     }
 }

@@ -13,8 +13,9 @@ use super::retrieval::UIDS_PER_REQUEST;
 const FAR: Duration = Duration::from_millis(5);
 /// Time between two objects from which on an archive is slow, however near.
 const SLOW: Duration = Duration::from_millis(20);
-/// Least gain in speed, in per cent, for which one more association is kept.
-const LEAST_GAIN: f64 = 15.0;
+/// Least part of the gain that one more association could bring for which it is kept: it could be as fast as each of the
+/// others. Even an archive that sends to one at a time gains something, as the next request is there sooner.
+const LEAST_GAIN: f64 = 0.35;
 /// Fewest objects from which a speed is told.
 const SAMPLE: usize = 8;
 /// How long what was measured holds.
@@ -98,7 +99,7 @@ impl Pace {
         let mut measured = self.lock();
         for lanes in samples.keys().copied().filter(|lanes| *lanes > 1) {
             let (Some(fewer), Some(more)) = (speed(lanes - 1), speed(lanes)) else { continue };
-            if more < fewer * (1.0 + LEAST_GAIN / 100.0) {
+            if more < fewer * (1.0 + LEAST_GAIN / (lanes - 1) as f64) {
                 measured.limit = Some((lanes - 1, Instant::now()));
                 return;
             }

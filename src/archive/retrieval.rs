@@ -162,6 +162,10 @@ impl Driver {
 
     /// Everything: the plan, the operations, what is missing once more, the verdict.
     async fn bring_all(self: &Arc<Self>) -> Result<Complete, Error> {
+        if self.bring_presumed().await? {
+            let verdict = self.verdict();
+            return self.conclude(verdict).await;
+        }
         let plan = self.plan().await?;
         if plan.parts.is_empty() {
             return self.conclude(Verdict::Complete).await;
@@ -177,6 +181,29 @@ impl Driver {
         }
         let verdict = self.verdict();
         self.conclude(verdict).await
+    }
+
+    /// Asks for the one instance by the class that others of its series have, without a search before. `false`: it did
+    /// not come. Perhaps it has another class, perhaps there is none: a search is to tell.
+    async fn bring_presumed(self: &Arc<Self>) -> Result<bool, Error> {
+        let Some(ask) = self.presume() else { return Ok(false) };
+        let result = self.operate(&ask).await;
+        let mut ledger = self.collector.ledger();
+        match result {
+            Err(error) if ledger.has_broken() || !matches!(error.kind, Kind::Status { .. }) => {
+                return Err(error);
+            }
+            _ if ledger.count() > 0 => {
+                let of_series = |uid: Uid| Some((uid, ask.series.clone()?));
+                ledger.expect(ask.instances.into_iter().filter_map(of_series).collect());
+                return Ok(true);
+            }
+            _ => {}
+        }
+        ledger.start_over();
+        drop(ledger);
+        self.state().failure = None;
+        Ok(false)
     }
 
     /// What the ledger says after an operation. What is still outstanding then will not come any more.

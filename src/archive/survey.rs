@@ -1,10 +1,13 @@
 //! The searches beside a retrieval: what there is, so that what is missing can be told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::remote::Inner;
 use crate::caller::Caller;
 use crate::dicom::dataset::DataSet;
@@ -18,6 +21,10 @@ use crate::dimse::status;
 
 /// Most matches of one of these searches: no study has more instances.
 const MOST_MATCHES: usize = 500_000;
+/// How long a C-FIND that nobody waits for any more may take to end.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+/// How soon a survey looks again for an association that is idle.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A series of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +41,7 @@ pub(super) struct Series {
 pub(super) enum Access {
     /// Wait for one: for who holds none.
     Wait,
-    /// At once or not at all: for who holds one.
+    /// At once or not at all, and a new one only where there are few: for who holds one.
     Second,
 }
 
@@ -108,8 +115,11 @@ impl Inner {
                 let layout = transfer_syntax::layout(&context.transfer_syntax);
                 Some(keys.encode(layout, self.config.query_charset.clone()).into())
             };
-            let mut operation = self.start(lease, command, encode, limits)?;
-            match self.matches(&mut operation).await {
+            let mut finding =
+                Finding { inner: self, operation: Some(self.start(lease, command, encode, limits)?) };
+            let found = finding.matches().await;
+            let Some(operation) = finding.operation.take() else { return Ok(None) };
+            match found {
                 Ok(response) => {
                     operation.finish();
                     return match response {
@@ -167,30 +177,7 @@ impl Inner {
             }
             Access::Second => {
                 let second = self.query.try_second(caller, &self.query_contexts(), limits.deadline).await;
-                // An archive may allow fewer than we would take: there is one when the first is free again.
-                Ok(second.unwrap_or_else(|error| {
-                    tracing::debug!(archive = self.config.name, %error, "no second association");
-                    None
-                }))
-            }
-        }
-    }
-
-    /// The matches and the final response of a C-FIND.
-    async fn matches(&self, operation: &mut Operation) -> Result<(Vec<DataSet>, Command), OperationError> {
-        let layout = operation.layout();
-        let assumed = self.assumed_charset();
-        let mut matches = Vec::new();
-        loop {
-            match operation.next().await? {
-                Reply::Pending(_, Some(identifier)) if matches.len() < MOST_MATCHES => {
-                    let parsed = DataSet::parse(&identifier, layout, assumed.as_ref());
-                    let parsed =
-                        parsed.map_err(|e| OperationError::Protocol(format!("a C-FIND identifier: {e}")))?;
-                    matches.push(parsed.data_set);
-                }
-                Reply::Final(response, _) => return Ok((matches, response)),
-                _ => return Err(OperationError::Protocol("not a response to C-FIND".into())),
+                second.map_err(|error| self.lease_error(error))
             }
         }
     }
@@ -207,17 +194,77 @@ impl Inner {
         for uid in series {
             let mut access = Access::Second;
             let instances = loop {
-                match self.instances_of(caller, access, study, uid, &[], false).await? {
-                    Some(instances) => break instances,
-                    None => {
+                match self.instances_of(caller, access, study, uid, &[], false).await {
+                    Ok(Some(instances)) => break instances,
+                    // An archive may allow fewer associations than we would take: there is one when the first is free
+                    // again.
+                    Err(error) if access == Access::Second && !matches!(error.kind, Kind::Status { .. }) => {
+                        tracing::debug!(archive = self.config.name, %error, "no second association");
                         may_wait.cancelled().await;
                         access = Access::Wait;
                     }
+                    Err(error) => return Err(error),
+                    Ok(None) => tokio::select! {
+                        biased;
+                        () = may_wait.cancelled() => access = Access::Wait,
+                        () = sleep(LOOK_AGAIN) => {}
+                    },
                 }
             };
             all.extend(instances.into_keys().map(|instance| (instance, uid.clone())));
         }
         Ok(all)
+    }
+}
+
+/// A C-FIND under way. Dropped, it is let to its end for a short while: these searches are short, and an association
+/// that is cut costs the archive more.
+struct Finding<'a> {
+    inner: &'a Inner,
+    operation: Option<Operation>,
+}
+
+impl Finding<'_> {
+    /// The matches and the final response of a C-FIND.
+    async fn matches(&mut self) -> Result<(Vec<DataSet>, Command), OperationError> {
+        let Some(operation) = &mut self.operation else { return Err(OperationError::NotAccepted) };
+        let layout = operation.layout();
+        let assumed = self.inner.assumed_charset();
+        let mut matches = Vec::new();
+        loop {
+            match operation.next().await? {
+                Reply::Pending(_, Some(identifier)) if matches.len() < MOST_MATCHES => {
+                    let parsed = DataSet::parse(&identifier, layout, assumed.as_ref());
+                    let parsed =
+                        parsed.map_err(|e| OperationError::Protocol(format!("a C-FIND identifier: {e}")))?;
+                    matches.push(parsed.data_set);
+                }
+                Reply::Final(response, _) => return Ok((matches, response)),
+                _ => return Err(OperationError::Protocol("not a response to C-FIND".into())),
+            }
+        }
+    }
+}
+
+impl Drop for Finding<'_> {
+    fn drop(&mut self) {
+        if let Some(operation) = self.operation.take()
+            && Handle::try_current().is_ok()
+        {
+            self.inner.tasks.spawn(end(operation));
+        }
+    }
+}
+
+/// Drops what still comes of a C-FIND that nobody waits for any more.
+async fn end(mut operation: Operation) {
+    operation.hurry(Instant::now() + LEFT_ALONE);
+    loop {
+        match operation.next().await {
+            Ok(Reply::Final(..)) => return operation.finish(),
+            Ok(_) => {}
+            Err(_) => return operation.abort().await,
+        }
     }
 }
 

@@ -240,10 +240,14 @@ impl Driver {
 
     fn end(&self, operation: &mut Operation, done: Storing) {
         let Storing { context, request, head, arrival } = done;
+        let series = arrival.series().cloned();
         let status = arrival.finish();
         operation.respond(context, &request, status);
         if status == status::SUCCESS {
             self.state().meter.object();
+            if let Some(series) = series {
+                self.inner.knowledge.classes.learn(&series, &head.sop_class);
+            }
             // Without its pixels an object may come in another syntax than it lies in.
             if self.retrieve.form != Form::WithoutBulkData {
                 self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);

@@ -10,9 +10,9 @@ use super::super::Form;
 use super::super::contexts;
 use super::super::error::{Error, Kind};
 use super::super::survey::{Access, Series};
-use super::Driver;
+use super::{Ask, Driver};
 use crate::dicom::Uid;
-use crate::dicom::query::Level;
+use crate::dicom::query::{Level, Target};
 use crate::dimse::pool::Contexts;
 
 /// Fewest objects that are worth several associations, or turns with others.
@@ -84,6 +84,21 @@ impl Driver {
             }
             other => other,
         }
+    }
+
+    /// What would bring the one instance, if it has the class of those that came of its series before.
+    pub(super) fn presume(&self) -> Option<Ask> {
+        let Target { series, instance, .. } = self.collector.target();
+        let series = series.as_ref().filter(|_| instance.is_some())?;
+        // By C-MOVE, only what the archive is known to have is waited for.
+        if !self.inner.tries_get() || !self.retrieve.having.is_empty() {
+            return None;
+        }
+        let class = self.inner.knowledge.classes.of(series)?;
+        let contexts =
+            contexts::of_class(self.retrieve.form, &class, &self.inner.learnt(), self.inner.terms());
+        let Part { level, series, instances } = self.everything();
+        Some(Ask { level, series, instances, contexts })
     }
 
     async fn plan_instance(&self, series: &Uid, instance: &Uid) -> Result<Plan, Error> {

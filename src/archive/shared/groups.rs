@@ -31,9 +31,11 @@ use state::State;
 pub(super) use membership::Membership;
 
 /// How long a retrieval that nobody reads any more goes on, for a reader that comes back: within the second in which
-/// it is to be cancelled. One of an instance that another has brought meanwhile mostly ends by itself in that time,
-/// which costs the archive less than an association that is cut off.
+/// it is to be cancelled.
 const LINGER: Duration = Duration::from_millis(300);
+/// How long one of an instance that another has brought meanwhile goes on, as long as anybody wants anything of the
+/// archive: mostly to its end.
+const OVERTAKEN: Duration = Duration::from_secs(5);
 
 /// Names a group.
 pub(super) type GroupId = u64;
@@ -307,7 +309,13 @@ impl Groups {
 
     fn give_up(&self, id: GroupId) -> bool {
         let mut state = self.state();
-        let unwanted = state.groups.get(&id).is_none_or(|group| *group.unwanted.borrow());
+        let group = state.groups.get(&id);
+        let unwanted = group.is_none_or(|group| *group.unwanted.borrow());
+        let overtaken = group.and_then(|group| group.overtaken).is_some_and(|at| at.elapsed() < OVERTAKEN);
+        let is_wanted = |(other, group): (&GroupId, &Group)| *other != id && !*group.unwanted.borrow();
+        if overtaken && (!state.members.is_empty() || state.groups.iter().any(is_wanted)) {
+            return false;
+        }
         if unwanted {
             state.groups.remove(&id);
         }

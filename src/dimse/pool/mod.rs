@@ -139,7 +139,8 @@ impl Pool {
     /// `deadline`. `slots` is 1, or 2 for an operation in which the archive opens an association back.
     ///
     /// # Errors
-    /// See [`LeaseError`]. Nothing stays behind, also when the call is dropped.
+    /// See [`LeaseError`]. Where the call is dropped, an association that is being opened becomes idle, and nothing else
+    /// stays behind.
     pub async fn lease(
         &self,
         caller: &Caller,
@@ -165,7 +166,7 @@ impl Pool {
                 }
             }
         };
-        let live = self.shared.open(slot, &contexts.offer, deadline).await?;
+        let live = self.shared.open_beside(slot, &contexts.offer, deadline).await?;
         let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
         Ok(Lease { live, want, extra, holder: grant.holder, reused: false })
     }
@@ -233,7 +234,7 @@ impl Pool {
             (Second::Slot { .. }, superfluous) => {
                 let slot = self.shared.slot();
                 let _ = superfluous.map(|parked| parked.order.send(Order::MakeRoom));
-                let live = self.shared.open(slot, &contexts.offer, deadline).await?;
+                let live = self.shared.open_beside(slot, &contexts.offer, deadline).await?;
                 Ok(Some(Lease { live, want, extra, holder, reused: false }))
             }
         }

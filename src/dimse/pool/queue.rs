@@ -187,16 +187,21 @@ impl Queue {
         self.bulk = self.bulk.saturating_sub(share.bulk);
     }
 
-    /// For who holds an association already: an idle one that fits, or one more slot if one is free, and
-    /// nothing where somebody waits.
+    /// For who holds an association already: an idle one that fits, or one more slot if one is free and few are in use,
+    /// and nothing where somebody waits.
     pub(super) fn try_second(&mut self, contexts: &Contexts) -> Option<Second> {
+        self.try_more(contexts, self.cap.min(FEW))
+    }
+
+    fn try_more(&mut self, contexts: &Contexts, most: usize) -> Option<Second> {
         if !self.line.is_empty() {
             return None;
         }
         if let Some(index) = self.fitting(contexts) {
             return Some(Second::Idle(self.idle.remove(index).id));
         }
-        (self.used < self.cap).then(|| {
+        let busy = self.used.saturating_sub(self.idle.len());
+        (busy < most && self.used < self.cap).then(|| {
             let instead_of = self.superfluous(contexts);
             self.used += 1;
             Second::Slot { instead_of }
@@ -206,7 +211,7 @@ impl Queue {
     /// As [`Queue::try_second`], for work that shares what it has to do among several: one slot stays free for others.
     pub(super) fn try_lane(&mut self, contexts: &Contexts) -> Option<Second> {
         let busy = self.used.saturating_sub(self.idle.len());
-        if busy + 2 > self.cap { None } else { self.try_second(contexts) }
+        if busy + 2 > self.cap { None } else { self.try_more(contexts, self.cap) }
     }
 
     /// The idle association that was used last of those that will do, so that those beyond what is needed stay idle

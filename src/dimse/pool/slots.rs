@@ -171,7 +171,26 @@ impl Shared {
         Slot { shared: Arc::clone(self), was_closing: false }
     }
 
-    pub(super) async fn open(
+    /// As [`Shared::open`], in a task of its own: where nobody waits for the association any more when it has come
+    /// about, it is idle. Cut in the middle it would cost the peer as much, and serve nobody.
+    pub(super) async fn open_beside(
+        self: &Arc<Self>,
+        slot: Slot,
+        offer: &Arc<[Proposal]>,
+        deadline: Instant,
+    ) -> Result<Live, LeaseError> {
+        let (sender, receiver) = oneshot::channel();
+        let (shared, offer) = (Arc::clone(self), Arc::clone(offer));
+        self.tasks.spawn(async move {
+            let opened = shared.open(slot, &offer, deadline).await;
+            if let Err(Ok(live)) = sender.send(opened) {
+                shared.park(live);
+            }
+        });
+        receiver.await.unwrap_or(Err(LeaseError::Closed))
+    }
+
+    async fn open(
         self: &Arc<Self>,
         slot: Slot,
         offer: &Arc<[Proposal]>,

@@ -60,3 +60,46 @@ async fn an_archive_that_aborts_at_many_contexts_is_searched_with_few_and_not_of
     assert_eq!(*pacs.associations.lock().unwrap(), 1);
     assert_eq!(archive.inner.query_contexts().offer.len(), many.want.len());
 }
+
+#[tokio::test]
+async fn an_instance_of_a_series_of_which_objects_came_costs_one_c_get_and_no_search() {
+    let pacs = Arc::new(Pacs::with(EXPLICIT_VR_LE, 3, Mutex::default()));
+    let archive = pacs.archive();
+    syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap();
+    let finds = *pacs.finds.lock().unwrap();
+    for number in [2, 3] {
+        syntax_of(&archive, SERIES[0], number, Form::AsStored).await.unwrap();
+    }
+    assert_eq!((*pacs.finds.lock().unwrap(), pacs.gets()), (finds, 3));
+    syntax_of(&archive, SERIES[1], 1, Form::AsStored).await.unwrap();
+    assert_eq!(*pacs.finds.lock().unwrap(), finds + 1, "of another series nothing is known");
+}
+
+#[tokio::test]
+async fn hazard_an_instance_that_is_not_there_is_not_found_though_the_class_of_its_series_is_known() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
+    let archive = pacs.archive();
+    syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap();
+    let error = syntax_of(&archive, SERIES[0], 2, Form::AsStored).await.unwrap_err();
+    assert_eq!(error.kind, Kind::NotFound);
+}
+
+#[tokio::test]
+async fn hazard_an_instance_of_another_class_than_those_of_its_series_before_comes() {
+    // Else images are offered beside what is wanted.
+    let pacs = Arc::new(Pacs { most_contexts: 64, ..Pacs::with(EXPLICIT_VR_LE, 1, Mutex::default()) });
+    let archive = pacs.archive();
+    let sr = "1.2.840.10008.5.1.4.1.1.88.11".parse().unwrap();
+    archive.inner.knowledge.classes.learn(&SERIES[0].parse().unwrap(), &sr);
+    syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap();
+    assert_eq!(pacs.gets(), 2);
+}
+
+#[tokio::test]
+async fn hazard_an_instance_that_fails_is_an_error_though_the_class_of_its_series_is_known() {
+    let pacs = Pacs::new(EXPLICIT_VR_LE, &[Get::Serve, Get::Fail, Get::Fail, Get::Fail]);
+    let archive = pacs.archive();
+    syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap();
+    let error = syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap_err();
+    assert!(matches!(error.kind, Kind::Status { code: 0xC000, .. }), "{error:?}");
+}

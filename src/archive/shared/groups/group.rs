@@ -50,6 +50,9 @@ pub(super) struct Group {
     sealed: bool,
     /// What was stored at the archive since it was asked: what comes of it may be what it was before.
     stored: BTreeSet<Uid>,
+    /// Since when nobody reads it, where it is of an instance that came otherwise. To be cut off in the middle of one
+    /// object costs an archive more than to send it.
+    pub(super) overtaken: Option<Instant>,
     /// Nobody reads it, nor will.
     pub(super) unwanted: watch::Sender<bool>,
 }
@@ -91,6 +94,7 @@ impl Group {
             ahead,
             sealed: false,
             stored: BTreeSet::new(),
+            overtaken: None,
             unwanted: watch::Sender::new(false),
         }
     }
@@ -224,6 +228,7 @@ impl Group {
         let was_one = self.members.remove(&member);
         if was_one && self.members.is_empty() {
             let goes_on = finishes || (served && self.ahead);
+            self.overtaken = (served && self.target.instance.is_some()).then(Instant::now);
             self.unwanted.send_replace(!goes_on);
         }
     }

@@ -98,3 +98,33 @@ async fn what_runs_ends_when_the_archive_is_no_longer_served() {
     assert!(pacs.is_cancelled(at));
     assert_eq!(drain(retrieval).await, Got::failed(&["1.1.1"], Kind::ShuttingDown));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_ahead_and_came_otherwise_is_let_to_its_end_as_long_as_anybody_wants_anything() {
+    let scene = scene();
+    let client = scene.frames(&["1", "1.1", "1.1.1"]);
+    let [series, ahead] =
+        [scene.pacs.wait_for(&["1", "1.1"]).await, scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await];
+    scene.pacs.open(series, &[], &[]);
+    scene.pacs.object(series, "1.1", "1.1.1").await;
+    assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
+    sleep(Duration::from_secs(2)).await;
+    assert!(!scene.pacs.asked()[ahead].answer.as_ref().unwrap().is_closed(), "the series still comes");
+    scene.pacs.complete(series);
+    sleep(WITHIN).await;
+    assert!(scene.pacs.asked()[ahead].answer.as_ref().unwrap().is_closed(), "nobody wants anything");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_ahead_and_came_otherwise_does_not_go_on_for_ever() {
+    let scene = scene();
+    let client = scene.frames(&["1", "1.1", "1.1.1"]);
+    let [series, ahead] =
+        [scene.pacs.wait_for(&["1", "1.1"]).await, scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await];
+    scene.pacs.open(series, &[], &[]);
+    scene.pacs.object(series, "1.1", "1.1.1").await;
+    assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
+    sleep(Duration::from_secs(6)).await;
+    assert!(scene.pacs.asked()[ahead].answer.as_ref().unwrap().is_closed());
+    assert!(!scene.pacs.is_cancelled(series));
+}
