@@ -94,6 +94,8 @@ async fn frames_of_a_cold_series_are_one_retrieval_of_it_in_the_archives_own_log
         let scene = Scene::new(peer, &ct);
         let (app, since) = scene.bridge().await;
         ct.view(app.http).await;
+        // What is fetched ahead is let to its end, though its series has brought it first.
+        app.settle("the cold series").await;
         let cold = scene.asked(since);
         println!("{peer:?}: {cold:?}");
         let shares = if cold.at("SERIES") == 0 { MOST_SHARES } else { 0 };
