@@ -13,13 +13,15 @@ use super::retrieval::UIDS_PER_REQUEST;
 const FAR: Duration = Duration::from_millis(5);
 /// Time between two objects from which on an archive is slow, however near.
 const SLOW: Duration = Duration::from_millis(20);
-/// Least part of the gain that one more association could bring for which it is kept: it could be as fast as each of the
-/// others. Even an archive that sends to one at a time gains something, as the next request is there sooner.
-const LEAST_GAIN: f64 = 0.35;
-/// Fewest objects from which a speed is told.
+/// Least part of what each association beyond the first could bring, as much as the first, for which it is kept. Even an
+/// archive that sends to one at a time gains something, as the next request is there sooner.
+const LEAST_GAIN: f64 = 0.6;
+/// Fewest objects from which a speed is told, for each association.
 const SAMPLE: usize = 8;
 /// How long what was measured holds.
 const VALID: Duration = Duration::from_secs(10 * 60);
+/// How long it holds that more associations do not pay: a bad moment must not slow an archive down for longer.
+const LIMIT_VALID: Duration = Duration::from_secs(2 * 60);
 /// Objects of one operation while it is not known whether more associations pay: so that this is known soon.
 const PROBE: usize = 8;
 /// What one operation brings, in time: a search waits no longer for its turn.
@@ -60,7 +62,7 @@ impl Pace {
         if !slow && round_trip.is_none_or(|round_trip| round_trip < FAR) {
             return 1;
         }
-        valid(measured.limit).unwrap_or(most).min(most).max(1)
+        valid_for(LIMIT_VALID, measured.limit).unwrap_or(most).min(most).max(1)
     }
 
     /// How many associations at once have been seen to pay.
@@ -90,22 +92,18 @@ impl Pace {
         measured.turnaround = Some((turnaround, Instant::now()));
     }
 
-    /// A retrieval brought this many objects in this time, by the number of associations at work.
+    /// A retrieval brought this many objects in this time, by the number of associations at work. The most that were at
+    /// work are held against one alone: from one number to the next, little lies between a gain and chance.
     pub(super) fn learn_lanes(&self, samples: &BTreeMap<usize, (usize, Duration)>) {
-        let speed = |lanes: usize| {
-            let (objects, took) = samples.get(&lanes).filter(|(objects, _)| *objects >= SAMPLE)?;
-            Some(*objects as f64 / took.as_secs_f64().max(1e-6))
-        };
-        let mut measured = self.lock();
-        for lanes in samples.keys().copied().filter(|lanes| *lanes > 1) {
-            let (Some(fewer), Some(more)) = (speed(lanes - 1), speed(lanes)) else { continue };
-            if more < fewer * (1.0 + LEAST_GAIN / (lanes - 1) as f64) {
-                measured.limit = Some((lanes - 1, Instant::now()));
-                return;
-            }
-            let proven = valid(measured.proven).unwrap_or(1).max(lanes);
-            measured.proven = Some((proven, Instant::now()));
-        }
+        let told = samples.iter().filter(|(lanes, (objects, _))| *objects >= SAMPLE * **lanes);
+        let mut speeds =
+            told.map(|(lanes, (objects, took))| (*lanes, *objects as f64 / took.as_secs_f64().max(1e-6)));
+        let (Some((1, alone)), Some((lanes, together))) = (speeds.next(), speeds.last()) else { return };
+        let worth = 1 + ((together / alone - 1.0).max(0.0) / LEAST_GAIN) as usize;
+        let (mut measured, now) = (self.lock(), Instant::now());
+        let proven = valid(measured.proven).unwrap_or(1).max(lanes);
+        measured.proven = Some((proven.min(worth), now));
+        measured.limit = (worth < lanes).then_some((worth, now));
     }
 
     fn lock(&self) -> MutexGuard<'_, Measured> {
@@ -132,7 +130,11 @@ impl Sizes {
 }
 
 fn valid<T>(known: Option<(T, Instant)>) -> Option<T> {
-    known.filter(|(_, since)| since.elapsed() < VALID).map(|(value, _)| value)
+    valid_for(VALID, known)
+}
+
+fn valid_for<T>(time: Duration, known: Option<(T, Instant)>) -> Option<T> {
+    known.filter(|(_, since)| since.elapsed() < time).map(|(value, _)| value)
 }
 
 #[cfg(test)]
@@ -161,8 +163,20 @@ mod tests {
         assert_eq!((pace.lanes(Some(ms(20)), 4), pace.proven_lanes()), (2, 2));
         pace.learn_lanes(&BTreeMap::from([(1, (100, ms(1000))), (2, (3, ms(1000)))]));
         assert_eq!(pace.lanes(Some(ms(20)), 4), 2, "three objects tell nothing");
+        tokio::time::advance(LIMIT_VALID).await;
+        assert_eq!((pace.lanes(Some(ms(20)), 4), pace.proven_lanes()), (4, 2));
         tokio::time::advance(VALID).await;
-        assert_eq!((pace.lanes(Some(ms(20)), 4), pace.proven_lanes()), (4, 1));
+        assert_eq!(pace.proven_lanes(), 1);
+    }
+
+    #[test]
+    fn one_association_more_that_seems_to_gain_nothing_says_less_than_all_together() {
+        let pace = Pace::default();
+        let samples = [(1, (20, ms(1000))), (2, (20, ms(900))), (3, (60, ms(1000))), (7, (400, ms(4000)))];
+        pace.learn_lanes(&BTreeMap::from(samples));
+        assert_eq!((pace.lanes(Some(ms(20)), 7), pace.proven_lanes()), (7, 7));
+        pace.learn_lanes(&BTreeMap::from([(1, (100, ms(1000))), (4, (110, ms(1000)))]));
+        assert_eq!((pace.lanes(Some(ms(20)), 7), pace.proven_lanes()), (1, 1), "it sends to one at a time");
     }
 
     #[test]
