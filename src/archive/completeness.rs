@@ -1,8 +1,8 @@
 //! Whether everything came: what a retrieval expects, what arrived, what the archive says of it. No I/O.
 //!
 //! Witnesses are heard (PS3.4 C.4.2.1, C.4.3.1): the final status with its counters and list of failed UIDs, the
-//! number of instances that the series tell, the IMAGE-level search where they tell none or where another number
-//! came, and what came. Each may be silent: archives send no counters, cap or refuse searches, hide key objects.
+//! number of instances that the series tell, the IMAGE-level search where they tell none, where another number came or
+//! where the archive does not count, and what came. Each may be silent: archives send no counters, cap or refuse searches, hide key objects.
 //! A retrieval is complete when the final response is here, nothing is under way, and no witness misses anything.
 //!
 //! A retrieval takes one operation or several, at once or one after the other. Each is held against its own
@@ -139,14 +139,22 @@ impl Ledger {
         self.told = Some(instances);
     }
 
-    /// Whether as many objects came as the archive's series told, and nothing speaks against it.
+    /// Whether as many objects came as the archive's series told, it counts as many, and nothing speaks against it.
     pub(super) fn is_as_told(&self) -> bool {
-        self.has_all_told() && !self.received.is_empty() && self.verdict(false) == Verdict::Complete
+        self.has_all_told()
+            && !self.received.is_empty()
+            && self.operations.values().all(Operation::is_counted)
+            && self.verdict(false) == Verdict::Complete
     }
 
+    /// An object that was announced as missing does not count: it may be gone, and another have failed.
     fn has_all_told(&self) -> bool {
-        let announced = self.announced.iter().filter(|uid| !self.received.contains_key(uid)).count();
-        self.told == Some(self.received.len() + announced)
+        self.told == Some(self.received.len())
+    }
+
+    /// Whether an operation has ended, and its final response does not say how many objects it sent.
+    pub(super) fn is_uncounted(&self, operation: OperationId) -> bool {
+        self.operations.get(&operation).is_some_and(|op| op.ended.is_some() && !op.is_counted())
     }
 
     /// The client has these objects, and the search lists them.
@@ -409,6 +417,13 @@ impl Ledger {
         };
         let unexplained = fell_short && in_scope == 0 && self.under_way == 0 && owed == 0;
         owing.max(usize::from(unexplained))
+    }
+}
+
+impl Operation {
+    /// Whether it has ended, and says how many objects it sent.
+    fn is_counted(&self) -> bool {
+        self.ended.is_some_and(|ended| promised(ended.counters).is_some())
     }
 }
 

@@ -194,11 +194,11 @@ impl List {
         classes.iter().for_each(|class| self.add(class, &syntaxes(self.form, class), MAX_CONTEXTS));
     }
 
-    /// Adds the classes that are not in our table, in the syntaxes in which they came.
+    /// Adds the classes that are not in our table, in the syntaxes in which their objects lie.
     fn add_others(&mut self, learnt: &Learnt) {
         for class in learnt.others() {
-            let came = learnt.syntaxes(class);
-            self.add(class, if self.form == Form::Native { &NATIVE } else { &came }, MAX_CONTEXTS);
+            let stored = learnt.syntaxes(class);
+            self.add(class, if self.form == Form::Native { &NATIVE } else { &stored }, MAX_CONTEXTS);
         }
     }
 

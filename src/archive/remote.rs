@@ -82,6 +82,14 @@ impl Inner {
         }
     }
 
+    /// These contexts, with no more of an offer than the archive is known to take.
+    pub(super) fn offered(&self, contexts: &Contexts) -> Contexts {
+        match self.knowledge.takes_many_contexts() {
+            true => contexts.clone(),
+            false => Contexts::only(Arc::clone(&contexts.want)),
+        }
+    }
+
     /// An association with these contexts. An archive that does not take as many as are offered is offered those that
     /// are needed.
     pub(super) async fn lease(
@@ -92,6 +100,7 @@ impl Inner {
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, Error> {
+        let contexts = &self.offered(contexts);
         let mut lease = pool.lease(caller, contexts, slots, deadline).await;
         if contexts.offer.len() > contexts.want.len() && lease.as_ref().is_err_and(may_be_for_the_contexts) {
             lease = pool.lease(caller, &Contexts::only(Arc::clone(&contexts.want)), slots, deadline).await;

@@ -32,7 +32,7 @@ pub(super) struct Series {
     pub(super) uid: Uid,
     /// Modality (0008,0060), empty where the archive does not tell.
     pub(super) modality: String,
-    /// Number of Series Related Instances (0020,1209), where the archive tells.
+    /// Number of Series Related Instances (0020,1209), where the archive tells one that can be.
     pub(super) count: Option<usize>,
 }
 
@@ -61,6 +61,7 @@ impl Inner {
             }
             let modality = m.string(tags::MODALITY).unwrap_or_default().to_owned();
             let count = m.int(tags::NUMBER_OF_SERIES_RELATED_INSTANCES).and_then(|n| usize::try_from(n).ok());
+            let count = count.filter(|count| *count <= MOST_MATCHES);
             m.uid(tags::SERIES_INSTANCE_UID).map(|uid| Series { uid, modality, count })
         };
         Ok(matches.iter().filter_map(series).collect())

@@ -36,16 +36,17 @@ const VIDEO: &str = "1.2.840.10008.1.2.4.10";
 /// The syntaxes in which all archives send, the better one first.
 pub(super) const NATIVE: [&str; 2] = [EXPLICIT_VR_LE, IMPLICIT_VR_LE];
 
-/// Pairs of storage class and transfer syntax that an archive has sent, with how often.
+/// Pairs of storage class and transfer syntax of what an archive has sent, with how often; `None`: the syntax in which
+/// it lies there is not known.
 #[derive(Debug, Default)]
 pub(in crate::archive) struct Learnt {
-    seen: HashMap<(Uid, Uid), u64>,
+    seen: HashMap<(Uid, Option<Uid>), u64>,
 }
 
 impl Learnt {
-    /// An object came.
-    pub(in crate::archive) fn saw(&mut self, class: &Uid, syntax: &Uid) {
-        let key = (class.clone(), syntax.clone());
+    /// An object came. `syntax`: the one in which it lies, where that is known.
+    pub(in crate::archive) fn saw(&mut self, class: &Uid, syntax: Option<&Uid>) {
+        let key = (class.clone(), syntax.cloned());
         if self.seen.len() < MOST_LEARNT || self.seen.contains_key(&key) {
             *self.seen.entry(key).or_default() += 1;
         }
@@ -61,10 +62,10 @@ impl Learnt {
         self.seen.keys().any(|(known, _)| known.as_str() == class)
     }
 
-    /// Syntaxes seen for a class. Sorted, so that equal knowledge gives equal proposals.
-    pub(super) fn syntaxes(&self, class: &str) -> Vec<&str> {
-        let mut syntaxes: Vec<&str> =
-            self.seen.keys().filter(|(c, _)| c.as_str() == class).map(|(_, s)| s.as_str()).collect();
+    /// Syntaxes in which objects of a class lie. Sorted, so that equal knowledge gives equal proposals.
+    pub(in crate::archive) fn syntaxes(&self, class: &str) -> Vec<&str> {
+        let of_class = self.seen.keys().filter(|(c, _)| c.as_str() == class);
+        let mut syntaxes: Vec<&str> = of_class.filter_map(|(_, s)| s.as_ref().map(Uid::as_str)).collect();
         syntaxes.sort_unstable();
         syntaxes
     }

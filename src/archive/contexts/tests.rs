@@ -25,7 +25,8 @@ fn contains(all: &[Proposal], some: &[Proposal]) -> bool {
 
 fn knows(classes: &[&str]) -> Learnt {
     let mut learnt = Learnt::default();
-    classes.iter().for_each(|class| learnt.saw(&class.parse().unwrap(), &EXPLICIT_VR_LE.parse().unwrap()));
+    let syntax = EXPLICIT_VR_LE.parse().unwrap();
+    classes.iter().for_each(|class| learnt.saw(&class.parse().unwrap(), Some(&syntax)));
     learnt
 }
 
@@ -76,7 +77,7 @@ fn of_each_modality_of_a_study_the_most_common_class_comes_first() {
 fn what_was_learnt_of_the_archive_comes_along() {
     let (class, syntax) = ("1.2.826.0.1.3680043.9.9", "1.2.840.10008.1.2.4.203");
     let mut learnt = Learnt::default();
-    learnt.saw(&class.parse().unwrap(), &syntax.parse().unwrap());
+    learnt.saw(&class.parse().unwrap(), Some(&syntax.parse().unwrap()));
     let terms = Terms { model: Model::Study, together: false };
     assert!(has(&likely(STORED, &["CT".into()], &learnt, terms).want, class, syntax));
     assert!(has(&likely(Form::Native, &["CT".into()], &learnt, terms).want, class, EXPLICIT_VR_LE));

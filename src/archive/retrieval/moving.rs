@@ -38,13 +38,14 @@ impl Driver {
                 _ => self.collector.update(|ledger| ledger.withdraw(id)),
             }
         };
-        if !self.has_deferred_survey() {
+        // What is still to come the counters tell, or else the list of what there is: a number that the series told may
+        // be an old one.
+        if !self.has_deferred_survey() || self.collector.ledger().is_uncounted(id) {
             self.finish_survey().await?;
         }
         self.settle(id, limits.deadline).await?;
-        // One that was deferred is made where less came than there is, and knows of what is still to come.
+        // One that is still deferred is made where another number came.
         self.finish_survey().await?;
-        self.settle(id, limits.deadline).await?;
         if !self.collector.ledger().is_outstanding(id) {
             registration.settled();
         }

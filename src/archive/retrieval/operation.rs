@@ -248,9 +248,10 @@ impl Driver {
             if let Some(series) = series {
                 self.inner.knowledge.classes.learn(&series, &head.sop_class);
             }
-            // Without its pixels an object may come in another syntax than it lies in.
+            // In another form, an object may come in another syntax than it lies in.
+            let lies_in = (self.retrieve.form == Form::AsStored).then_some(&head.transfer_syntax);
             if self.retrieve.form != Form::WithoutBulkData {
-                self.inner.learnt().saw(&head.sop_class, &head.transfer_syntax);
+                self.inner.learnt().saw(&head.sop_class, lies_in);
             }
         }
     }

@@ -53,6 +53,8 @@ struct Pacs {
     lists: Option<usize>,
     /// C-FIND at series level tells how many instances there are.
     counts: bool,
+    /// What it tells, where that is not so.
+    tells: Option<i64>,
     /// Several instances may be named in one request.
     knows_lists: bool,
     /// It accepts C-GET without bulk data, and fails it.
@@ -61,6 +63,8 @@ struct Pacs {
     decompresses: bool,
     /// An association that proposes more contexts is aborted.
     most_contexts: usize,
+    /// How many were.
+    aborted: Mutex<usize>,
     /// It sends one object at a time to all.
     one_at_a_time: Option<tokio::sync::Mutex<()>>,
     /// What becomes of the next C-GETs; when there are no more, they are served.
@@ -68,6 +72,8 @@ struct Pacs {
     /// The C-GETs: the level, and how many instances were named.
     gets: Mutex<Vec<(String, usize)>>,
     moves: Mutex<usize>,
+    /// What becomes of the first C-MOVE; `None`: the destination is out of its reach.
+    moving: Option<moving::Moving>,
     /// How many C-FINDs there were.
     finds: Mutex<usize>,
     /// How many associations were accepted.
@@ -88,14 +94,17 @@ impl Pacs {
             slices,
             lists,
             counts,
+            tells: None,
             knows_lists,
             keeps_bulk_data: false,
             decompresses: false,
             most_contexts: MAX_CONTEXTS,
+            aborted: Mutex::default(),
             one_at_a_time,
             script,
             gets,
             moves,
+            moving: None,
             finds,
             associations,
         }
@@ -120,6 +129,7 @@ impl Pacs {
         let deadline = Instant::now() + Duration::from_secs(3600);
         let requested = Requested::read(io, deadline).await.ok()?;
         if requested.request().contexts.len() > self.most_contexts {
+            *self.aborted.lock().unwrap() += 1;
             return None;
         }
         *self.associations.lock().unwrap() += 1;
@@ -166,9 +176,13 @@ impl Pacs {
                         Get::Fail => association.send(context, &command.response(0xC000), None),
                     }
                 }
-                // The destination is out of its reach.
                 field::C_MOVE_RQ => {
                     *self.moves.lock().unwrap() += 1;
+                    if let Some(moving) = &self.moving {
+                        let response = moving.serve(&command, self.objects(&identifier)).await;
+                        association.send(context, &response, None);
+                        continue;
+                    }
                     let failed = identifier.strings(tags::SOP_INSTANCE_UID).len().max(1);
                     let (completed, failed) = (Some(0), u16::try_from(failed).ok());
                     let failure = Command { completed, failed, ..command.response(0xA702) };
@@ -241,7 +255,8 @@ impl Pacs {
             let series = |uid| {
                 let mut found = object(uid, 1);
                 if self.counts && identifier.contains(tags::NUMBER_OF_SERIES_RELATED_INSTANCES) {
-                    found.set_str(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, self.slices.to_string());
+                    let told = self.tells.unwrap_or(self.slices as i64);
+                    found.set_str(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS, told.to_string());
                 }
                 found
             };
@@ -438,4 +453,5 @@ async fn an_association_that_was_lost_while_idle_is_replaced() {
 mod few;
 mod lanes;
 mod light;
+mod moving;
 mod rest;

@@ -83,7 +83,8 @@ impl Driver {
         let inner = &self.inner;
         loop {
             let limits = inner.limits();
-            let lease = inner.retrieve.try_lane(&self.caller, &work.contexts, limits.deadline);
+            let contexts = inner.offered(&work.contexts);
+            let lease = inner.retrieve.try_lane(&self.caller, &contexts, limits.deadline);
             let lease = match self.unless_gone(lease).await {
                 Ok(Ok(Some(lease))) => lease,
                 Ok(Ok(None)) | Err(_) => return,

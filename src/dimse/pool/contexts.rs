@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::dicom::Uid;
 use crate::dimse::negotiation::Proposal;
 
 /// The presentation contexts that somebody needs. Cheap to clone.
@@ -31,19 +32,25 @@ impl Contexts {
     /// objects are to come no further transfer syntax. Where there were more, the peer would choose among them: a
     /// retrieval of native objects would be brought compressed ones.
     pub(super) fn fit(&self, proposals: &[Proposal]) -> bool {
-        let to_come = |proposal: &&Proposal| proposal.as_scp;
-        contains(proposals, &self.want)
-            && proposals.iter().filter(to_come).all(|offered| {
-                self.want.contains(offered)
-                    || !self.want.iter().filter(to_come).any(|w| w.abstract_syntax == offered.abstract_syntax)
-            })
+        serves(proposals, &self.want)
     }
 
     /// Whether an association that was wanted for `served` is not needed beside a new one: all that it has done so far
     /// the new one can do.
     pub(super) fn replace(&self, served: &[Proposal]) -> bool {
-        contains(&self.offer, served)
+        serves(&self.offer, served)
     }
+}
+
+/// Whether an association that was offered `proposals` will do for who wants `want`.
+fn serves(proposals: &[Proposal], want: &[Proposal]) -> bool {
+    let to_come = |proposal: &&Proposal| proposal.as_scp;
+    let is_wanted = |class: &Uid| want.iter().filter(to_come).any(|w| w.abstract_syntax == *class);
+    contains(proposals, want)
+        && proposals
+            .iter()
+            .filter(to_come)
+            .all(|offered| want.contains(offered) || !is_wanted(&offered.abstract_syntax))
 }
 
 /// `served`, and what is wanted now.
@@ -93,5 +100,12 @@ mod tests {
         let served = joined(&two.clone().into(), &one.into());
         assert!(new.replace(&two) && new.replace(&served));
         assert!(!new.replace(&to_come("1.4", &["1.1"])));
+    }
+
+    #[test]
+    fn hazard_an_association_for_native_objects_is_not_released_for_one_that_lets_the_peer_choose() {
+        let (native, stored) = (to_come("1.2", &["1.1"]), to_come("1.2", &["1.1", "1.2"]));
+        assert!(!Contexts::only(stored.clone()).replace(&native));
+        assert!(Contexts::only(stored.clone()).replace(&stored));
     }
 }

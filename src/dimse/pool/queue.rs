@@ -193,6 +193,13 @@ impl Queue {
         self.try_more(contexts, self.cap.min(FEW))
     }
 
+    /// One more slot, if one is free and nobody waits; what is idle stays so.
+    pub(super) fn try_slot(&mut self) -> bool {
+        let is_free = self.line.is_empty() && self.used < self.cap;
+        self.used += usize::from(is_free);
+        is_free
+    }
+
     fn try_more(&mut self, contexts: &Contexts, most: usize) -> Option<Second> {
         if !self.line.is_empty() {
             return None;

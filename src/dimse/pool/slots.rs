@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use super::breaker::Breaker;
 use super::gauges::{Gauges, Shown};
-use super::queue::{Action, Id, Queue, Second, Share};
-use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID};
+use super::queue::{Action, Id, Queue, Share};
+use super::{Config, Connect, LeaseError, ROUND_TRIP_VALID};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
 use crate::dimse::negotiation::Proposal;
@@ -244,24 +244,25 @@ impl Shared {
             transfer_syntaxes: vec![Uid::from_static(transfer_syntax::IMPLICIT_VR_LE)],
             as_scp: false,
         };
-        let contexts = Contexts::only(vec![verification]);
+        let offer = [verification];
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => return,
                 () = sleep(PROBE_INTERVAL) => {}
             }
-            let slot = {
+            let has_slot = {
                 let mut state = self.lock();
                 if !state.breaker.is_open() {
                     return;
                 }
-                state.queue.try_second(&contexts)
+                state.queue.try_slot()
             };
-            // Idle associations to an archive that does not answer are rare; they need no probe.
-            let Some(Second::Slot { .. }) = slot else { continue };
+            if !has_slot {
+                continue;
+            }
             let slot = self.slot();
             let deadline = Instant::now() + self.config.connect + self.config.association;
-            match self.establish(&contexts.offer, deadline).await {
+            match self.establish(&offer, deadline).await {
                 Ok(association) => association.release(Instant::now() + RELEASE_TIMEOUT).await,
                 Err(LeaseError::Establish(EstablishError::Rejected(_))) => {}
                 Err(_) => continue,

@@ -291,6 +291,32 @@ async fn an_archive_that_lets_us_wait_in_vain_is_answered_for_at_once_until_a_pr
 }
 
 #[tokio::test(start_paused = true)]
+async fn hazard_a_probe_takes_no_slot_of_an_idle_association_that_any_other_could_replace() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(4));
+    let held = pool.lease(&caller(1), &kind(1), 1, later(60)).await.unwrap();
+    *archive.mood.lock().unwrap() = Some(Mood::Silence);
+    let in_vain = [0, 1].map(|_| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.lease(&caller(2), &kind(2), 1, later(60)).await.is_err() })
+    });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // Whoever wanted this one has left when it comes about: it has served nobody.
+    *archive.mood.lock().unwrap() = None;
+    let left = tokio::time::timeout(Duration::ZERO, pool.lease(&caller(3), &kind(3), 1, later(60))).await;
+    assert!(left.is_err());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(pool.in_use(), (4, 1));
+    for lease in in_vain {
+        assert!(lease.await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    drop(held);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(pool.in_use(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_connection_is_asked_again_at_once_so_that_the_request_after_a_restart_succeeds() {
     let archive = Arc::new(Archive { mood: Mutex::new(Some(Mood::RefuseConnection)), ..Archive::default() });
     let pool = pool(&archive, config(4));

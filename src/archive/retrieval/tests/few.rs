@@ -103,3 +103,33 @@ async fn hazard_an_instance_that_fails_is_an_error_though_the_class_of_its_serie
     let error = syntax_of(&archive, SERIES[0], 1, Form::AsStored).await.unwrap_err();
     assert!(matches!(error.kind, Kind::Status { code: 0xC000, .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn hazard_an_archive_that_aborts_at_many_contexts_is_not_offered_many_by_retrievals_either() {
+    let pacs = Arc::new(Pacs { most_contexts: 100, ..Pacs::with(EXPLICIT_VR_LE, 1, Mutex::default()) });
+    let archive = pacs.archive();
+    for form in [Form::AsStored, Form::Native] {
+        syntax_of(&archive, SERIES[0], 1, form).await.unwrap();
+    }
+    assert_eq!(*pacs.aborted.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn hazard_the_syntax_in_which_a_native_object_comes_is_not_taken_for_that_in_which_it_lies() {
+    let pacs = Arc::new(Pacs { decompresses: true, ..Pacs::with(JPEG, 1, Mutex::default()) });
+    let archive = pacs.archive();
+    for (form, learnt) in [(Form::Native, vec![]), (Form::AsStored, vec![JPEG])] {
+        syntax_of(&archive, SERIES[0], 1, form).await.unwrap();
+        assert_eq!(archive.inner.learnt().syntaxes(CT), learnt, "{form:?}");
+    }
+}
+
+#[tokio::test]
+async fn hazard_a_number_of_instances_that_no_series_can_hold_is_none() {
+    let pacs = Pacs { tells: Some(i64::MAX), ..Pacs::with(EXPLICIT_VR_LE, 1, Mutex::default()) };
+    let archive = Arc::new(pacs).archive();
+    let target = Target { study: STUDY.parse().unwrap(), series: None, instance: None };
+    let caller = Caller { client: None, priority: Priority::Interactive };
+    let series = archive.inner.series_of(&caller, &target).await.unwrap();
+    assert!(series.iter().all(|series| series.count.is_none()), "{series:?}");
+}
