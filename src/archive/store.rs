@@ -187,8 +187,7 @@ impl Inner {
         let offer = self.recent.lock().unwrap_or_else(PoisonError::into_inner).offer(head);
         let want = contexts::needs(&head.sop_class, &head.transfer_syntax);
         let contexts = Contexts::offering(want, offer);
-        let lease = self.store.lease(caller, &contexts, 1, limits.deadline).await;
-        lease.map_err(|error| self.lease_error(error))
+        self.lease(&self.store, caller, &contexts, 1, limits.deadline).await
     }
 
     /// What the final response means (PS3.4 B.2.3).

@@ -265,9 +265,11 @@ impl Groups {
     pub(super) fn proven(&self, id: GroupId, complete: &Complete) -> Option<Proven> {
         let state = self.state();
         let group = state.groups.get(&id)?;
+        // What was known not to come may have come all the same.
+        let missing = group.opening.iter().flat_map(|opening| &opening.missing);
         Some(Proven {
             instances: group.latest().map(|seen| (seen.instance.clone(), seen.series.clone())).collect(),
-            missing: group.opening.as_ref().map_or_else(Vec::new, |opening| opening.missing.clone()),
+            missing: missing.filter(|uid| !group.has(uid)).cloned().collect(),
             complete: complete.share(),
         })
     }

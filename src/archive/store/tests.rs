@@ -23,7 +23,7 @@ use crate::dicom::transfer_syntax::{
 use crate::dicom::{Uid, VR, tags};
 use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::negotiation::Decision;
-use crate::dimse::pdu::context_result;
+use crate::dimse::pdu::{MAX_CONTEXTS, context_result};
 use crate::dimse::pool::Connect;
 use crate::metrics::Metrics;
 
@@ -75,6 +75,8 @@ fn no_ct(class: &Uid, syntaxes: &[Uid]) -> Decision {
 /// An archive, and what it has seen.
 struct Pacs {
     policy: Policy,
+    /// An association that proposes more contexts is aborted.
+    most_contexts: usize,
     /// What becomes of the next objects; when there are no more, they are stored.
     script: Mutex<VecDeque<Does>>,
     /// Connections end at the first byte of the next message.
@@ -88,15 +90,20 @@ struct Pacs {
 
 impl Pacs {
     fn new(policy: Policy, script: &[Does]) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::with(policy, script))
+    }
+
+    fn with(policy: Policy, script: &[Does]) -> Self {
+        Self {
             policy,
+            most_contexts: MAX_CONTEXTS,
             script: Mutex::new(script.iter().copied().collect()),
             stale: Mutex::default(),
             stored: Mutex::default(),
             associations: AtomicUsize::new(0),
             broken: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-        })
+        }
     }
 
     fn archive(self: &Arc<Self>) -> DimseArchive {
@@ -119,6 +126,9 @@ impl Pacs {
     async fn serve(self: Arc<Self>, io: DuplexStream) -> Option<()> {
         let deadline = Instant::now() + Duration::from_secs(36_000);
         let requested = Requested::read(io, deadline).await.ok()?;
+        if requested.request().contexts.len() > self.most_contexts {
+            return None;
+        }
         let mut association = requested.accept(self.policy, |_| false, deadline).await.ok()?;
         self.associations.fetch_add(1, Ordering::SeqCst);
         loop {

@@ -338,7 +338,6 @@ impl Lease {
     /// Gives the association back after a clean final response. Only then may it serve others.
     pub fn give_back(self) {
         let Self { mut live, want, extra, holder, .. } = self;
-        drop(extra);
         drop(holder);
         live.uses += 1;
         live.served = contexts::joined(&live.served, &want);
@@ -352,6 +351,8 @@ impl Lease {
         } else {
             shared.park(live);
         }
+        // Not before: who waits is to have this association, and not a new one in a slot that was for the way back.
+        drop(extra);
     }
 
     /// Aborts the association: the peer is told and the connection closed, then the slot is free.

@@ -317,6 +317,20 @@ async fn hazard_a_probe_takes_no_slot_of_an_idle_association_that_any_other_coul
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_the_end_of_a_move_gets_its_association_and_not_a_new_one() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(2));
+    let lease = pool.lease(&caller(1), &kind(0), 2, later(60)).await.unwrap();
+    let next = pool.clone();
+    let waiting = tokio::spawn(async move { use_once(&next, 2).await });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(pool.is_contended());
+    lease.give_back();
+    assert!(waiting.await.unwrap());
+    assert_eq!(archive.associations.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_connection_is_asked_again_at_once_so_that_the_request_after_a_restart_succeeds() {
     let archive = Arc::new(Archive { mood: Mutex::new(Some(Mood::RefuseConnection)), ..Archive::default() });
     let pool = pool(&archive, config(4));

@@ -82,6 +82,20 @@ async fn what_is_known_not_to_come_is_told_to_every_reader() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_though_it_was_known_not_to_is_not_missing_from_the_next_answer() {
+    let scene = scene();
+    let first = scene.get(&["1"]);
+    let at = scene.pacs.wait_for(&["1"]).await;
+    scene.pacs.open(at, &["1.1.2"], &[]);
+    scene.pacs.object(at, "1.1", "1.1.1").await;
+    scene.pacs.object(at, "1.1", "1.1.2").await;
+    scene.pacs.complete(at);
+    let whole = Got::whole(&["1.1.1", "1.1.2"]);
+    assert_eq!(first.got().await, Got { missing: 1, ..whole.clone() }, "it was told so before");
+    assert_eq!((scene.get(&["1"]).got().await, scene.pacs.count()), (whole, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_driver_that_dies_is_an_error_for_every_reader() {
     let scene = scene();
     let clients = [scene.get(&["1"]), scene.get(&["1"]), scene.get(&["1", "1.1", "1.1.9"])];

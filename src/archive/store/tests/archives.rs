@@ -161,3 +161,14 @@ async fn a_dropped_store_leaves_nothing_behind() {
     assert_eq!(archive.associations(), (0, 0));
     assert!(pacs.stored().is_empty());
 }
+
+#[tokio::test]
+async fn hazard_an_archive_that_aborts_at_many_contexts_is_sent_objects_of_many_classes_all_the_same() {
+    let pacs = Arc::new(Pacs { most_contexts: 4, ..Pacs::with(everything, &[]) });
+    let archive = pacs.archive();
+    for (class, number) in [(CT, 1), (SR, 2), (CT, 3)] {
+        let head = head(class, EXPLICIT_VR_LE, number);
+        store(&archive, whole(&head, &data_set(&head, 100), 5000).await).await.unwrap();
+    }
+    assert_eq!(pacs.stored().len(), 3);
+}
