@@ -98,7 +98,7 @@ impl Pace {
         let told = samples.iter().filter(|(lanes, (objects, _))| *objects >= SAMPLE * **lanes);
         let mut speeds =
             told.map(|(lanes, (objects, took))| (*lanes, *objects as f64 / took.as_secs_f64().max(1e-6)));
-        let (Some((1, alone)), Some((lanes, together))) = (speeds.next(), speeds.last()) else { return };
+        let (Some((1, alone)), Some((lanes, together))) = (speeds.next(), speeds.next_back()) else { return };
         let worth = 1 + ((together / alone - 1.0).max(0.0) / LEAST_GAIN) as usize;
         let (mut measured, now) = (self.lock(), Instant::now());
         let proven = valid(measured.proven).unwrap_or(1).max(lanes);
