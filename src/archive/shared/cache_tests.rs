@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::cache::{Cache, Key, Purge};
 use super::claim::{Claim, Reader};
 use super::config::Config;
+use super::memory::ENTRY;
 use super::writer::{Reserve, Writer};
 use crate::archive::Form;
 use crate::dicom::Uid;
@@ -155,8 +156,19 @@ async fn hazard_small_objects_do_not_pin_the_blocks_they_were_received_in() {
     for (n, block) in blocks.iter().enumerate() {
         put(&cache, &format!("1.1.{n}"), &block.slice(1000..1200)).await;
     }
-    assert_eq!(cache.state().memory, 100 * 200);
+    assert_eq!(cache.state().memory, 100 * (200 + ENTRY));
     assert!(blocks.into_iter().all(|block| block.is_unique()));
+}
+
+#[tokio::test]
+async fn hazard_what_objects_cost_beside_their_bytes_is_within_the_budget() {
+    let cache = cache(MIB);
+    let content = bytes(100);
+    for n in 0..2000 {
+        put(&cache, &format!("1.1.{n}"), &content).await;
+    }
+    let here = (0..2000).filter(|n| cache.has(&key(&format!("1.1.{n}")))).count();
+    assert!((500..=1000).contains(&here), "{here} objects in one MiB");
 }
 
 #[tokio::test]

@@ -22,6 +22,10 @@ use crate::dicom::object::Head;
 /// full the memory is.
 pub(super) const RESERVE: u64 = 1 << 20;
 
+/// What an object costs beside its bytes, in bytes: its entry, its UIDs in several places, its place in the maps; measured
+/// with 100,000 objects of 700 bytes each. Small objects cost little else; in what blocks are charged it is lost.
+pub(super) const ENTRY: u64 = 1 << 10;
+
 /// What is to be done after the lock was released.
 #[derive(Debug, Default)]
 pub(super) struct Later {
@@ -269,7 +273,8 @@ impl Memory {
         let Some(run) = entry.runs.back_mut().filter(|run| run.end - run.start == copy.len() as u64) else {
             return;
         };
-        let saved = run.charge.saturating_sub(copy.len() as u64);
+        let beside = if run.start == 0 { ENTRY } else { 0 };
+        let saved = run.charge.saturating_sub(copy.len() as u64 + beside);
         let (start, reserved) = (run.start, run.reserved);
         let old = std::mem::replace(run, Run::new(start, copy, run.charge - saved, reserved));
         if reserved {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::disk::{Backing, Description, Draft, Stored};
 use super::entry::{Id, Reserved, Run};
-use super::memory::Memory;
+use super::memory::{ENTRY, Memory};
 use super::readers::Claimed;
 
 /// Bytes that are sent to disk at once where room is needed.
@@ -184,7 +184,7 @@ impl Memory {
     pub(super) fn verified(&mut self, id: Id, blocks: Vec<Bytes>) {
         let length = blocks.iter().map(|block| block.len() as u64).sum::<u64>();
         let mut room = true;
-        while room && self.used + length > self.size {
+        while room && self.used + length + ENTRY > self.size {
             room = self.evict();
         }
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.unverified) else { return };
@@ -192,13 +192,14 @@ impl Memory {
         if !room || blocks.is_empty() {
             return;
         }
-        self.used += length;
+        self.used += length + ENTRY;
         entry.first = 0;
         let mut start = 0;
         for block in blocks {
-            let charge = block.len() as u64;
+            let length = block.len() as u64;
+            let charge = if start == 0 { length + ENTRY } else { length };
             entry.runs.push_back(Run::new(start, block, charge, false));
-            start += charge;
+            start += length;
         }
     }
 
