@@ -2,8 +2,9 @@
 //!
 //! Witnesses are heard (PS3.4 C.4.2.1, C.4.3.1): the final status with its counters and list of failed UIDs, the
 //! number of instances that the series tell, the IMAGE-level search where they tell none, where another number came or
-//! where the archive does not count, and what came. Each may be silent: archives send no counters, cap or refuse searches, hide key objects.
-//! A retrieval is complete when the final response is here, nothing is under way, and no witness misses anything.
+//! where the archive does not count, and what came. Each may be silent: archives send no counters, cap or refuse
+//! searches, hide key objects. A retrieval is complete when the final response is here, nothing is under way, and no
+//! witness misses anything.
 //!
 //! A retrieval takes one operation or several, at once or one after the other. Each is held against its own
 //! counters; what they fell short of by then is kept when the next round begins.
@@ -144,7 +145,7 @@ impl Ledger {
         self.has_all_told()
             && !self.received.is_empty()
             && self.operations.values().all(Operation::is_counted)
-            && self.verdict(false) == Verdict::Complete
+            && self.verdict() == Verdict::Complete
     }
 
     /// An object that was announced as missing does not count: it may be gone, and another have failed.
@@ -342,15 +343,15 @@ impl Ledger {
         (self.received.len(), self.received.values().map(|print| print.length).sum())
     }
 
-    /// What is to be done now. `surveying`: the search may still name what it expects.
-    pub(super) fn verdict(&self, surveying: bool) -> Verdict {
+    /// What is to be done now.
+    pub(super) fn verdict(&self) -> Verdict {
         if let Some(uid) = &self.conflict {
             return Verdict::Conflict(uid.clone());
         }
         if self.operations.is_empty() || self.operations.values().any(|op| op.ended.is_none()) {
             return Verdict::Running;
         }
-        if self.under_way > 0 || surveying || self.operations.values().any(|op| self.lacks(op)) {
+        if self.under_way > 0 || self.operations.values().any(|op| self.lacks(op)) {
             return Verdict::Outstanding;
         }
         let named = self.missing();

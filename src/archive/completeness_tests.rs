@@ -88,20 +88,19 @@ fn hazard_the_final_response_that_overtakes_the_last_object_is_waited_out() {
     let mut ledger = Ledger::default();
     (0..199).for_each(|n| arrive(&mut ledger, n));
     ledger.ended(&end(0, Some(200), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Outstanding);
+    assert_eq!(ledger.verdict(), Verdict::Outstanding);
     arrive(&mut ledger, 199);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
 fn success_first_without_counters_is_held_against_the_search() {
     let mut ledger = Ledger::default();
     ledger.ended(&end(0, None, None), vec![]);
-    assert_eq!(ledger.verdict(true), Verdict::Outstanding);
     ledger.expect(survey(2));
-    assert_eq!(ledger.verdict(false), Verdict::Outstanding);
+    assert_eq!(ledger.verdict(), Verdict::Outstanding);
     (0..2).for_each(|n| arrive(&mut ledger, n));
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -173,13 +172,13 @@ fn hazard_a_short_study_is_never_complete() {
     ledger.expect(survey(3));
     (0..2).for_each(|n| arrive(&mut ledger, n));
     ledger.ended(&end(0, Some(2), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(2)], unnamed: 0 });
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![uid(2)], unnamed: 0 });
     let mut ledger = Ledger::default();
     (0..2).for_each(|n| arrive(&mut ledger, n));
     ledger.ended(&end(0xB000, Some(2), Some(1)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 });
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![], unnamed: 1 });
     ledger.ended(&end(0xB000, Some(2), Some(1)), vec![uid(7)]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(7)], unnamed: 0 });
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![uid(7)], unnamed: 0 });
 }
 
 #[test]
@@ -188,7 +187,7 @@ fn what_was_announced_as_missing_does_not_break_the_rest() {
     ledger.expect(survey(3));
     (0..2).for_each(|n| arrive(&mut ledger, n));
     ledger.ended(&end(0xB000, Some(2), Some(1)), vec![uid(2)]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -197,7 +196,7 @@ fn more_than_the_search_named_is_welcome_and_b000_with_nothing_failed_is_complet
     ledger.expect(survey(1));
     (0..3).for_each(|n| arrive(&mut ledger, n));
     ledger.ended(&end(0xB000, Some(3), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -207,10 +206,10 @@ fn hazard_the_same_object_twice_identical_is_dropped_different_is_an_error() {
     assert!(!ledger.began(&uid(1)), "the second is not handed out");
     ledger.received(&uid(1), print(1));
     ledger.ended(&end(0, Some(2), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
     ledger.began(&uid(1));
     ledger.received(&uid(1), print(99));
-    assert_eq!(ledger.verdict(false), Verdict::Conflict(uid(1)));
+    assert_eq!(ledger.verdict(), Verdict::Conflict(uid(1)));
 }
 
 #[test]
@@ -219,12 +218,12 @@ fn hazard_failed_objects_that_come_later_are_forgiven() {
     ledger.began(&uid(1));
     ledger.broke(&uid(1));
     ledger.ended(&end(0xB000, Some(0), Some(1)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(1)], unnamed: 0 });
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![uid(1)], unnamed: 0 });
     ledger.restart();
-    assert_eq!(ledger.verdict(false), Verdict::Running);
+    assert_eq!(ledger.verdict(), Verdict::Running);
     arrive(&mut ledger, 1);
     ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -237,7 +236,7 @@ fn hazard_what_one_operation_owes_is_not_forgotten_when_the_next_succeeds() {
     ledger.proceed();
     arrive(&mut ledger, 2);
     ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 2 });
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![], unnamed: 2 });
     // Series by series, without a search: the first falls short in one of these ways.
     let ways = [
         end(0, Some(3), Some(0)),
@@ -252,10 +251,10 @@ fn hazard_what_one_operation_owes_is_not_forgotten_when_the_next_succeeds() {
         ledger.proceed();
         arrive(&mut ledger, 3);
         ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
+        assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
         ledger.proceed();
         ledger.ended(&end(0, Some(0), Some(0)), vec![]);
-        assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
+        assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![], unnamed: 1 }, "{response:?}");
     }
 }
 
@@ -268,7 +267,7 @@ fn what_can_be_named_is_not_owed_and_neither_is_what_an_attempt_in_another_way_f
     ledger.proceed();
     arrive(&mut ledger, 1);
     ledger.ended(&end(0, Some(1), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
     let mut ledger = Ledger::default();
     ledger.ended(&end(0x0122, None, None), vec![]);
     ledger.restart();
@@ -276,7 +275,7 @@ fn what_can_be_named_is_not_owed_and_neither_is_what_an_attempt_in_another_way_f
     ledger.ended(&end(0, Some(1), Some(0)), vec![]);
     ledger.proceed();
     ledger.ended(&end(0, Some(0), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -287,10 +286,10 @@ fn what_the_client_has_is_not_missed_and_its_failure_is_no_failure() {
     assert_eq!(ledger.missing(), [uid(2)]);
     arrive(&mut ledger, 2);
     ledger.ended(&end(0xB000, Some(1), Some(2)), vec![uid(0), uid(1)]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
     ledger.restart();
     ledger.ended(&end(0xB000, Some(1), Some(1)), vec![]);
-    assert_ne!(ledger.verdict(false), Verdict::Complete, "one that nobody can name is another");
+    assert_ne!(ledger.verdict(), Verdict::Complete, "one that nobody can name is another");
 }
 
 proptest! {
@@ -313,7 +312,7 @@ proptest! {
                 }
                 _ => ledger.restart(),
             }
-            if ledger.verdict(false) == Verdict::Complete {
+            if ledger.verdict() == Verdict::Complete {
                 prop_assert!((0..expected).all(|n| here.contains(&n)));
             }
         }
@@ -339,11 +338,11 @@ fn operations_at_once_are_complete_when_each_is() {
     let (mut ledger, [one, two]) = halves();
     [0, 1].into_iter().for_each(|n| bring(&mut ledger, one, n));
     ledger.ended(one, &end(0, Some(2), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Running);
+    assert_eq!(ledger.verdict(), Verdict::Running);
     [2, 3].into_iter().for_each(|n| bring(&mut ledger, two, n));
     assert!(!ledger.is_outstanding(one) && !ledger.is_outstanding(two));
     ledger.ended(two, &end(0, Some(2), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -353,9 +352,9 @@ fn hazard_what_one_operation_brings_beyond_does_not_hide_what_another_falls_shor
     ledger.ended(one, &end(0, Some(2), Some(0)), vec![]);
     bring(&mut ledger, two, 2);
     ledger.ended(two, &end(0, Some(2), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Outstanding);
+    assert_eq!(ledger.verdict(), Verdict::Outstanding);
     bring(&mut ledger, two, 3);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }
 
 #[test]
@@ -365,12 +364,12 @@ fn hazard_what_is_missing_of_one_operation_does_not_explain_the_failures_of_anot
     ledger.ended(one, &end(0xB000, Some(2), Some(1)), vec![]);
     bring(&mut ledger, two, 2);
     ledger.ended(two, &end(0, Some(1), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![uid(3)], unnamed: 1 });
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![uid(3)], unnamed: 1 });
     ledger.settle();
     let again = ledger.begin(Scope::Instances([uid(3)].into()), false);
     bring(&mut ledger, again, 3);
     ledger.ended(again, &end(0, Some(1), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Missing { named: vec![], unnamed: 1 }, "still owed");
+    assert_eq!(ledger.verdict(), Verdict::Missing { named: vec![], unnamed: 1 }, "still owed");
 }
 
 #[test]
@@ -383,5 +382,5 @@ fn what_an_operation_that_was_given_up_has_left_is_another_ones() {
     ledger.ended(again, &end(0, Some(1), Some(0)), vec![]);
     [2, 3].into_iter().for_each(|n| bring(&mut ledger, two, n));
     ledger.ended(two, &end(0, Some(2), Some(0)), vec![]);
-    assert_eq!(ledger.verdict(false), Verdict::Complete);
+    assert_eq!(ledger.verdict(), Verdict::Complete);
 }

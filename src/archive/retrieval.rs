@@ -31,7 +31,6 @@ use crate::dicom::object::Object;
 use crate::dicom::query::{Level, Target};
 use crate::dimse::pool::Contexts;
 use crate::metrics::{Counters, Of, Outcome};
-use plan::Survey;
 use work::Meter;
 
 pub(super) use named::UIDS_PER_REQUEST;
@@ -113,7 +112,8 @@ struct Told {
 /// What the operations of a retrieval leave for each other.
 #[derive(Default)]
 struct State {
-    survey: Option<Survey>,
+    /// Series whose instances have not been listed yet.
+    unlisted: Vec<Uid>,
     /// The last failure status of an operation.
     failure: Option<Error>,
     meter: Meter,
@@ -172,6 +172,7 @@ impl Driver {
         }
         let contexts = self.first_contexts(&plan);
         self.bring_parts(plan, contexts).await?;
+        self.list_what_there_is().await?;
         if let Verdict::Missing { named, .. } = self.verdict()
             && !named.is_empty()
         {
@@ -209,7 +210,7 @@ impl Driver {
     /// What the ledger says after an operation. What is still outstanding then will not come any more.
     fn verdict(&self) -> Verdict {
         let ledger = self.collector.ledger();
-        match ledger.verdict(false) {
+        match ledger.verdict() {
             Verdict::Running | Verdict::Outstanding => {
                 let named = ledger.missing();
                 Verdict::Missing { unnamed: usize::from(named.is_empty()), named }

@@ -1,11 +1,10 @@
-//! The searches beside a retrieval: what there is, so that what is missing can be told.
+//! The searches of a retrieval: what there is, so that what is missing can be told.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use super::error::{Error, Kind};
 use super::remote::Inner;
@@ -15,16 +14,13 @@ use crate::dicom::query::{Level, Target};
 use crate::dicom::{Tag, Uid, VR, sop_class, tags, transfer_syntax};
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::AcceptedContext;
-use crate::dimse::pool::Lease;
-use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
+use crate::dimse::scu::{Operation, OperationError, Reply};
 use crate::dimse::status;
 
 /// Most matches of one of these searches: no study has more instances.
 const MOST_MATCHES: usize = 500_000;
 /// How long a C-FIND that nobody waits for any more may take to end.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
-/// How soon a survey looks again for an association that is idle.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A series of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,15 +32,6 @@ pub(super) struct Series {
     pub(super) count: Option<usize>,
 }
 
-/// How an association is had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Wait for one: for who holds none.
-    Wait,
-    /// At once or not at all, and a new one only where there are few: for who holds one.
-    Second,
-}
-
 impl Inner {
     /// The series of a study, or the one series of the target.
     pub(super) async fn series_of(&self, caller: &Caller, target: &Target) -> Result<Vec<Series>, Error> {
@@ -53,7 +40,7 @@ impl Inner {
         set_or_empty(&mut keys, tags::SERIES_INSTANCE_UID, target.series.as_ref());
         keys.set_empty(tags::MODALITY, VR::CS);
         keys.set_empty(tags::NUMBER_OF_SERIES_RELATED_INSTANCES, VR::IS);
-        let matches = self.find(caller, Access::Wait, Level::Series, keys).await?.unwrap_or_default();
+        let matches = self.find(caller, Level::Series, keys).await?;
         let series = |m: &DataSet| {
             let asked = target.series.as_ref().is_none_or(|s| is_own(m, tags::SERIES_INSTANCE_UID, s));
             if !asked || !is_own(m, tags::STUDY_INSTANCE_UID, &target.study) {
@@ -67,17 +54,15 @@ impl Inner {
         Ok(matches.iter().filter_map(series).collect())
     }
 
-    /// The instances of a series, each with its SOP class where that is asked for and told. `None`: no
-    /// association was free.
+    /// The instances of a series, each with its SOP class where that is asked for and told.
     pub(super) async fn instances_of(
         &self,
         caller: &Caller,
-        access: Access,
         study: &Uid,
         series: &Uid,
         instances: &[Uid],
         with_class: bool,
-    ) -> Result<Option<BTreeMap<Uid, Option<Uid>>>, Error> {
+    ) -> Result<BTreeMap<Uid, Option<Uid>>, Error> {
         let mut keys = DataSet::new();
         keys.set_str(tags::STUDY_INSTANCE_UID, VR::UI, study.as_str());
         keys.set_str(tags::SERIES_INSTANCE_UID, VR::UI, series.as_str());
@@ -86,27 +71,22 @@ impl Inner {
         if with_class {
             keys.set_empty(tags::SOP_CLASS_UID, VR::UI);
         }
-        let Some(matches) = self.find(caller, access, Level::Instance, keys).await? else { return Ok(None) };
+        let matches = self.find(caller, Level::Instance, keys).await?;
         let instance = |m: &DataSet| {
             let own =
                 is_own(m, tags::STUDY_INSTANCE_UID, study) && is_own(m, tags::SERIES_INSTANCE_UID, series);
             own.then(|| Some((m.uid(tags::SOP_INSTANCE_UID)?, m.uid(tags::SOP_CLASS_UID))))?
         };
-        Ok(Some(matches.iter().filter_map(instance).collect()))
+        Ok(matches.iter().filter_map(instance).collect())
     }
 
-    /// One C-FIND, all its matches. `None`: no association was free.
-    async fn find(
-        &self,
-        caller: &Caller,
-        access: Access,
-        level: Level,
-        mut keys: DataSet,
-    ) -> Result<Option<Vec<DataSet>>, Error> {
+    /// One C-FIND, all its matches.
+    async fn find(&self, caller: &Caller, level: Level, mut keys: DataSet) -> Result<Vec<DataSet>, Error> {
         keys.set_str(tags::QUERY_RETRIEVE_LEVEL, VR::CS, level.as_str());
         loop {
             let limits = self.limits();
-            let Some(mut lease) = self.query_lease(caller, access, limits).await? else { return Ok(None) };
+            let mut lease =
+                self.lease(&self.query, caller, &self.query_contexts(), 1, limits.deadline).await?;
             let agreement = lease.association().agreement();
             let class = self.class(agreement, sop_class::STUDY_ROOT_FIND, sop_class::PATIENT_ROOT_FIND);
             self.name_patient(class, &mut keys);
@@ -119,14 +99,14 @@ impl Inner {
             let mut finding =
                 Finding { inner: self, operation: Some(self.start(lease, command, encode, limits)?) };
             let found = finding.matches().await;
-            let Some(operation) = finding.operation.take() else { return Ok(None) };
+            let Some(operation) = finding.operation.take() else { return Err(self.error(Kind::Cancelled)) };
             match found {
                 Ok(response) => {
                     operation.finish();
                     return match response {
                         (matches, response) if response.status == Some(status::SUCCESS) => {
                             self.learn_patient(&matches);
-                            Ok(Some(matches))
+                            Ok(matches)
                         }
                         (_, response) => Err(self.status_error("C-FIND", &response, false)),
                     };
@@ -166,52 +146,16 @@ impl Inner {
         }
     }
 
-    async fn query_lease(
-        &self,
-        caller: &Caller,
-        access: Access,
-        limits: Limits,
-    ) -> Result<Option<Lease>, Error> {
-        match access {
-            Access::Wait => {
-                self.lease(&self.query, caller, &self.query_contexts(), 1, limits.deadline).await.map(Some)
-            }
-            Access::Second => {
-                let second = self.query.try_second(caller, &self.query_contexts(), limits.deadline).await;
-                second.map_err(|error| self.lease_error(error))
-            }
-        }
-    }
-
-    /// The instances of some series, each with its series; with `may_wait` unset no association is waited for.
+    /// The instances of some series, each with its series.
     pub(super) async fn survey(
         &self,
         caller: &Caller,
         study: &Uid,
         series: &[Uid],
-        may_wait: &CancellationToken,
     ) -> Result<BTreeMap<Uid, Uid>, Error> {
         let mut all = BTreeMap::new();
         for uid in series {
-            let mut access = Access::Second;
-            let instances = loop {
-                match self.instances_of(caller, access, study, uid, &[], false).await {
-                    Ok(Some(instances)) => break instances,
-                    // An archive may allow fewer associations than we would take: there is one when the first is free
-                    // again.
-                    Err(error) if access == Access::Second && !matches!(error.kind, Kind::Status { .. }) => {
-                        tracing::debug!(archive = self.config.name, %error, "no second association");
-                        may_wait.cancelled().await;
-                        access = Access::Wait;
-                    }
-                    Err(error) => return Err(error),
-                    Ok(None) => tokio::select! {
-                        biased;
-                        () = may_wait.cancelled() => access = Access::Wait,
-                        () = sleep(LOOK_AGAIN) => {}
-                    },
-                }
-            };
+            let instances = self.instances_of(caller, study, uid, &[], false).await?;
             all.extend(instances.into_keys().map(|instance| (instance, uid.clone())));
         }
         Ok(all)

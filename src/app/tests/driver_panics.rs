@@ -117,7 +117,7 @@ async fn a_panic_at_each_await(method: &str) {
         assert_eq!(next, (OBJECTS, Ok(())), "{what}: the next");
         app.settle(&what).await;
     }
-    // Two searches, the leases, the operation with its messages, and the survey: each waits at least once.
+    // The searches, the leases, and the operation with its messages: each waits at least once.
     assert!(died >= 6, "{method}: {died}");
 }
 

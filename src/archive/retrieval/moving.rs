@@ -40,12 +40,11 @@ impl Driver {
         };
         // What is still to come the counters tell, or else the list of what there is: a number that the series told may
         // be an old one.
-        if !self.has_deferred_survey() || self.collector.ledger().is_uncounted(id) {
-            self.finish_survey().await?;
+        let is_uncounted = self.collector.ledger().is_uncounted(id);
+        if is_uncounted {
+            self.list_what_there_is().await?;
         }
         self.settle(id, limits.deadline).await?;
-        // One that is still deferred is made where another number came.
-        self.finish_survey().await?;
         if !self.collector.ledger().is_outstanding(id) {
             registration.settled();
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::super::contexts;
 use super::super::error::{Error, Kind};
-use super::super::survey::Access;
 use super::{Ask, Driver};
 use crate::dicom::Uid;
 use crate::dicom::query::Level;
@@ -30,9 +29,8 @@ impl Driver {
         for (series, instances) in by_series {
             let most = if inner.knowledge.takes_lists_of_uids() { UIDS_PER_REQUEST } else { 1 };
             for instances in instances.chunks(most) {
-                let search =
-                    inner.instances_of(&caller, Access::Wait, &target.study, &series, instances, true);
-                let classes = self.unless_gone(search).await?.ok().flatten().unwrap_or_default();
+                let search = inner.instances_of(&caller, &target.study, &series, instances, true);
+                let classes = self.unless_gone(search).await?.unwrap_or_default();
                 for (instances, contexts) in self.batches(instances, &classes) {
                     let series = Some(series.clone());
                     self.operate(&Ask { level: Level::Instance, series, instances, contexts }).await?;

@@ -99,7 +99,6 @@ impl Driver {
             match self.get(ask, lease, limits).await? {
                 Attempt::Stale => {}
                 Attempt::Ended(response) => {
-                    self.finish_survey().await?;
                     self.note_failure("C-GET", &response)?;
                     return Ok(Attempt::Ended(response));
                 }

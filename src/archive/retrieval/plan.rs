@@ -1,15 +1,11 @@
 //! What has to be known before the first operation of a retrieval, and what operations there will be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Form;
 use super::super::contexts;
 use super::super::error::{Error, Kind};
-use super::super::survey::{Access, Series};
+use super::super::survey::Series;
 use super::{Ask, Driver};
 use crate::dicom::Uid;
 use crate::dicom::query::{Level, Target};
@@ -55,19 +51,6 @@ struct Cut {
     in_turns: bool,
 }
 
-/// The search for what there is.
-pub(super) enum Survey {
-    /// In a task beside the operation.
-    Running {
-        task: AbortOnDropHandle<()>,
-        /// Cancelled when no operation of this driver holds a lease: then the search may wait for one.
-        may_wait: CancellationToken,
-    },
-    /// The archive has told how many objects there are. Where as many come, and it counts as many, a third witness
-    /// would say nothing new, and costs an archive as much as a tenth of the objects.
-    Deferred(Vec<Uid>),
-}
-
 impl Driver {
     /// Asks what has to be known before the operation: the series with their modalities, or the class of the
     /// one instance; and where some of it is at hand, what there is.
@@ -104,8 +87,8 @@ impl Driver {
     async fn plan_instance(&self, series: &Uid, instance: &Uid) -> Result<Plan, Error> {
         let (inner, study) = (&self.inner, &self.collector.target().study);
         let wanted = std::slice::from_ref(instance);
-        let search = inner.instances_of(&self.caller, Access::Wait, study, series, wanted, true);
-        let found = self.unless_gone(search).await??.unwrap_or_default();
+        let search = inner.instances_of(&self.caller, study, series, wanted, true);
+        let found = self.unless_gone(search).await??;
         let class = found.get(instance).ok_or_else(|| inner.error(Kind::NotFound))?.clone();
         let at_hand = self.retrieve.having.contains(instance);
         let confirmed: BTreeSet<Uid> = at_hand.then(|| instance.clone()).into_iter().collect();
@@ -135,15 +118,10 @@ impl Driver {
         let by_series = inner.config.max_associations == 1 && uids.len() > 1;
         let parts =
             if by_series { uids.iter().map(Part::of_series).collect() } else { vec![self.everything()] };
-        let told: Option<usize> = series.iter().map(|s| s.count).sum();
-        let survey = match told.filter(|_| !by_series) {
-            Some(told) => {
-                self.collector.ledger().tell(told);
-                Survey::Deferred(uids)
-            }
-            None => self.survey(uids),
-        };
-        self.state().survey = Some(survey);
+        if let Some(told) = series.iter().map(|s| s.count).sum() {
+            self.collector.ledger().tell(told);
+        }
+        self.state().unlisted = uids;
         Ok(Plan { series, parts, lanes: 1, class: None })
     }
 
@@ -178,10 +156,7 @@ impl Driver {
     async fn plan_listed(&self, series: &[Series], cut: Cut) -> Result<Option<Vec<Part>>, Error> {
         let (inner, target) = (&self.inner, self.collector.target());
         let uids: Vec<Uid> = series.iter().map(|s| s.uid.clone()).collect();
-        // Nothing is held yet, so that it may wait at once.
-        let may_wait = CancellationToken::new();
-        may_wait.cancel();
-        let search = inner.survey(&self.caller, &target.study, &uids, &may_wait);
+        let search = inner.survey(&self.caller, &target.study, &uids);
         let listed = match self.unless_gone(search).await? {
             Ok(listed) => listed,
             Err(error) => {
@@ -235,39 +210,22 @@ impl Driver {
         Ok(Some(parts))
     }
 
-    /// Looks up what each series holds, UIDs only, beside the operation.
-    fn survey(&self, series: Vec<Uid>) -> Survey {
-        let (inner, caller, collector) =
-            (Arc::clone(&self.inner), self.caller.clone(), Arc::clone(&self.collector));
-        let may_wait = CancellationToken::new();
-        let patience = may_wait.clone();
-        let task = tokio::spawn(async move {
-            let study = &collector.target().study;
-            match inner.survey(&caller, study, &series, &patience).await {
-                Ok(instances) => collector.update(|ledger| ledger.expect(instances)),
-                Err(error) => tracing::debug!(archive = inner.config.name, %error, "no list of instances"),
+    /// Looks up what each series holds, UIDs only, unless that is known or says nothing new: where as many objects have
+    /// come as the archive's series told, and it counts as many, the list costs it up to a tenth of what they did. No
+    /// operation of this driver may hold a lease now.
+    pub(super) async fn list_what_there_is(&self) -> Result<(), Error> {
+        let unlisted = std::mem::take(&mut self.state().unlisted);
+        if unlisted.is_empty() || self.collector.ledger().is_as_told() {
+            return Ok(());
+        }
+        let study = &self.collector.target().study;
+        match self.unless_gone(self.inner.survey(&self.caller, study, &unlisted)).await? {
+            Ok(instances) => self.collector.update(|ledger| ledger.expect(instances)),
+            Err(error) => {
+                tracing::debug!(archive = self.inner.config.name, %error, "no list of instances");
             }
-        });
-        Survey::Running { task: AbortOnDropHandle::new(task), may_wait }
-    }
-
-    /// Whether there will be a survey only if what comes is not what the archive has told.
-    pub(super) fn has_deferred_survey(&self) -> bool {
-        matches!(self.state().survey, Some(Survey::Deferred(_)))
-    }
-
-    /// Waits for the survey, where one is needed; no operation of this driver may hold a lease now.
-    pub(super) async fn finish_survey(&self) -> Result<(), Error> {
-        let survey = self.state().survey.take();
-        let survey = match survey {
-            Some(Survey::Deferred(_)) if self.collector.ledger().is_as_told() => return Ok(()),
-            Some(Survey::Deferred(series)) => self.survey(series),
-            Some(running) => running,
-            None => return Ok(()),
-        };
-        let Survey::Running { task, may_wait } = survey else { return Ok(()) };
-        may_wait.cancel();
-        self.unless_gone(task).await.map(drop)
+        }
+        Ok(())
     }
 
     /// The contexts for a first C-GET.

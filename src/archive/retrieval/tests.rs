@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::io::{DuplexStream, duplex};
@@ -413,32 +413,6 @@ async fn hazard_a_peer_that_never_stops_does_not_outlast_the_deadline() {
     // Its data set is here already.
     operation.hurry(Instant::now());
     assert!(matches!(operation.next().await, Err(OperationError::Deadline)));
-}
-
-#[tokio::test]
-async fn a_survey_that_gets_no_second_association_waits_for_the_first() {
-    let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
-    let first = Arc::new(AtomicBool::new(true));
-    let archive = DimseArchive::over(Pacs::config(Method::Auto), None, Metrics::default(), move |_| {
-        let (pacs, first) = (Arc::clone(&pacs), Arc::clone(&first));
-        Arc::new(move |deadline| match first.swap(false, Ordering::SeqCst) {
-            true => connector(Arc::clone(&pacs))(deadline),
-            false => Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) }),
-        })
-    });
-    let inner = &archive.inner;
-    let caller = Caller { client: None, priority: Priority::Bulk };
-    let deadline = inner.limits().deadline;
-    let lease = inner.query.lease(&caller, &inner.query_contexts(), 1, deadline).await.unwrap();
-    let (study, series) = (STUDY.parse().unwrap(), SERIES.map(|uid| uid.parse().unwrap()));
-    let may_wait = CancellationToken::new();
-    let end = async {
-        tokio::task::yield_now().await;
-        lease.give_back();
-        may_wait.cancel();
-    };
-    let (found, ()) = tokio::join!(inner.survey(&caller, &study, &series, &may_wait), end);
-    assert_eq!(found.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -171,26 +171,12 @@ impl Pool {
         Ok(Lease { live, want, extra, holder: grant.holder, reused: false })
     }
 
-    /// As [`Pool::lease`], for who holds a lease already: at once, or not at all. It never waits for a slot,
-    /// as holders that wait for each other would wait for ever.
+    /// As [`Pool::lease`], for who holds a lease already and shares what it has to do among several: at once, or not at
+    /// all, and one stays free for others. It never waits for a slot, as holders that wait for each other would wait for
+    /// ever.
     ///
     /// # Errors
     /// The association could not be opened; `Ok(None)`: no slot is free, or somebody else waits for it.
-    pub async fn try_second(
-        &self,
-        caller: &Caller,
-        contexts: &Contexts,
-        deadline: Instant,
-    ) -> Result<Option<Lease>, LeaseError> {
-        // It is for a short search, which is no bulk work.
-        self.try_more(caller, contexts, deadline, 0, Queue::try_second).await
-    }
-
-    /// As [`Pool::try_second`], for work that shares what it has to do among several associations: one stays free for
-    /// others.
-    ///
-    /// # Errors
-    /// As [`Pool::try_second`].
     pub async fn try_lane(
         &self,
         caller: &Caller,

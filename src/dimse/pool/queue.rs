@@ -187,12 +187,6 @@ impl Queue {
         self.bulk = self.bulk.saturating_sub(share.bulk);
     }
 
-    /// For who holds an association already: an idle one that fits, or one more slot if one is free and few are in use,
-    /// and nothing where somebody waits.
-    pub(super) fn try_second(&mut self, contexts: &Contexts) -> Option<Second> {
-        self.try_more(contexts, self.cap.min(FEW))
-    }
-
     /// One more slot, if one is free and nobody waits; what is idle stays so.
     pub(super) fn try_slot(&mut self) -> bool {
         let is_free = self.line.is_empty() && self.used < self.cap;
@@ -200,25 +194,21 @@ impl Queue {
         is_free
     }
 
-    fn try_more(&mut self, contexts: &Contexts, most: usize) -> Option<Second> {
-        if !self.line.is_empty() {
+    /// For work that shares what it has to do among several: an idle one that fits, or one more slot, and nothing where
+    /// somebody waits; one slot stays free for others.
+    pub(super) fn try_lane(&mut self, contexts: &Contexts) -> Option<Second> {
+        let busy = self.used.saturating_sub(self.idle.len());
+        if busy + 2 > self.cap || !self.line.is_empty() {
             return None;
         }
         if let Some(index) = self.fitting(contexts) {
             return Some(Second::Idle(self.idle.remove(index).id));
         }
-        let busy = self.used.saturating_sub(self.idle.len());
-        (busy < most && self.used < self.cap).then(|| {
+        (self.used < self.cap).then(|| {
             let instead_of = self.superfluous(contexts);
             self.used += 1;
             Second::Slot { instead_of }
         })
-    }
-
-    /// As [`Queue::try_second`], for work that shares what it has to do among several: one slot stays free for others.
-    pub(super) fn try_lane(&mut self, contexts: &Contexts) -> Option<Second> {
-        let busy = self.used.saturating_sub(self.idle.len());
-        if busy + 2 > self.cap { None } else { self.try_more(contexts, self.cap) }
     }
 
     /// The idle association that was used last of those that will do, so that those beyond what is needed stay idle

@@ -268,7 +268,7 @@ async fn the_cap_holds_and_waiting_ends_with_the_deadline() {
     let lease = pool.lease(&caller(1), &kind(0), 1, later(60)).await.unwrap();
     let refused = pool.lease(&caller(2), &kind(0), 1, later(5)).await;
     assert!(matches!(refused, Err(LeaseError::QueueTimeout)));
-    assert!(pool.try_second(&caller(1), &kind(0), later(5)).await.unwrap().is_none());
+    assert!(pool.try_lane(&caller(1), &kind(0), later(5)).await.unwrap().is_none());
     lease.give_back();
     assert!(use_once(&pool, 2).await);
     assert_eq!(archive.most_open.load(Ordering::SeqCst), 1);
@@ -379,7 +379,7 @@ async fn run(pool: Pool, archive: Arc<Archive>, step: Use) {
         else {
             return;
         };
-        let second = pool.try_second(&caller(step.client), &kind(0), later(30)).await;
+        let second = pool.try_lane(&caller(step.client), &kind(0), later(30)).await;
         let answered = tokio::time::timeout(Duration::from_secs(5), echo(&mut lease)).await;
         match (step.how, answered) {
             (0, _) => drop(lease),

@@ -19,9 +19,8 @@ const MOST_AHEAD: usize = 60;
 /// Into how many lists of instances a series of this size is split at most, where the archive is so slow that several
 /// associations bring it sooner. On a busy machine it may be.
 const MOST_SHARES: usize = 20;
-/// Most associations that an archive has open at once: one brings the series, the other what cannot wait for it. On a busy
-/// machine the list of what there should be may just be on its way over the second.
-const MOST_ASSOCIATIONS: usize = 2 + 1;
+/// Most associations that an archive has open at once: one brings the series, the other what cannot wait for it.
+const MOST_ASSOCIATIONS: usize = 2;
 /// Most that it has open where several bring the series, as that is sooner: one is left to others.
 const MOST_LANES: usize = 3;
 /// Most associations that are opened in all: one that is released in exchange for another counts twice.

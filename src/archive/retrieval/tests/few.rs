@@ -44,7 +44,6 @@ async fn a_search_opens_the_association_on_which_the_images_come() {
     for series in SERIES {
         syntax_of(&archive, series, 1, Form::AsStored).await.unwrap();
     }
-    // One brings objects; beside it, there is a survey of what there should be.
     assert!(*pacs.associations.lock().unwrap() <= 2, "{:?}", pacs.associations);
 }
 

@@ -221,7 +221,6 @@ fn who_shares_its_work_among_several_leaves_one_slot_to_others() {
     queue.dispatch(now);
     assert_eq!(queue.try_lane(&want(1)), Some(Second::Slot { instead_of: None }));
     assert_eq!(queue.try_lane(&want(1)), None);
-    assert_eq!(queue.try_second(&want(1)), None, "a search beside a retrieval has one of few");
     queue.wait(&caller(2, Priority::Interactive), &want(1), 1, now).unwrap();
     assert_eq!(queue.dispatch(now).len(), 1, "one that somebody waits for may have it");
     let idle = park(&mut queue, 1);
@@ -280,9 +279,8 @@ fn an_idle_association_whose_work_a_new_one_can_do_too_makes_way_for_it_where_tw
     assert_eq!(opens(&mut queue, &more), (true, Some(alone)));
     queue.free(true);
     let (other, used) = (park(&mut queue, 3), queue.used());
-    assert_eq!(queue.try_second(&more), Some(Second::Slot { instead_of: None }));
+    assert_eq!(queue.try_lane(&more), Some(Second::Slot { instead_of: None }));
     let all = Contexts::offering(vec![proposal(1)], (0..4).map(proposal).collect::<Vec<_>>());
-    assert_eq!(queue.try_second(&all), None, "who holds one has its share");
     assert_eq!(queue.try_lane(&all), Some(Second::Slot { instead_of: Some(other) }));
     assert_eq!(queue.used(), used + 2, "until it is closed");
 }
@@ -418,7 +416,7 @@ proptest! {
                     prop_assert!(queue.unpark(id));
                     queue.free(false);
                 }
-                Op::Second => match queue.try_second(&want(1)) {
+                Op::Second => match queue.try_lane(&want(1)) {
                     Some(Second::Idle(id)) => {
                         model.idle.retain(|i| i.0 != id);
                         model.seconds += 1;
