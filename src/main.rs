@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Takes its memory from the kernel in huge pages (`.cargo/config.toml`): what a cache fills for the first time costs a
+/// Takes its memory from the kernel in huge pages, as `.cargo/config.toml` says to whoever builds in this folder: what a cache fills for the first time costs a
 /// page fault for every 2 MiB in place of one for every 4 KiB, and what is freed while objects stream is kept for a
 /// while.
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 //! Everything here happens under the cache's one lock, takes no time to speak of and never waits. What is to be done
 //! when the lock is released (waking, freeing) is left in [`Later`].
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -72,6 +72,10 @@ pub(super) struct Memory {
     pub(super) queued: u64,
     /// Whether there is a disk to write to.
     pub(super) can_save: bool,
+    /// How many claims of each entry have begun to be read: what they have passed may be dropped.
+    pub(super) begun: HashMap<Id, usize>,
+    /// Entries of which something is on disk, and perhaps in memory as well.
+    pub(super) backed: BTreeSet<Id>,
     /// How often objects were dropped by name: what came meanwhile may be one of them.
     pub(super) purges: u64,
     pub(super) later: Later,
@@ -90,6 +94,8 @@ impl Memory {
             readers: HashMap::new(),
             queued: 0,
             can_save: false,
+            begun: HashMap::new(),
+            backed: BTreeSet::new(),
             purges: 0,
             later: Later::default(),
         }
@@ -309,6 +315,7 @@ impl Memory {
     pub(super) fn remove(&mut self, id: Id) {
         self.unindex(id);
         let Some(mut entry) = self.entries.remove(&id) else { return };
+        self.backed.remove(&id);
         if let Some(stamp) = entry.stamp {
             self.order.remove(&stamp);
         }
@@ -360,7 +367,8 @@ impl Memory {
             entry.passed().min(if found == id { entry.runs.len() } else { entry.closed_runs() })
         };
         let own = self.entries.get(&id).map(|entry| (id, droppable(id, entry)));
-        let all = || self.entries.iter().map(|(id, entry)| (*id, droppable(*id, entry)));
+        let begun = self.begun.keys().filter_map(|id| Some((*id, self.entries.get(id)?)));
+        let all = || begun.map(|(id, entry)| (id, droppable(id, entry)));
         let found = own.filter(|(_, count)| *count > 0).or_else(|| all().find(|(_, count)| *count > 0));
         let Some((found, count)) = found else { return false };
         self.drop_runs(found, count);

@@ -250,7 +250,12 @@ impl Model {
             assert!(memory.used <= memory.size, "{} bytes of {}", memory.used, memory.size);
             let mut reserved = 0;
             let mut shared = 0;
-            for entry in memory.entries.values() {
+            let mut begun = HashMap::new();
+            for (id, entry) in &memory.entries {
+                let begins = entry.claims.values().filter(|place| place.started).count();
+                begun.extend((begins > 0).then_some((*id, begins)));
+                let is_backed = entry.file.is_some() && !entry.runs.is_empty();
+                assert!(!is_backed || memory.backed.contains(id));
                 let charges = entry.charges();
                 shared += charges.0;
                 reserved += charges.1;
@@ -261,6 +266,8 @@ impl Model {
                 let in_memory: u64 = entry.runs.iter().map(|run| run.end - run.start).sum();
                 assert_eq!(entry.first + in_memory, entry.length);
             }
+            assert_eq!(memory.begun, begun);
+            assert!(memory.backed.iter().all(|id| memory.entries.contains_key(id)));
             assert_eq!(memory.used, shared);
             assert_eq!(reserved, self.reserves.iter().map(|reserve| reserve.of().load(Relaxed)).sum::<u64>());
             assert!(reserved <= 2 * RESERVE);

@@ -52,6 +52,12 @@ impl Memory {
             reader.hungry -= usize::from(place.waker.is_some());
         }
         self.later.wake.extend(place.waker);
+        if let Some(count) = self.begun.get_mut(&entry).filter(|_| place.started) {
+            *count -= 1;
+            if *count == 0 {
+                self.begun.remove(&entry);
+            }
+        }
     }
 
     /// Claims an entry for a reader, if its first byte is still there.
@@ -138,6 +144,7 @@ impl Memory {
         let Some(place) = place else { return false };
         let begins = !std::mem::replace(&mut place.started, true);
         let reader = place.reader;
+        *self.begun.entry(id).or_default() += usize::from(begins);
         if begins && self.readers.get(&reader).is_some_and(|reader| reader.lagging) {
             self.hold(id);
         }

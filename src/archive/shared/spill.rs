@@ -125,6 +125,7 @@ impl Memory {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.on_file = to;
             entry.file = Some(backing.clone());
+            self.backed.insert(id);
             self.later.room = true;
         }
     }
@@ -145,12 +146,16 @@ impl Memory {
 
     /// Frees the memory of what is on disk as well, so that entry `id` gets a new run.
     pub(super) fn drop_saved(&mut self, id: Id) -> bool {
-        let counts = self.entries.iter().map(|(found, entry)| {
+        let counts = self.backed.iter().filter_map(|found| {
+            let entry = self.entries.get(found)?;
             let closed = if *found == id { entry.runs.len() } else { entry.closed_runs() };
-            (*found, entry.saved_runs().min(closed))
+            Some((*found, entry.saved_runs().min(closed)))
         });
         let Some((found, count)) = counts.into_iter().find(|(_, count)| *count > 0) else { return false };
         self.drop_runs(found, count);
+        if self.entries.get(&found).is_some_and(|entry| entry.whole && entry.runs.is_empty()) {
+            self.backed.remove(&found);
+        }
         true
     }
 
@@ -167,6 +172,7 @@ impl Memory {
         (entry.whole, entry.length) = (true, length);
         (entry.file, entry.on_file, entry.first) = (Some(backing), length, length);
         entry.unverified = true;
+        self.backed.insert(id);
         let claimed = self.claim(id, reader);
         if claimed.is_none() {
             self.remove(id);
