@@ -1,9 +1,12 @@
 """Searches: QIDO-RS on a kept connection beside the same C-FIND on an open association."""
 
+import os
+import signal
 import statistics
+import subprocess
 
 import rawdimse
-from client import Http
+from client import OBJECTS, Http
 from lab import Result, alternate, compared, per_round, row
 from rawdimse import IMPLICIT_LE, STUDY_ROOT_FIND
 
@@ -13,6 +16,8 @@ STUDY_KEYS = [0x00080005, 0x00080020, 0x00080030, 0x00080050, 0x00080056, 0x0008
 # A search takes milliseconds: this many for each round of what takes a second.
 FINDS_PER_ROUND = 60
 ADDED_SECONDS = 0.001
+# How much longer a search may take beside a bulk retrieval.
+MOST_WAIT_SECONDS = 0.010
 
 
 @row("search")
@@ -55,3 +60,31 @@ def searches(lab):
         http.close()
         plugin.close()
     association.release()
+
+
+@row("turns")
+def beside_bulk(lab):
+    """The slowest in a hundred searches beside a retrieval that goes on and on, and on an idle archive, over two associations."""
+    archive, count = lab.archive("pacs"), FINDS_PER_ROUND * lab.options.rounds
+    with lab.bridge(archive, cache='memory = "0"', extra="max_associations = 2") as bridge:
+        http = Http(bridge.address)
+        path = f"{bridge.path}/studies?StudyInstanceUID={lab.study}"
+
+        def slowest():
+            seconds = sorted(http.get(path).total for _ in range(count))
+            return seconds[count * 99 // 100]
+
+        slowest()
+        idle = slowest()
+        url = f"{bridge.url}/studies/{lab.study}"
+        bulk = f"while :; do curl -sS --fail -o /dev/null -H 'Accept: {OBJECTS}' {url} || exit 1; done"
+        loop = subprocess.Popen(["/bin/bash", "-c", bulk], start_new_session=True)
+        try:
+            busy = slowest()
+            assert loop.poll() is None, "the retrieval beside the searches failed"
+        finally:
+            os.killpg(loop.pid, signal.SIGKILL)
+            loop.wait()
+        http.close()
+        yield Result("QIDO-RS beside bulk retrievals, two associations, p99", "the same on an idle archive", idle * 1e3, busy * 1e3,
+                     "ms", (busy - idle) / MOST_WAIT_SECONDS, 1.0, "adds ≤ 10 ms", note="the ratio is of what it adds, to 10 ms")
