@@ -183,22 +183,10 @@ impl Pool {
         contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
-        let bulk = usize::from(caller.priority == Priority::Bulk);
-        self.try_more(caller, contexts, deadline, bulk, Queue::try_lane).await
-    }
-
-    async fn try_more(
-        &self,
-        caller: &Caller,
-        contexts: &Contexts,
-        deadline: Instant,
-        bulk: usize,
-        decide: impl FnOnce(&mut Queue, &Contexts) -> Option<Second>,
-    ) -> Result<Option<Lease>, LeaseError> {
         let (second, parked, share) = {
             let mut state = self.shared.lock();
-            let Some(second) = decide(&mut state.queue, contexts) else { return Ok(None) };
-            let share = Share { client: caller.client, bulk };
+            let Some(second) = state.queue.try_lane(contexts) else { return Ok(None) };
+            let share = Share { client: caller.client, bulk: usize::from(caller.priority == Priority::Bulk) };
             state.queue.hold(share);
             state.show(&self.shared.gauges);
             let parked = match &second {
