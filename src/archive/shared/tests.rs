@@ -278,6 +278,17 @@ impl Scene {
         (client, at)
     }
 
+    /// Somebody who reads the study by hand, and the retrieval for it, which has been opened.
+    async fn begin_by_hand(&self) -> (tokio::task::JoinHandle<Result<Retrieval>>, usize) {
+        let shared = Arc::clone(&self.shared);
+        let reader = tokio::spawn(async move {
+            shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
+        });
+        let at = self.pacs.wait_for(&["1"]).await;
+        self.pacs.open(at, &[], &[]);
+        (reader, at)
+    }
+
     /// Brings a target into the cache: these objects of series `1.1`.
     async fn bring(&self, uids: &[&str], objects: &[&str]) {
         let (client, at) = self.begin(uids).await;

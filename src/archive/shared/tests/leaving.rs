@@ -99,8 +99,8 @@ async fn what_runs_ends_when_the_archive_is_no_longer_served() {
     assert_eq!(drain(retrieval).await, Got::failed(&["1.1.1"], Kind::ShuttingDown));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_fetched_ahead_and_came_otherwise_is_let_to_its_end_as_long_as_anybody_wants_anything() {
+/// A series that comes, and the retrieval of an instance that was fetched ahead of it, and has come with it.
+async fn overtaken() -> (Scene, [usize; 2]) {
     let scene = scene();
     let client = scene.frames(&["1", "1.1", "1.1.1"]);
     let [series, ahead] =
@@ -108,6 +108,12 @@ async fn what_is_fetched_ahead_and_came_otherwise_is_let_to_its_end_as_long_as_a
     scene.pacs.open(series, &[], &[]);
     scene.pacs.object(series, "1.1", "1.1.1").await;
     assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
+    (scene, [series, ahead])
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_fetched_ahead_and_came_otherwise_is_let_to_its_end_as_long_as_anybody_wants_anything() {
+    let (scene, [series, ahead]) = overtaken().await;
     sleep(Duration::from_secs(2)).await;
     assert!(!scene.pacs.asked()[ahead].answer.as_ref().unwrap().is_closed(), "the series still comes");
     scene.pacs.complete(series);
@@ -117,13 +123,7 @@ async fn what_is_fetched_ahead_and_came_otherwise_is_let_to_its_end_as_long_as_a
 
 #[tokio::test(start_paused = true)]
 async fn what_is_fetched_ahead_and_came_otherwise_does_not_go_on_for_ever() {
-    let scene = scene();
-    let client = scene.frames(&["1", "1.1", "1.1.1"]);
-    let [series, ahead] =
-        [scene.pacs.wait_for(&["1", "1.1"]).await, scene.pacs.wait_for(&["1", "1.1", "1.1.1"]).await];
-    scene.pacs.open(series, &[], &[]);
-    scene.pacs.object(series, "1.1", "1.1.1").await;
-    assert_eq!(client.got().await, Got::whole(&["1.1.1"]));
+    let (scene, [series, ahead]) = overtaken().await;
     sleep(Duration::from_secs(6)).await;
     assert!(scene.pacs.asked()[ahead].answer.as_ref().unwrap().is_closed());
     assert!(!scene.pacs.is_cancelled(series));

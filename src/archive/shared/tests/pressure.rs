@@ -86,12 +86,7 @@ async fn more_than_the_cache_holds_passes_through_it() {
 #[tokio::test(start_paused = true)]
 async fn hazard_a_reader_that_takes_nothing_holds_up_the_others_for_half_a_second() {
     let scene = narrow();
-    let shared = Arc::clone(&scene.shared);
-    let slow = tokio::spawn(async move {
-        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
-    });
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (slow, at) = scene.begin_by_hand().await;
     objects(&scene.pacs, at, 1..=20).await;
     scene.pacs.complete(at);
     let mut slow = slow.await.unwrap().unwrap().objects;
@@ -122,12 +117,7 @@ async fn hazard_a_reader_that_takes_nothing_holds_up_the_others_for_half_a_secon
 #[tokio::test(start_paused = true)]
 async fn hazard_what_was_handed_out_is_kept_for_its_reader_however_far_behind_that_is() {
     let scene = narrow();
-    let shared = Arc::clone(&scene.shared);
-    let slow = tokio::spawn(async move {
-        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
-    });
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (slow, at) = scene.begin_by_hand().await;
     objects(&scene.pacs, at, 1..=2).await;
     scene.pacs.complete(at);
     settle().await;

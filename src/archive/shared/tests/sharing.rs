@@ -24,12 +24,7 @@ async fn many_readers_of_a_series_cost_one_retrieval_and_each_gets_all_of_it() {
 #[tokio::test(start_paused = true)]
 async fn readers_get_an_object_while_it_comes() {
     let scene = scene();
-    let shared = Arc::clone(&scene.shared);
-    let first = tokio::spawn(async move {
-        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
-    });
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (first, at) = scene.begin_by_hand().await;
     let log = scene.pacs.begin(at, "1.1", "1.1.1", EXPLICIT);
     let mut retrieval = first.await.unwrap().unwrap();
     let Step::Item(mut object) = retrieval.objects.next().await else { panic!() };
@@ -168,12 +163,7 @@ async fn hazard_an_instance_under_the_wrong_series_is_not_answered_from_the_cach
 #[tokio::test(start_paused = true)]
 async fn an_object_that_breaks_off_and_comes_again_is_whole_for_who_had_not_begun_it() {
     let scene = scene();
-    let shared = Arc::clone(&scene.shared);
-    let slow = tokio::spawn(async move {
-        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
-    });
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (slow, at) = scene.begin_by_hand().await;
     let broken = scene.pacs.begin(at, "1.1", "1.1.1", EXPLICIT);
     broken.append(&Bytes::from_static(b"1.")).await;
     let slow = slow.await.unwrap();

@@ -80,12 +80,7 @@ async fn an_archive_that_sends_all_again_is_taken_at_its_word_and_nothing_comes_
 #[tokio::test(start_paused = true)]
 async fn what_was_dropped_meanwhile_is_fetched_again() {
     let scene = scene();
-    let shared = Arc::clone(&scene.shared);
-    let reader = tokio::spawn(async move {
-        shared.retrieve(&interactive(), Retrieve::new(target(&["1"]), Form::AsStored)).await
-    });
-    let at = scene.pacs.wait_for(&["1"]).await;
-    scene.pacs.open(at, &[], &[]);
+    let (reader, at) = scene.begin_by_hand().await;
     scene.pacs.object(at, "1.1", "1.1.1").await;
     let reader = reader.await.unwrap();
     settle().await;

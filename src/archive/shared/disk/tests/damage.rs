@@ -53,7 +53,7 @@ async fn hazard_what_was_damaged_while_it_lay_there_is_fetched_again() {
         put(&cache, instance, &content).await;
         written(&cache, 1).await;
         end(cache).await;
-        let file = objects(&path).into_iter().find(|path| path.extension().unwrap() == "obj").unwrap();
+        let file = only_object(&path);
         let mut bad = fs::read(&file).unwrap();
         let place = bad.len() - at_end;
         bad[place] ^= 1;
@@ -85,7 +85,7 @@ async fn hazard_what_a_killed_process_left_is_removed_and_what_is_foreign_is_lef
     put(&cache, "1.2.1.1", &bytes(1000)).await;
     written(&cache, 1).await;
     end(cache).await;
-    let file = objects(&path).into_iter().find(|path| path.extension().unwrap() == "obj").unwrap();
+    let file = only_object(&path);
     let torn = path.join(format!("{}.7.tmp", file.file_stem().unwrap().to_str().unwrap()));
     fs::copy(&file, &torn).unwrap();
     let misnamed = path.join(format!("{}.obj", "0".repeat(32)));
