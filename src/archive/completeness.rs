@@ -140,17 +140,13 @@ impl Ledger {
         self.told = Some(instances);
     }
 
-    /// Whether as many objects came as the archive's series told, it counts as many, and nothing speaks against it.
+    /// Whether as many objects came as the archive's series told, it counts as many, and nothing speaks against it. An
+    /// object that was announced as missing does not count as come: it may be gone, and another have failed.
     pub(super) fn is_as_told(&self) -> bool {
-        self.has_all_told()
+        self.told == Some(self.received.len())
             && !self.received.is_empty()
             && self.operations.values().all(Operation::is_counted)
             && self.verdict() == Verdict::Complete
-    }
-
-    /// An object that was announced as missing does not count: it may be gone, and another have failed.
-    fn has_all_told(&self) -> bool {
-        self.told == Some(self.received.len())
     }
 
     /// Whether an operation has ended, and its final response does not say how many objects it sent.
@@ -295,13 +291,13 @@ impl Ledger {
     }
 
     /// Whether the archive calls an operation a success, and no witness says of how many objects: neither its
-    /// counters nor a search nor its series.
+    /// counters nor a search. What its series tell is a hint: it may be too low.
     pub(super) fn is_unwitnessed(&self, operation: OperationId) -> bool {
         let ended = self.operations.get(&operation).and_then(|op| op.ended);
         let uncounted = ended.is_some_and(|ended| {
             ended.counters.completed.is_none() && matches!(ended.class, Class::Success | Class::Warning)
         });
-        uncounted && !self.has_all_told() && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
+        uncounted && self.expected.as_ref().is_none_or(BTreeMap::is_empty)
     }
 
     /// Whether an operation that has ended speaks of objects that are still to come.

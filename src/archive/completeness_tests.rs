@@ -147,14 +147,12 @@ fn as_many_objects_as_the_series_tell_need_no_search_unless_something_speaks_aga
 }
 
 #[test]
-fn a_success_without_counters_waits_for_as_many_objects_as_the_series_tell() {
+fn hazard_a_success_without_counters_is_not_believed_for_the_number_that_the_series_tell() {
     let mut ledger = Ledger::default();
-    ledger.tell(2);
+    ledger.tell(1);
     arrive(&mut ledger, 0);
     ledger.ended(&end(0, None, None), vec![]);
-    assert!(ledger.is_unwitnessed());
-    arrive(&mut ledger, 1);
-    assert!(!ledger.is_unwitnessed());
+    assert!(ledger.is_unwitnessed(), "the number may be too low");
 }
 
 #[test]

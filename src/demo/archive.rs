@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -235,9 +236,11 @@ impl Archive {
                 store.insert(instance);
             }
         }
-        let listener = TcpListener::bind(self.listen).await;
-        let listener =
-            listener.map_err(|error| named(&error, &format!("cannot listen on {}", self.listen)))?;
+        let not_bound = |error| named(&error, &format!("cannot listen on {}", self.listen));
+        let port = reserve(self.listen).map_err(not_bound)?;
+        let bound = port.as_ref().and_then(|port| port.local_addr().ok()?.as_socket());
+        let address = bound.unwrap_or(self.listen);
+        let listener = TcpListener::bind(address).await.map_err(not_bound)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             settings: self.settings,
@@ -248,8 +251,20 @@ impl Archive {
             faults: Mutex::new(self.faults),
         });
         let life = Life::begin(listener, &shared);
-        Ok(Running { shared, address, life: Mutex::new(Some(life)) })
+        Ok(Running { shared, address, life: Mutex::new(Some(life)), _port: port })
     }
+}
+
+/// A socket that is bound and never listens: as long as there is one, the port is given to nobody who takes any, also
+/// while the archive is stopped. Elsewhere than on Unix nothing is held.
+fn reserve(address: SocketAddr) -> io::Result<Option<Socket>> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(Some(socket))
 }
 
 /// The same error, which says what could not be done.
@@ -264,6 +279,8 @@ pub struct Running {
     address: SocketAddr,
     /// `None` after [`Self::kill`].
     life: Mutex<Option<Life>>,
+    /// Holds the port from [`Self::kill`] to [`Self::restart`].
+    _port: Option<Socket>,
 }
 
 /// From a start to a stop.

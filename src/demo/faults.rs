@@ -107,9 +107,9 @@ faults! {
     GarbageAnswer => "garbage-answer",
     /// Association requests are answered with half a PDU, then silence.
     HalfAnswer => "half-answer",
-    /// An association that has been idle for N ms is closed.
+    /// An association that has served something and then been idle for N ms is closed.
     CloseIdle(u32 = 100) => "close-idle",
-    /// An association that has been idle for N ms is aborted.
+    /// An association that has served something and then been idle for N ms is aborted.
     AbortIdle(u32 = 100) => "abort-idle",
     /// A-RELEASE is never answered.
     NoRelease => "no-release",
@@ -149,6 +149,8 @@ faults! {
     FindCloseAfter(u32 = 1) => "find-close-after",
     /// C-FIND ends with success after N matches, as archives do that cap their results without a word.
     FindCap(u32 = 100) => "find-cap",
+    /// The numbers of related objects, as 0020,1209, are told N too low.
+    FindTellsFewer(u32 = 1) => "find-tells-fewer",
     /// N ms pass before each match.
     FindSlow(u32 = 10) => "find-slow",
     /// C-STORE fails with status N.

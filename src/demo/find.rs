@@ -60,6 +60,8 @@ pub(super) struct Query {
     /// Some matching keys are not matched.
     ignores_keys: bool,
     relational: bool,
+    /// The numbers of related objects are told so much too low.
+    tells_fewer: usize,
 }
 
 /// A match, to be encoded when it is its turn.
@@ -99,7 +101,13 @@ impl Query {
         let (computed, stored): (Vec<_>, Vec<_>) =
             keys.into_iter().partition(|key| COMPUTED.contains(&key.path.tags()[0]));
         let (stored, computed) = (matching::criteria(&stored), matching::criteria(&computed));
-        Ok(Self { level, identifier, stored, computed, ignores_keys, relational: abilities.relational })
+        let relational = abilities.relational;
+        Ok(Self { level, identifier, stored, computed, ignores_keys, relational, tells_fewer: 0 })
+    }
+
+    /// From now on the numbers of related objects are told so much too low.
+    pub(super) fn tell_fewer(&mut self, by: usize) {
+        self.tells_fewer = by;
     }
 
     /// Whether some matching keys had to be ignored: pending responses say so (PS3.4 C.4.1.1.4).
@@ -153,7 +161,7 @@ impl Query {
                 tags::NUMBER_OF_SERIES_RELATED_INSTANCES => entity.instances_in_series(),
                 _ => entity.instances().count(),
             };
-            computed.set_str(tag, VR::IS, count.to_string());
+            computed.set_str(tag, VR::IS, count.saturating_sub(self.tells_fewer).to_string());
         }
         computed
     }

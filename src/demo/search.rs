@@ -15,12 +15,13 @@ pub(super) async fn run(session: &mut Session, shared: &Shared, operation: Opera
     let Operation { context, layout, request, model, identifier, .. } = operation;
     let faults = session.faults.clone();
     let failure = faults.status(Fault::FindFailure);
-    let query = match (failure, Query::new(identifier, model, shared.settings.abilities)) {
+    let mut query = match (failure, Query::new(identifier, model, shared.settings.abilities)) {
         (Some(status), _) | (None, Err(status)) => {
             return session.send(context, request.response(status), None).await;
         }
         (None, Ok(query)) => query,
     };
+    query.tell_fewer(faults.number(Fault::FindTellsFewer).map_or(0, |n| n as usize));
     let matches = query.matches(&shared.store());
     let pending = if query.ignores_keys() { status::PENDING_OPTIONAL_KEYS } else { status::PENDING };
     let slow = faults.milliseconds(Fault::FindSlow);

@@ -186,11 +186,14 @@ impl Connection {
 
     /// Serves requests, one after the other.
     async fn converse(&self, session: &mut Session, calling: &AeTitle) -> End {
+        // An association on which the first request is late, on a busy machine, is not an idle one.
+        let mut has_served = false;
         loop {
             let faults = self.shared.faults();
             let idle = [(Fault::CloseIdle as fn(u32) -> Fault, End::Close), (Fault::AbortIdle, End::Abort)]
                 .into_iter()
-                .find_map(|(kind, end)| Some((faults.milliseconds(kind)?, end)));
+                .find_map(|(kind, end)| Some((faults.milliseconds(kind)?, end)))
+                .filter(|_| has_served);
             let request = match idle {
                 None => session.request().await,
                 Some((after, end)) => tokio::select! {
@@ -205,6 +208,7 @@ impl Connection {
             if let Err(end) = done {
                 return end;
             }
+            has_served = true;
         }
     }
 

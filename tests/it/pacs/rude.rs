@@ -127,6 +127,11 @@ async fn idle_associations_are_closed_or_aborted_and_releases_ignored() {
     for (fault, aborts) in [(Fault::CloseIdle(30), false), (Fault::AbortIdle(30), true)] {
         let archive = archive(fault).await;
         let mut client = Client::new(&archive).await;
+        assert_eq!(
+            client.ask(echo(), None).await.unwrap().status(),
+            0,
+            "one that has served nothing is kept"
+        );
         let error = client.message().await.unwrap_err();
         assert_eq!(matches!(error, AssociationError::Aborted { .. }), aborts, "{fault}: {error:?}");
         assert_eq!(archive.observations().associations.opened, 1);
