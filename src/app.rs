@@ -61,7 +61,7 @@ impl App {
         let moves = MoveDestination::new(title, &reachable_at, &config.archives);
         let metrics = Metrics::default();
         let archive =
-            |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()), metrics.clone());
+            |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()), None, metrics.clone());
         let archives = config.archives.iter().map(archive).collect();
         let cache = Cache::new(config.cache.clone(), metrics.clone());
         Ok(Self { config, http, dimse, archives, moves, cache, metrics })

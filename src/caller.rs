@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::dicom::AeTitle;
+
 /// How urgent a request is. Interactive requests are served before bulk ones (they never starve each other's
 /// clients: within a class the pool is fair among clients).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,4 +21,6 @@ pub struct Caller {
     pub client: Option<IpAddr>,
     /// How urgent the request is.
     pub priority: Priority,
+    /// The AE title under which the archive is to see the client, where it is configured so; `None`: our own.
+    pub title: Option<AeTitle>,
 }

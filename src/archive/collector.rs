@@ -383,6 +383,7 @@ mod tests {
             nowhere,
             config,
             pool::Gauges::default(),
+            None,
         );
         let target = Target { study: uid("1"), series: None, instance: None };
         let (ledger, gone, patience) = (Ledger::default(), CancellationToken::new(), Duration::from_secs(30));

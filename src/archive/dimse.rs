@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::error::Kind;
 use super::knowledge::Knowledge;
 use super::pace::Pace;
+use super::relay::Relay;
 use super::remote::Inner;
 use super::{
     Archive, Associations, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search,
@@ -19,7 +21,7 @@ use crate::dicom::charset::Charset;
 use crate::dicom::object::Object;
 use crate::dicom::sop_class;
 use crate::dimse::command::{Command, field};
-use crate::dimse::pool::{self, Connect, Gauges, Pool};
+use crate::dimse::pool::{self, Connect, Gauges, Pool, Reports};
 use crate::dimse::scu::Reply;
 use crate::dimse::status;
 use crate::metrics::Metrics;
@@ -43,40 +45,56 @@ pub struct DimseArchive {
 }
 
 impl DimseArchive {
-    /// An archive over TCP. `moves`: our Storage SCP, without which there is no C-MOVE.
-    pub fn new(config: Config, moves: Option<MoveDestination>, metrics: Metrics) -> Self {
-        Self::over(config, moves, metrics, tcp)
+    /// An archive over TCP. `moves`: our Storage SCP, without which there is no C-MOVE. `reports`: who takes
+    /// N-EVENT-REPORTs.
+    pub fn new(
+        config: Config,
+        moves: Option<MoveDestination>,
+        reports: Option<Arc<dyn Reports>>,
+        metrics: Metrics,
+    ) -> Self {
+        Self::over(config, moves, reports, metrics, tcp)
     }
 
     /// An archive over connections that `connect` opens to an address.
     pub(super) fn over(
         config: Config,
         moves: Option<MoveDestination>,
+        reports: Option<Arc<dyn Reports>>,
         metrics: Metrics,
         connect: impl Fn(String) -> Connect,
     ) -> Self {
-        let pool = |endpoint: Option<&Endpoint>| {
-            let title = endpoint.map_or(&config.ae_title, |e| &e.ae_title).clone();
-            let address = endpoint.map_or(&config.address, |e| &e.address).clone();
-            let gauges = Gauges::of(&metrics, &config.name);
-            Pool::new(title, config.calling.clone(), connect(address), pool_config(&config), gauges)
-        };
         // One peer, one pool: the cap counts what the archive sees.
-        let query = pool(config.query.as_ref());
-        let retrieve = match &config.retrieve_from {
-            at if *at == config.query => query.clone(),
-            at => pool(at.as_ref()),
+        let mut pools: Vec<(Endpoint, Pool)> = Vec::new();
+        let own = Endpoint { ae_title: config.ae_title.clone(), address: config.address.clone() };
+        let mut pool = |endpoint: &Option<Endpoint>| {
+            let at = endpoint.as_ref().unwrap_or(&own);
+            if let Some((_, pool)) = pools.iter().find(|(known, _)| known == at) {
+                return pool.clone();
+            }
+            let Endpoint { ae_title, address } = at.clone();
+            let (calling, limits) = (config.calling.clone(), pool_config(&config));
+            let gauges = Gauges::of(&metrics, &config.name);
+            let pool = Pool::new(ae_title, calling, connect(address), limits, gauges, reports.clone());
+            pools.push((at.clone(), pool.clone()));
+            pool
         };
-        let store = match &config.store_at {
-            at if *at == config.query => query.clone(),
-            at if *at == config.retrieve_from => retrieve.clone(),
-            at => pool(at.as_ref()),
-        };
+        let query = pool(&config.query);
+        let retrieve = pool(&config.retrieve_from);
+        let store = pool(&config.store_at);
+        let worklist = pool(&config.worklist);
+        let mpps = pool(&config.mpps);
+        let commit = pool(&config.commit);
+        let pools = pools.into_iter().map(|(_, pool)| pool).collect();
         let inner = Inner {
             config,
             query,
             retrieve,
             store,
+            worklist,
+            mpps,
+            commit,
+            pools,
             recent: Mutex::default(),
             moves,
             learnt: Mutex::default(),
@@ -97,20 +115,7 @@ impl DimseArchive {
             let (more, more_idle) = pool.in_use();
             (open + more, idle + more_idle)
         };
-        self.pools().into_iter().fold((0, 0), add)
-    }
-
-    /// The pools, each once.
-    fn pools(&self) -> Vec<&Pool> {
-        let Inner { config, query, retrieve, store, .. } = &*self.inner;
-        let mut pools = vec![query];
-        if config.retrieve_from != config.query {
-            pools.push(retrieve);
-        }
-        if config.store_at != config.query && config.store_at != config.retrieve_from {
-            pools.push(store);
-        }
-        pools
+        self.inner.pools.iter().fold((0, 0), add)
     }
 
     /// The configuration.
@@ -123,8 +128,8 @@ impl DimseArchive {
         let inner = &self.inner;
         inner.tasks.close();
         let _ = timeout_at(deadline, inner.tasks.wait()).await;
-        let (query, retrieve, store) = (&inner.query, &inner.retrieve, &inner.store);
-        tokio::join!(query.shut_down(deadline), retrieve.shut_down(deadline), store.shut_down(deadline));
+        let close = |pool: Pool| async move { pool.shut_down(deadline).await };
+        inner.pools.iter().cloned().map(close).collect::<JoinSet<()>>().join_all().await;
     }
 }
 
@@ -156,6 +161,14 @@ impl Archive for DimseArchive {
 
     fn omits_bulk_data(&self) -> bool {
         self.inner.omits_bulk_data()
+    }
+
+    fn relay(&self) -> Option<&dyn Relay> {
+        Some(self)
+    }
+
+    fn names_client(&self) -> bool {
+        self.inner.config.calling_client
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, super::Result<()>> {

@@ -76,6 +76,8 @@ pub enum Kind {
     Incomplete {
         /// How many objects are missing, as far as is known.
         missing: usize,
+        /// SOP Instance UIDs of those of them that can be named.
+        named: Vec<Uid>,
     },
     /// The archive takes no objects of this SOP class.
     ClassRefused(Uid),
@@ -155,7 +157,9 @@ impl fmt::Display for Error {
                 write!(f, "archive `{name}` answered {operation} with status {code:04X}")?;
                 comment.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
             }
-            Kind::Incomplete { missing } => write!(f, "{missing} objects did not come from archive `{name}`"),
+            Kind::Incomplete { missing, .. } => {
+                write!(f, "{missing} objects did not come from archive `{name}`")
+            }
             Kind::ClassRefused(class) => write!(f, "archive `{name}` takes no objects of SOP class {class}"),
             Kind::SyntaxRefused(syntax) => {
                 write!(

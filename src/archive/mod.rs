@@ -11,12 +11,14 @@ mod failures;
 mod knowledge;
 mod move_destination;
 mod pace;
+pub mod relay;
 mod remote;
 mod retrieval;
 mod search;
 pub mod shared;
 mod store;
 mod survey;
+mod takes;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -25,6 +27,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::DropGuard;
@@ -39,6 +42,7 @@ use crate::dicom::query::{Query, Target};
 pub use arrival::Arrival;
 pub use error::{Error, Fault, Kind};
 pub use move_destination::{MoveDestination, Origin};
+use relay::Relay;
 
 /// The result of an archive's operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -79,6 +83,16 @@ pub trait Archive: Send + Sync + 'static {
         None
     }
 
+    /// The archive as one to which DIMSE messages can be passed on; `None`: it speaks something else.
+    fn relay(&self) -> Option<&dyn Relay> {
+        None
+    }
+
+    /// Whether the archive is to see clients that have an AE title under their own.
+    fn names_client(&self) -> bool {
+        false
+    }
+
     /// Asks the archive whether it is there (C-ECHO, PS3.7 9.1.5).
     fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>>;
 }
@@ -113,12 +127,16 @@ pub struct Retrieve {
     /// The rest of the instance's series will be wanted next, as by a viewer that asks for frames. A cache may
     /// bring it at once; an archive takes no notice.
     pub ahead: bool,
+    /// Of a series: these instances alone. Empty: all.
+    pub only: BTreeSet<Uid>,
+    /// Patient ID, where the client knows it: archives with the Patient Root model only want it.
+    pub patient: Option<String>,
 }
 
 impl Retrieve {
     /// All of the entity, and nothing beyond.
     pub fn new(target: Target, form: Form) -> Self {
-        Self { target, form, having: BTreeSet::new(), ahead: false }
+        Self { target, form, having: BTreeSet::new(), ahead: false, only: BTreeSet::new(), patient: None }
     }
 }
 
@@ -151,6 +169,25 @@ pub struct Retrieval {
     /// The objects come without their bulk data ([`Form::WithoutBulkData`], PS3.4 Z.1.3): what they do not have is no
     /// sign that the archive does not have it. `false`: they are whole.
     pub without_bulk: bool,
+    /// How many objects are going to come, as far as is known.
+    pub expected: Expected,
+}
+
+/// How many objects a retrieval is going to bring, as far as is known; readers see it grow. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Expected(Arc<AtomicUsize>);
+
+impl Expected {
+    /// The number; `None`: nobody has told.
+    pub fn get(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|count| *count > 0)
+    }
+
+    /// So many are known of; fewer than were known of before say nothing.
+    #[expect(dead_code, reason = "retrievals tell it next")]
+    pub(in crate::archive) fn tell(&self, count: usize) {
+        self.0.fetch_max(count, Ordering::Relaxed);
+    }
 }
 
 /// An object that the archive has taken.

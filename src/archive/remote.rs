@@ -1,6 +1,6 @@
 //! A remote archive as its operations see it: its pools, what was learnt of it, and its errors in words.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use super::error::{Error, Kind};
 use super::failures::Failures;
 use super::knowledge::Knowledge;
 use super::pace::Pace;
+use super::relay::Service;
 use super::store::Recent;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
@@ -31,6 +32,11 @@ pub(super) struct Inner {
     pub(super) query: Pool,
     pub(super) retrieve: Pool,
     pub(super) store: Pool,
+    pub(super) worklist: Pool,
+    pub(super) mpps: Pool,
+    pub(super) commit: Pool,
+    /// All of them, each once.
+    pub(super) pools: Vec<Pool>,
     /// What was stored lately.
     pub(super) recent: Mutex<Recent>,
     /// Where the archive is told to move objects to.
@@ -82,11 +88,24 @@ impl Inner {
         }
     }
 
+    /// The pool of an endpoint.
+    #[expect(dead_code, reason = "requests are passed on next")]
+    pub(super) fn pool(&self, service: Service) -> &Pool {
+        match service {
+            Service::Query => &self.query,
+            Service::Retrieve => &self.retrieve,
+            Service::Store => &self.store,
+            Service::Worklist => &self.worklist,
+            Service::Mpps => &self.mpps,
+            Service::Commit => &self.commit,
+        }
+    }
+
     /// These contexts, with no more of an offer than the archive is known to take.
     pub(super) fn offered(&self, contexts: &Contexts) -> Contexts {
         match self.knowledge.takes_many_contexts() {
             true => contexts.clone(),
-            false => Contexts::only(Arc::clone(&contexts.want)),
+            false => contexts.without_offer(),
         }
     }
 
@@ -103,7 +122,7 @@ impl Inner {
         let contexts = &self.offered(contexts);
         let mut lease = pool.lease(caller, contexts, slots, deadline).await;
         if contexts.offer.len() > contexts.want.len() && lease.as_ref().is_err_and(may_be_for_the_contexts) {
-            lease = pool.lease(caller, &Contexts::only(Arc::clone(&contexts.want)), slots, deadline).await;
+            lease = pool.lease(caller, &contexts.without_offer(), slots, deadline).await;
             if lease.is_ok() {
                 tracing::info!(archive = self.config.name, "does not take as many presentation contexts");
                 self.knowledge.learn_few_contexts();

@@ -24,7 +24,7 @@ use super::completeness::{Ledger, Scope, Verdict};
 use super::dimse::config::ForeignUids;
 use super::error::{Error, Kind};
 use super::remote::Inner;
-use super::{Complete, Feed, Form, Fut, Retrieval, Retrieve, Step};
+use super::{Complete, Expected, Feed, Form, Fut, Retrieval, Retrieve, Step};
 use crate::caller::Caller;
 use crate::dicom::Uid;
 use crate::dicom::object::Object;
@@ -82,7 +82,8 @@ pub(super) fn start(
                     std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
                 let assumed_charset = inner.assumed_charset();
                 let without_bulk = without_bulk.unwrap_or(false);
-                Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk })
+                let expected = Expected::default();
+                Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk, expected })
             }
         }
     })
@@ -244,7 +245,7 @@ impl Driver {
             return Err(self.inner.error(Kind::NotAcceptable).advise("ask for it with transfer-syntax=*"));
         }
         self.count(|metrics| &metrics.missing, named.len() + unnamed);
-        let incomplete = self.inner.error(Kind::Incomplete { missing: named.len() + unnamed });
+        let incomplete = self.inner.error(Kind::Incomplete { missing: named.len() + unnamed, named });
         Err(self.state().failure.take().filter(|_| count == 0).unwrap_or(incomplete))
     }
 

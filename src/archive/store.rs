@@ -16,12 +16,12 @@ use tokio::time::{sleep, timeout_at};
 
 pub(super) use self::contexts::Recent;
 use self::contexts::Refusal;
-use self::form::Form;
 use self::source::{Broken, PATIENCE, Source};
 use super::error::{Error, Kind};
 use super::remote::Inner;
 use super::{Result, Stored};
 use crate::caller::Caller;
+use crate::dicom::native::{self, Native};
 use crate::dicom::object::{Head, Object};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::{Contexts, Lease};
@@ -30,7 +30,6 @@ use crate::dimse::status::{self, Class};
 
 mod check;
 mod contexts;
-mod form;
 mod source;
 
 /// How much may be queued for the archive, in bytes: enough for one vectored write of large PDVs, and for the
@@ -55,6 +54,12 @@ impl From<Broken> for Failure {
     }
 }
 
+impl From<native::Error> for Failure {
+    fn from(error: native::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
 impl From<OperationError> for Failure {
     fn from(error: OperationError) -> Self {
         Self::Operation(error)
@@ -76,7 +81,7 @@ pub(super) async fn run(inner: Arc<Inner>, caller: Caller, object: Object) -> Re
                 return Err(inner.refused(refusal, &head));
             }
         };
-        let form = Form::new(&head.transfer_syntax, &context.transfer_syntax);
+        let form = Native::new(&head.transfer_syntax, &context.transfer_syntax);
         if !lease.is_reused() {
             source.forget();
         }
@@ -106,12 +111,12 @@ pub(super) async fn run(inner: Arc<Inner>, caller: Caller, object: Object) -> Re
 async fn exchange(
     operation: &mut Operation,
     source: &mut Source,
-    mut form: Form,
+    mut form: Native,
     limits: Limits,
 ) -> std::result::Result<Command, Failure> {
     while let Some(piece) = next(operation, source, limits).await? {
         form.push(piece)?;
-        while let Some(piece) = form.next()? {
+        while let Some(piece) = form.pop()? {
             operation.push(piece);
             make_room(operation, MAX_UNSENT).await?;
         }

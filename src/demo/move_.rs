@@ -168,7 +168,8 @@ async fn associate(shared: &Shared, called: AeTitle, address: &str, delivery: &D
     let line = Line::new(socket, Arc::clone(&shared.reset));
     let forged = line.forged();
     let calling = settings.move_from.clone().unwrap_or_else(|| settings.ae_title.clone());
-    let request = Request { called, calling, proposals: proposals(delivery), extended: Vec::new() };
+    let request =
+        Request { called, calling, proposals: proposals(delivery), extended: Vec::new(), roles: Vec::new() };
     let association = Association::request(line, &request, deadline).await.ok()?;
     Some(Session::new(association, forged, Arc::clone(&shared.observer), settings.nagle))
 }

@@ -9,6 +9,7 @@ pub mod dictionary;
 pub mod encode;
 pub mod head;
 pub mod matching;
+pub mod native;
 pub mod object;
 pub mod part10;
 pub mod query;

@@ -440,4 +440,4 @@ enum Step {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

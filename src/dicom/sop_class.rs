@@ -17,6 +17,36 @@ pub const STUDY_ROOT_MOVE: &str = "1.2.840.10008.5.1.4.1.2.2.2";
 /// Study Root Query/Retrieve, GET.
 pub const STUDY_ROOT_GET: &str = "1.2.840.10008.5.1.4.1.2.2.3";
 
+/// Patient/Study Only, FIND (retired).
+pub const PATIENT_STUDY_ONLY_FIND: &str = "1.2.840.10008.5.1.4.1.2.3.1";
+/// Patient/Study Only, MOVE (retired).
+pub const PATIENT_STUDY_ONLY_MOVE: &str = "1.2.840.10008.5.1.4.1.2.3.2";
+/// Patient/Study Only, GET (retired).
+pub const PATIENT_STUDY_ONLY_GET: &str = "1.2.840.10008.5.1.4.1.2.3.3";
+/// Modality Worklist, FIND (PS3.4 Annex K).
+pub const MODALITY_WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
+
+/// Modality Performed Procedure Step (PS3.4 F.7).
+pub const MPPS: &str = "1.2.840.10008.3.1.2.3.3";
+/// Modality Performed Procedure Step Retrieve (PS3.4 F.8).
+pub const MPPS_RETRIEVE: &str = "1.2.840.10008.3.1.2.3.4";
+/// Modality Performed Procedure Step Notification (PS3.4 F.9).
+pub const MPPS_NOTIFICATION: &str = "1.2.840.10008.3.1.2.3.5";
+/// Storage Commitment Push Model (PS3.4 Annex J).
+pub const STORAGE_COMMITMENT: &str = "1.2.840.10008.1.20.1";
+/// The one instance of Storage Commitment Push Model.
+pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
+/// Instance Availability Notification (PS3.4 Annex R).
+pub const INSTANCE_AVAILABILITY: &str = "1.2.840.10008.5.1.4.33";
+/// Unified Procedure Step: Push, Watch, Pull, Event, Query (PS3.4 Annex CC).
+pub const UNIFIED_PROCEDURE_STEP: [&str; 5] = [
+    "1.2.840.10008.5.1.4.34.6.1",
+    "1.2.840.10008.5.1.4.34.6.2",
+    "1.2.840.10008.5.1.4.34.6.3",
+    "1.2.840.10008.5.1.4.34.6.4",
+    "1.2.840.10008.5.1.4.34.6.5",
+];
+
 /// Composite Instance Retrieve Without Bulk Data, GET (PS3.4 Annex Z).
 pub const WITHOUT_BULK_DATA_GET: &str = "1.2.840.10008.5.1.4.1.2.5.3";
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::command::{Command, MAX_REQUEST_LENGTH, MAX_RESPONSE_LENGTH};
 use super::negotiation::{self, Agreement, Decision, OUR_MAX_PDU, Proposal};
-use super::pdu::{self, AssociateAc, AssociateRj, AssociateRq, UserInformation, kind};
+use super::pdu::{self, AssociateAc, AssociateRj, AssociateRq, Role, UserInformation, kind};
 use super::wire::{Frame, FrameReader, Outbound, WireError};
 use crate::dicom::{AeTitle, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Uid};
 
@@ -102,6 +102,8 @@ pub struct Request {
     pub proposals: Vec<Proposal>,
     /// SOP Class Extended Negotiation (PS3.7 D.3.3.5).
     pub extended: Vec<(Uid, Bytes)>,
+    /// Role selection besides that of `proposals` (PS3.7 D.3.3.4); for each class, the first item counts.
+    pub roles: Vec<Role>,
 }
 
 /// A request for an association that waits for our answer.
@@ -183,16 +185,19 @@ impl Association {
         deadline: Instant,
     ) -> Result<Self, EstablishError> {
         let mut link = Link::new(Box::new(io));
+        let mut roles = negotiation::roles(&request.proposals);
+        for role in &request.roles {
+            if !roles.iter().any(|known| known.sop_class == role.sop_class) {
+                roles.push(role.clone());
+            }
+        }
         let rq = AssociateRq {
+            version: pdu::PROTOCOL_VERSION,
             called: request.called.clone(),
             calling: request.calling.clone(),
             application_context: pdu::APPLICATION_CONTEXT.into(),
             contexts: negotiation::number(&request.proposals),
-            user: UserInformation {
-                roles: negotiation::roles(&request.proposals),
-                extended: request.extended.clone(),
-                ..our_user_information()
-            },
+            user: UserInformation { roles, extended: request.extended.clone(), ..our_user_information() },
         };
         link.out.push(pdu::encode_associate_rq(&rq));
         let answer = async {

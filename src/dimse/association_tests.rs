@@ -25,6 +25,7 @@ fn ask() -> Request {
         calling: "GANTRY".parse().unwrap(),
         proposals: vec![proposal(ECHO), proposal(FIND)],
         extended: vec![],
+        roles: vec![],
     }
 }
 

@@ -27,6 +27,16 @@ pub mod field {
     pub const C_ECHO_RQ: u16 = 0x0030;
     /// N-EVENT-REPORT-RQ.
     pub const N_EVENT_REPORT_RQ: u16 = 0x0100;
+    /// N-GET-RQ.
+    pub const N_GET_RQ: u16 = 0x0110;
+    /// N-SET-RQ.
+    pub const N_SET_RQ: u16 = 0x0120;
+    /// N-ACTION-RQ.
+    pub const N_ACTION_RQ: u16 = 0x0130;
+    /// N-CREATE-RQ.
+    pub const N_CREATE_RQ: u16 = 0x0140;
+    /// N-DELETE-RQ.
+    pub const N_DELETE_RQ: u16 = 0x0150;
     /// C-CANCEL-RQ.
     pub const C_CANCEL_RQ: u16 = 0x0FFF;
     /// Set in every response: request | RESPONSE.
@@ -72,6 +82,11 @@ pub struct Command {
     pub warning: Option<u16>,
     /// Error Comment (0000,0902), printable characters only.
     pub comment: Option<String>,
+    /// The class and the instance are the Requested ones, (0000,0003) and (0000,1001).
+    pub requested: bool,
+    /// Elements of group 0000 that have no field here (Event Type ID, Action Type ID, Attribute Identifier List, Error
+    /// ID, …), by ascending element numbers.
+    pub others: Vec<(u16, Bytes)>,
 }
 
 /// The bytes are not a command set; the text says why.
@@ -93,8 +108,16 @@ impl Command {
             message_id: self.message_id,
             sop_instance: self.sop_instance.clone(),
             status: Some(status),
+            // A response repeats Event Type ID and Action Type ID (PS3.7 10.3.1, 10.3.4).
+            others: self.others.iter().filter(|(tag, _)| matches!(tag, 0x1002 | 0x1008)).cloned().collect(),
             ..Self::default()
         }
+    }
+
+    /// The value of an element of VR US that has no field here.
+    pub fn number(&self, element: u16) -> Option<u16> {
+        let (_, value) = self.others.iter().find(|(other, _)| *other == element)?;
+        value.first_chunk().map(|v| u16::from_le_bytes(*v))
     }
 
     /// The C-CANCEL-RQ for a request with this message ID (PS3.7 9.3.2.3).
@@ -113,27 +136,38 @@ impl Command {
         out.put_slice(&[0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
         let start = out.len();
         let responds = self.is_response() || self.field == field::C_CANCEL_RQ;
-        put_uid(&mut out, 0x0002, self.sop_class.as_ref());
-        put_u16(&mut out, 0x0100, Some(self.field));
-        put_u16(&mut out, if responds { 0x0120 } else { 0x0110 }, Some(self.message_id));
-        put_title(&mut out, 0x0600, self.move_destination.as_ref());
-        put_u16(&mut out, 0x0700, self.priority);
-        put_u16(&mut out, 0x0800, Some(if self.has_data_set { DATA_SET } else { NO_DATA_SET }));
-        put_u16(&mut out, 0x0900, self.status);
-        put_text(&mut out, 0x0902, self.comment.as_deref());
-        put_uid(&mut out, 0x1000, self.sop_instance.as_ref());
-        put_u16(&mut out, 0x1020, self.remaining);
-        put_u16(&mut out, 0x1021, self.completed);
-        put_u16(&mut out, 0x1022, self.failed);
-        put_u16(&mut out, 0x1023, self.warning);
-        put_title(&mut out, 0x1030, self.move_originator.as_ref());
-        put_u16(&mut out, 0x1031, self.move_originator_id);
+        let (class, instance) = if self.requested { (0x0003, 0x1001) } else { (0x0002, 0x1000) };
+        // In ascending order, with those that have no field here in their places.
+        let mut others = self.others.iter().peekable();
+        let mut put = |element: u16, put: &dyn Fn(&mut BytesMut, u16)| {
+            while let Some((other, value)) = others.next_if(|(other, _)| *other < element) {
+                put_padded(&mut out, *other, value, 0);
+            }
+            put(&mut out, element);
+        };
+        put(class, &|out, e| put_uid(out, e, self.sop_class.as_ref()));
+        put(0x0100, &|out, e| put_u16(out, e, Some(self.field)));
+        put(if responds { 0x0120 } else { 0x0110 }, &|out, e| put_u16(out, e, Some(self.message_id)));
+        put(0x0600, &|out, e| put_title(out, e, self.move_destination.as_ref()));
+        put(0x0700, &|out, e| put_u16(out, e, self.priority));
+        let data_set = if self.has_data_set { DATA_SET } else { NO_DATA_SET };
+        put(0x0800, &|out, e| put_u16(out, e, Some(data_set)));
+        put(0x0900, &|out, e| put_u16(out, e, self.status));
+        put(0x0902, &|out, e| put_text(out, e, self.comment.as_deref()));
+        put(instance, &|out, e| put_uid(out, e, self.sop_instance.as_ref()));
+        put(0x1020, &|out, e| put_u16(out, e, self.remaining));
+        put(0x1021, &|out, e| put_u16(out, e, self.completed));
+        put(0x1022, &|out, e| put_u16(out, e, self.failed));
+        put(0x1023, &|out, e| put_u16(out, e, self.warning));
+        put(0x1030, &|out, e| put_title(out, e, self.move_originator.as_ref()));
+        put(0x1031, &|out, e| put_u16(out, e, self.move_originator_id));
+        put(u16::MAX, &|_, _| {});
         let length = (out.len() - start) as u32;
         out[start - 4..start].copy_from_slice(&length.to_le_bytes());
         out.freeze()
     }
 
-    /// Reads a command set. Elements that are not known here are skipped.
+    /// Reads a command set.
     ///
     /// # Errors
     /// An element is longer than what is there, or Command Field, the message ID or Command Data Set Type is
@@ -141,6 +175,7 @@ impl Command {
     pub fn decode(mut bytes: &[u8]) -> Result<Self, MalformedCommand> {
         let mut command = Self::default();
         let (mut field, mut message_id, mut responded_to, mut data_set) = (None, None, None, None);
+        let mut others: Vec<(u16, Bytes)> = Vec::new();
         while !bytes.is_empty() {
             let (header, rest) =
                 bytes.split_first_chunk::<8>().ok_or(MalformedCommand("an element header is cut short"))?;
@@ -155,8 +190,15 @@ impl Command {
                 continue;
             }
             let number = value.first_chunk().map(|v| u16::from_le_bytes(*v));
-            match u16::from_le_bytes([e0, e1]) {
-                0x0002 | 0x0003 => command.sop_class = Uid::from_padded(value).ok(),
+            let element = u16::from_le_bytes([e0, e1]);
+            match element {
+                // Group Length, and Length to End of old.
+                0x0000 | 0x0001 => {}
+                0x0002 => command.sop_class = Uid::from_padded(value).ok(),
+                0x0003 => {
+                    command.sop_class = Uid::from_padded(value).ok();
+                    command.requested = true;
+                }
                 0x0100 => field = number,
                 0x0110 => message_id = number,
                 0x0120 => responded_to = number,
@@ -172,9 +214,11 @@ impl Command {
                 0x1023 => command.warning = number,
                 0x1030 => command.move_originator = title(value),
                 0x1031 => command.move_originator_id = number,
-                _ => {}
+                _ => others.push((element, Bytes::copy_from_slice(value))),
             }
         }
+        others.sort_by_key(|(element, _)| *element);
+        command.others = others;
         command.field = field.ok_or(MalformedCommand("no Command Field"))?;
         command.has_data_set = data_set.ok_or(MalformedCommand("no Command Data Set Type"))? != NO_DATA_SET;
         let responds = command.is_response() || command.field == field::C_CANCEL_RQ;
@@ -275,6 +319,38 @@ mod tests {
     }
 
     #[test]
+    fn every_element_of_a_normalized_request_survives() {
+        let action = Command {
+            requested: true,
+            sop_instance: "1.2.840.10008.1.20.1.1".parse().ok(),
+            has_data_set: true,
+            others: vec![
+                (0x1005, Bytes::from_static(b"\x08\0\x16\0")),
+                (0x1008, Bytes::from_static(&[1, 0])),
+            ],
+            ..Command::request(field::N_ACTION_RQ, "1.2.840.10008.1.20.1", 5)
+        };
+        let encoded = action.encode();
+        assert_eq!(Command::decode(&encoded).unwrap(), action);
+        let response = Command::decode(&action.response(0).encode()).unwrap();
+        assert_eq!(
+            (response.requested, response.number(0x1008), response.number(0x1005)),
+            (false, Some(1), None)
+        );
+        let elements = elements(&encoded);
+        assert!(elements.is_sorted() && elements.contains(&0x1001), "{elements:04X?}");
+    }
+
+    fn elements(mut encoded: &[u8]) -> Vec<u16> {
+        let mut found = Vec::new();
+        while let Some((header, rest)) = encoded.split_first_chunk::<8>() {
+            found.push(u16::from_le_bytes([header[2], header[3]]));
+            encoded = &rest[u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize..];
+        }
+        found
+    }
+
+    #[test]
     fn a_comment_cannot_forge_a_log_line() {
         assert_eq!(comment(b"no\r\nERROR \x1b[31mfake").as_deref(), Some("no  ERROR  [31mfake"));
         assert_eq!(comment(b"  "), None);
@@ -290,6 +366,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_not_known_here_is_written_as_it_was_read(
+            others in proptest::collection::btree_map(0x1040_u16..0x4000, proptest::collection::vec(any::<u8>(), 0..4), 0..6)
+        ) {
+            let others = others.into_iter().map(|(e, v)| (e, Bytes::from([v.clone(), v].concat()))).collect();
+            let command = Command { others, ..Command::request(field::N_SET_RQ, "1.2.3", 1) };
+            let encoded = command.encode();
+            prop_assert!(elements(&encoded).is_sorted());
+            prop_assert_eq!(Command::decode(&encoded).unwrap(), command);
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Command::decode(&bytes);

@@ -192,6 +192,7 @@ mod tests {
 
     fn rq(proposals: &[Proposal]) -> AssociateRq {
         AssociateRq {
+            version: crate::dimse::pdu::PROTOCOL_VERSION,
             called: "PACS".parse().unwrap(),
             calling: "GANTRY".parse().unwrap(),
             application_context: String::new(),

@@ -18,6 +18,8 @@ pub use encode::{
 
 /// The DICOM application context (PS3.7 A.2.1).
 pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+/// Protocol version 1 (PS3.8 9.3.2).
+pub const PROTOCOL_VERSION: u16 = 1;
 /// Most presentation contexts of an association: the odd numbers of one byte (PS3.8 9.3.2.2).
 pub const MAX_CONTEXTS: usize = 128;
 /// Largest A-ASSOCIATE PDU that is read, in bytes. A legal one with 128 contexts of 30 syntaxes has 270 KB.
@@ -49,6 +51,8 @@ pub struct Malformed(pub &'static str);
 /// A-ASSOCIATE-RQ (PS3.8 9.3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssociateRq {
+    /// Protocol versions that the requestor speaks, a bit each; [`PROTOCOL_VERSION`] is the only one there is.
+    pub version: u16,
     /// Called AE title.
     pub called: AeTitle,
     /// Calling AE title.
@@ -98,6 +102,8 @@ pub mod context_result {
     pub const ACCEPTANCE: u8 = 0;
     /// User rejection.
     pub const USER_REJECTION: u8 = 1;
+    /// No reason given by the provider: it could not be found out.
+    pub const NO_REASON: u8 = 2;
     /// Abstract syntax not supported.
     pub const ABSTRACT_SYNTAX: u8 = 3;
     /// Transfer syntaxes not supported.
@@ -152,6 +158,10 @@ impl AssociateRj {
     pub const APPLICATION_CONTEXT: Self = Self { result: 1, source: 1, reason: 2 };
     /// Rejected-permanent: no reason given.
     pub const NO_REASON: Self = Self { result: 1, source: 1, reason: 1 };
+    /// Rejected-permanent: the requestor speaks no protocol version that there is.
+    pub const PROTOCOL_VERSION: Self = Self { result: 1, source: 2, reason: 2 };
+    /// Rejected-transient: temporary congestion.
+    pub const CONGESTION: Self = Self { result: 2, source: 3, reason: 1 };
     /// Rejected-transient: a limit of this side is reached.
     pub const LOCAL_LIMIT: Self = Self { result: 2, source: 3, reason: 2 };
 
@@ -185,6 +195,7 @@ mod tests {
 
     fn request(contexts: usize) -> AssociateRq {
         AssociateRq {
+            version: PROTOCOL_VERSION,
             called: "PACS".parse().unwrap(),
             calling: "GANTRY".parse().unwrap(),
             application_context: APPLICATION_CONTEXT.into(),

@@ -28,6 +28,18 @@ pub const PROCESSING_FAILURE: u16 = 0x0110;
 pub const TRANSFER_SYNTAX_NOT_SUPPORTED: u16 = 0xC122;
 /// SOP class not supported.
 pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
+/// No such event type.
+pub const NO_SUCH_EVENT_TYPE: u16 = 0x0113;
+/// No such SOP instance.
+pub const NO_SUCH_INSTANCE: u16 = 0x0112;
+/// Invalid argument value.
+pub const INVALID_ARGUMENT: u16 = 0x0115;
+/// Invalid attribute value.
+pub const INVALID_ATTRIBUTE: u16 = 0x0106;
+/// Not authorized.
+pub const NOT_AUTHORIZED: u16 = 0x0124;
+/// Resource limitation.
+pub const RESOURCE_LIMITATION: u16 = 0x0213;
 /// Unrecognized operation.
 pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
 
@@ -69,6 +81,9 @@ pub fn meaning(code: u16) -> &'static str {
         0x0110 => "processing failure",
         0x0111 => "duplicate SOP instance",
         0x0112 => "no such object instance",
+        0x0113 => "no such event type",
+        0x0114 => "no such argument",
+        0x0115 => "invalid argument value",
         0x0117 => "invalid object instance",
         0x0118 => "no such SOP class",
         0x0119 => "class-instance conflict",

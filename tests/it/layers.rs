@@ -33,6 +33,7 @@ const BESIDE: &[(&str, &[&str], bool)] = &[
     ("demo", &["dimse", "dicom"], false),
     ("audit", &["dicom"], false),
     ("event", &["caller", "dicom"], false),
+    ("caller", &["dicom"], false),
     ("config", &["dicom"], false),
     (
         "config",

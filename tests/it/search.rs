@@ -18,7 +18,7 @@ use crate::support::peers::{Archive, Destination, data, manifest};
 fn bridge_to(archive: &Archive, model: Model) -> DimseArchive {
     let (name, address) = (archive.ae_title.to_lowercase(), format!("127.0.0.1:{}", archive.port));
     let config = Config { model, ..archive_config(&name, &archive.ae_title, address) };
-    DimseArchive::new(config, None, gantry::metrics::Metrics::default())
+    DimseArchive::new(config, None, None, gantry::metrics::Metrics::default())
 }
 
 fn query(level: Level, keys: &[(Tag, &str)]) -> Query {
@@ -42,7 +42,7 @@ fn query(level: Level, keys: &[(Tag, &str)]) -> Query {
 }
 
 async fn find(archive: &DimseArchive, query: Query) -> Result<Vec<Arc<DataSet>>, Error> {
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     let mut search = archive.search(&caller, query).await?;
     let mut matches = Vec::new();
     loop {

@@ -55,7 +55,7 @@ impl Running {
 
     /// Reads a study to its end: how many objects came whole, and how it ended.
     async fn retrieve(&self) -> (usize, Result<(), Kind>) {
-        let caller = Caller { client: None, priority: Priority::Bulk };
+        let caller = Caller { client: None, priority: Priority::Bulk, title: None };
         let retrieve = Retrieve::new(self.target.clone(), Form::AsStored);
         let mut objects = match self.main.retrieve(&caller, retrieve).await {
             Ok(retrieval) => retrieval.objects,

@@ -32,7 +32,7 @@ fn knows(classes: &[&str]) -> Learnt {
 
 #[test]
 fn a_ct_study_gets_its_classes_in_every_common_syntax_and_never_more_than_128_contexts() {
-    let Contexts { want, offer } = of("CT", &Learnt::default());
+    let Contexts { want, offer, .. } = of("CT", &Learnt::default());
     assert!(offer.len() <= MAX_CONTEXTS);
     assert!(has(&want, CT, "1.2.840.10008.1.2.4.90"));
     assert!(has(&offer, ENHANCED_CT, "1.2.840.10008.1.2.4.90"));
@@ -86,7 +86,7 @@ fn what_was_learnt_of_the_archive_comes_along() {
 #[test]
 fn what_a_retrieval_opens_serves_searches_and_single_instances_of_its_classes() {
     for modality in ["CT", "MR", "US", "MG", "PT", "XA", "SR"] {
-        let Contexts { want, offer } = of(modality, &Learnt::default());
+        let Contexts { want, offer, .. } = of(modality, &Learnt::default());
         assert!(contains(&offer, &query_profile()), "{modality}");
         for class in table(|class, _| has(&want, class, EXPLICIT_VR_LE)) {
             let one = of_class(STORED, &class.parse().unwrap(), &Learnt::default(), TERMS);

@@ -23,6 +23,16 @@ pub struct Config {
     pub retrieve_from: Option<Endpoint>,
     /// Another title and address to store at.
     pub store_at: Option<Endpoint>,
+    /// Another title and address for the modality worklist.
+    pub worklist: Option<Endpoint>,
+    /// Another title and address for modality performed procedure steps.
+    pub mpps: Option<Endpoint>,
+    /// Another title and address for storage commitment.
+    pub commit: Option<Endpoint>,
+    /// DIMSE clients are seen by the archive under their own titles.
+    pub calling_client: bool,
+    /// Further titles by which DIMSE clients call this archive.
+    pub called_as: Vec<AeTitle>,
     /// The information model.
     pub model: Model,
     /// How objects are retrieved.

@@ -116,7 +116,7 @@ impl Pacs {
 
     fn archive(self: &Arc<Self>) -> DimseArchive {
         let pacs = Arc::clone(self);
-        DimseArchive::over(Self::config(Method::Auto), None, Metrics::default(), move |_| {
+        DimseArchive::over(Self::config(Method::Auto), None, None, Metrics::default(), move |_| {
             connector(Arc::clone(&pacs))
         })
     }
@@ -312,7 +312,7 @@ fn object(series: &str, number: usize) -> DataSet {
 async fn run(archive: &DimseArchive, series: Option<&str>, form: Form) -> Result<Vec<String>, Error> {
     let series = series.map(|uid| uid.parse().unwrap());
     let target = Target { study: STUDY.parse().unwrap(), series, instance: None };
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     bring(archive, &caller, Retrieve::new(target, form)).await.map(|(came, _)| came)
 }
 
@@ -390,7 +390,7 @@ async fn an_archive_that_cannot_reach_us_is_not_told_to_move_part_by_part() {
     let config = Pacs::config(Method::Move);
     let moves = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:104", [&config]);
     let connected = Arc::clone(&pacs);
-    let archive = DimseArchive::over(config, Some(moves), Metrics::default(), move |_| {
+    let archive = DimseArchive::over(config, Some(moves), None, Metrics::default(), move |_| {
         connector(Arc::clone(&connected))
     });
     let error = run(&archive, None, Form::AsStored).await.unwrap_err();
@@ -402,7 +402,7 @@ async fn an_archive_that_cannot_reach_us_is_not_told_to_move_part_by_part() {
 async fn hazard_a_peer_that_never_stops_does_not_outlast_the_deadline() {
     let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
     let inner = Arc::clone(&pacs.archive().inner);
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     let contexts = contexts::of_class(Form::AsStored, &CT.parse().unwrap(), &inner.learnt(), inner.terms());
     let limits = inner.limits();
     let lease = inner.retrieve.lease(&caller, &contexts, 1, limits.deadline).await.unwrap();

@@ -128,7 +128,7 @@ impl Pacs {
     fn archive(self: &Arc<Self>) -> DimseArchive {
         let config = config();
         let pacs = Arc::clone(self);
-        DimseArchive::over(config, None, Metrics::default(), move |_| connector(Arc::clone(&pacs)))
+        DimseArchive::over(config, None, None, Metrics::default(), move |_| connector(Arc::clone(&pacs)))
     }
 
     async fn serve(self: Arc<Self>, io: DuplexStream) {
@@ -271,7 +271,7 @@ async fn read_identifier(association: &mut Association) -> Option<DataSet> {
 }
 
 fn caller() -> Caller {
-    Caller { client: None, priority: Priority::Interactive }
+    Caller { client: None, priority: Priority::Interactive, title: None }
 }
 
 /// A data set of text attributes; a comma separates values.

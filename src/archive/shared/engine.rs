@@ -15,7 +15,7 @@ use super::config::RetrieveAhead;
 use super::groups::{Groups, Proven};
 use super::polled::{Polled, Source};
 use super::proofs::{Proof, Proofs};
-use crate::archive::{Archive, Error, Feed, Form, Kind, Retrieval};
+use crate::archive::{Archive, Error, Expected, Feed, Form, Kind, Retrieval};
 use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::Target;
@@ -72,6 +72,7 @@ impl Engine {
             confirmed: BTreeSet::new(),
             assumed_charset: self.archive.assumed_charset(),
             without_bulk: false,
+            expected: Expected::default(),
         }
     }
 

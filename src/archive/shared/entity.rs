@@ -112,7 +112,7 @@ impl Objects {
     fn fetch_again(&self, instance: Uid, series: Option<Uid>) -> Fut<'static, Result<Fetched>> {
         let (engine, caller, form) = (Arc::clone(&self.engine), self.caller.clone(), self.form);
         let Some(series) = series.or_else(|| self.target.series.clone()) else {
-            let incomplete = engine.error(Kind::Incomplete { missing: 1 });
+            let incomplete = engine.error(Kind::Incomplete { missing: 1, named: Vec::new() });
             return Box::pin(async { Err(incomplete) });
         };
         let target =

@@ -57,7 +57,11 @@ pub(super) async fn retrieve(
     }
     // That it came and could not be kept does not mean that there is none.
     let came_in_vain = member.is_some_and(|member| member.came_in_vain());
-    Err(engine.error(if came_in_vain { Kind::Incomplete { missing: 1 } } else { Kind::NotFound }))
+    Err(engine.error(if came_in_vain {
+        Kind::Incomplete { missing: 1, named: Vec::new() }
+    } else {
+        Kind::NotFound
+    }))
 }
 
 /// Attaches to what runs already, or begins what has to run.

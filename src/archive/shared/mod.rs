@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::DropGuard;
 
+use super::relay::Relay;
 use super::{Archive, Associations, Form, Fut, Result, Retrieval, Retrieve, Search, Stored};
 use crate::caller::Caller;
 use crate::dicom::Uid;
@@ -59,11 +60,12 @@ impl Shared {
     }
 
     /// In which form a retrieval is served from what is shared; `None`: not at all.
-    fn shared_form(&self, retrieve: &Retrieve) -> Option<Form> {
+    fn shared_form(&self, caller: &Caller, retrieve: &Retrieve) -> Option<Form> {
         let engine = &self.engine;
-        let Retrieve { target, form, having, .. } = retrieve;
-        // Who has something of it already knows what it does.
-        if engine.cache.is_off() || !having.is_empty() {
+        let Retrieve { target, form, having, only, .. } = retrieve;
+        // Who has something of it already knows what it does; and what an archive gives to one title, it may refuse to
+        // another.
+        if engine.cache.is_off() || !having.is_empty() || !only.is_empty() || caller.title.is_some() {
             return None;
         }
         if *form == Form::WithoutBulkData {
@@ -95,7 +97,7 @@ impl Archive for Shared {
     }
 
     fn retrieve(&self, caller: &Caller, retrieve: Retrieve) -> Fut<'_, Result<Retrieval>> {
-        let Some(form) = self.shared_form(&retrieve) else {
+        let Some(form) = self.shared_form(caller, &retrieve) else {
             return self.engine.archive.retrieve(caller, retrieve);
         };
         let (engine, caller) = (Arc::clone(&self.engine), caller.clone());
@@ -130,6 +132,14 @@ impl Archive for Shared {
 
     fn associations(&self) -> Option<Associations> {
         self.engine.archive.associations()
+    }
+
+    fn relay(&self) -> Option<&dyn Relay> {
+        self.engine.archive.relay()
+    }
+
+    fn names_client(&self) -> bool {
+        self.engine.archive.names_client()
     }
 
     fn verify(&self, caller: &Caller) -> Fut<'_, Result<()>> {

@@ -39,7 +39,7 @@ fn target(uids: &[&str]) -> Target {
 }
 
 fn interactive() -> Caller {
-    Caller { client: None, priority: Priority::Interactive }
+    Caller { client: None, priority: Priority::Interactive, title: None }
 }
 
 /// An archive in the hands of a test.
@@ -122,6 +122,7 @@ impl Pacs {
             confirmed: confirmed.iter().map(|text| uid(text)).collect(),
             assumed_charset: None,
             without_bulk: false,
+            expected: crate::archive::Expected::default(),
         };
         let _ = asked[at].answer.take().unwrap().send(Ok(retrieval));
     }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::check::Check;
 use crate::dicom::object::{BrokenObject, Cursor, Head};
-use crate::dicom::{Tag, scan};
+use crate::dicom::{Tag, native, scan};
 
 /// How long nothing may come of an object. Archives give up an association on which nothing comes for 30 to 60
 /// seconds, and it is of no use to anybody else meanwhile.
@@ -46,6 +46,15 @@ pub(super) enum Broken {
 impl From<scan::Error> for Broken {
     fn from(error: scan::Error) -> Self {
         Self::Structure(error)
+    }
+}
+
+impl From<native::Error> for Broken {
+    fn from(error: native::Error) -> Self {
+        match error {
+            native::Error::Structure(error) => Self::Structure(error),
+            native::Error::Deflation(error) => Self::Deflation(error),
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Pacs {
             ..config()
         };
         let pacs = Arc::clone(self);
-        DimseArchive::over(config, None, Metrics::default(), move |_| connector(Arc::clone(&pacs)))
+        DimseArchive::over(config, None, None, Metrics::default(), move |_| connector(Arc::clone(&pacs)))
     }
 
     fn stored(&self) -> Vec<(Head, Vec<u8>)> {
@@ -222,7 +222,7 @@ fn connector(pacs: Arc<Pacs>) -> Connect {
 }
 
 fn caller() -> Caller {
-    Caller { client: None, priority: Priority::Interactive }
+    Caller { client: None, priority: Priority::Interactive, title: None }
 }
 
 fn head(class: &str, syntax: &str, number: usize) -> Head {

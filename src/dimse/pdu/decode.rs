@@ -19,6 +19,7 @@ pub fn decode_associate_rq(body: &[u8]) -> Result<AssociateRq, Malformed> {
         std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or(WHAT)
     };
     let mut rq = AssociateRq {
+        version: body.first_chunk().map(|v| u16::from_be_bytes(*v)).ok_or(WHAT)?,
         called: title(4..20)?,
         calling: title(20..36)?,
         application_context: String::new(),

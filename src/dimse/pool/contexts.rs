@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::dicom::Uid;
+use bytes::Bytes;
+
+use crate::dicom::{AeTitle, Uid};
 use crate::dimse::negotiation::Proposal;
+use crate::dimse::pdu::Role;
 
 /// The presentation contexts that somebody needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -12,20 +15,52 @@ pub struct Contexts {
     pub want: Arc<[Proposal]>,
     /// What a new one is offered: `want`, and what makes it serve others later.
     pub offer: Arc<[Proposal]>,
+    /// The title under which the association is opened; `None`: the pool's own.
+    pub calling: Option<AeTitle>,
+    /// SOP Class Extended Negotiation (PS3.7 D.3.3.5); an association with another for a class that is wanted will not do.
+    pub extended: Arc<[(Uid, Bytes)]>,
+    /// Role selection besides that of `offer` (PS3.7 D.3.3.4).
+    pub roles: Arc<[Role]>,
+    /// A new association, for this lease alone: never an idle one, and never given back.
+    pub own: bool,
 }
 
 impl Contexts {
     /// These, and nothing else.
     pub fn only(want: impl Into<Arc<[Proposal]>>) -> Self {
         let want = want.into();
-        Self { offer: Arc::clone(&want), want }
+        Self::of(Arc::clone(&want), want)
     }
 
     /// These, and a new association is offered those of `offer`, which contains them.
     pub fn offering(want: impl Into<Arc<[Proposal]>>, offer: impl Into<Arc<[Proposal]>>) -> Self {
         let (want, offer) = (want.into(), offer.into());
         debug_assert!(contains(&offer, &want));
-        Self { want, offer }
+        Self::of(want, offer)
+    }
+
+    fn of(want: Arc<[Proposal]>, offer: Arc<[Proposal]>) -> Self {
+        Self { want, offer, calling: None, extended: Arc::default(), roles: Arc::default(), own: false }
+    }
+
+    /// The same, under another title; `None`: under the pool's own.
+    pub fn under(self, title: Option<AeTitle>) -> Self {
+        Self { calling: title, ..self }
+    }
+
+    /// The same, with this SOP Class Extended Negotiation.
+    pub fn with_extended(self, extended: Arc<[(Uid, Bytes)]>) -> Self {
+        Self { extended, ..self }
+    }
+
+    /// The same, for one lease alone, and with these roles.
+    pub fn of_its_own(self, roles: impl Into<Arc<[Role]>>) -> Self {
+        Self { roles: roles.into(), own: true, ..self }
+    }
+
+    /// The same, of which a new association is offered no more than is wanted.
+    pub fn without_offer(&self) -> Self {
+        Self { offer: Arc::clone(&self.want), ..self.clone() }
     }
 
     /// Whether an association that was offered `proposals` will do: it has all that is wanted, and of a class whose

@@ -9,6 +9,7 @@ mod breaker;
 mod contexts;
 mod gauges;
 mod queue;
+mod reports;
 mod slots;
 
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ pub struct Config {
 
 pub use contexts::Contexts;
 pub use gauges::Gauges;
+pub use reports::{Report, Reports};
 
 /// Opens a connection to the peer.
 pub type Connect =
@@ -106,8 +108,15 @@ pub struct Lease {
 
 impl Pool {
     /// A pool for the AE `called`, under our title `calling`, over connections that `connect` opens. What it holds is
-    /// shown by `gauges`.
-    pub fn new(called: AeTitle, calling: AeTitle, connect: Connect, config: Config, gauges: Gauges) -> Self {
+    /// shown by `gauges`; who has asked for N-EVENT-REPORTs takes them by `reports`.
+    pub fn new(
+        called: AeTitle,
+        calling: AeTitle,
+        connect: Connect,
+        config: Config,
+        gauges: Gauges,
+        reports: Option<Arc<dyn Reports>>,
+    ) -> Self {
         let queue = Queue::new(config.max_associations.max(1), config.max_waiting);
         let state = State {
             queue,
@@ -123,6 +132,7 @@ impl Pool {
             connect,
             config,
             gauges,
+            reports,
             state: Mutex::new(state),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
@@ -166,7 +176,7 @@ impl Pool {
                 }
             }
         };
-        let live = self.shared.open_beside(slot, &contexts.offer, deadline).await?;
+        let live = self.shared.open_beside(slot, contexts, deadline).await?;
         let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
         Ok(Lease { live, want, extra, holder: grant.holder, reused: false })
     }
@@ -208,7 +218,7 @@ impl Pool {
             (Second::Slot { .. }, superfluous) => {
                 let slot = self.shared.slot();
                 let _ = superfluous.map(|parked| parked.order.send(Order::MakeRoom));
-                let live = self.shared.open_beside(slot, &contexts.offer, deadline).await?;
+                let live = self.shared.open_beside(slot, contexts, deadline).await?;
                 Ok(Some(Lease { live, want, extra, holder, reused: false }))
             }
         }
@@ -327,6 +337,13 @@ impl Lease {
         }
         // Not before: who waits is to have this association, and not a new one in a slot that was for the way back.
         drop(extra);
+    }
+
+    /// Releases the association, then the slot is free.
+    pub async fn release(self) {
+        let Self { live, extra, holder, .. } = self;
+        live.close().await;
+        drop((extra, holder));
     }
 
     /// Aborts the association: the peer is told and the connection closed, then the slot is free.

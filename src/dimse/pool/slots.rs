@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::breaker::Breaker;
 use super::gauges::{Gauges, Shown};
 use super::queue::{Action, Id, Queue, Share};
-use super::{Config, Connect, LeaseError, ROUND_TRIP_VALID};
+use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID, Reports};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
 use crate::dimse::negotiation::Proposal;
@@ -29,6 +29,9 @@ pub(super) struct Shared {
     pub(super) connect: Connect,
     pub(super) config: Config,
     pub(super) gauges: Gauges,
+    /// Who takes N-EVENT-REPORTs.
+    #[expect(dead_code, reason = "reports on idle associations come next")]
+    pub(super) reports: Option<Arc<dyn Reports>>,
     pub(super) state: Mutex<State>,
     pub(super) tasks: TaskTracker,
     pub(super) closing: CancellationToken,
@@ -176,13 +179,13 @@ impl Shared {
     pub(super) async fn open_beside(
         self: &Arc<Self>,
         slot: Slot,
-        offer: &Arc<[Proposal]>,
+        contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Live, LeaseError> {
         let (sender, receiver) = oneshot::channel();
-        let (shared, offer) = (Arc::clone(self), Arc::clone(offer));
+        let (shared, contexts) = (Arc::clone(self), contexts.clone());
         self.tasks.spawn(async move {
-            let opened = shared.open(slot, &offer, deadline).await;
+            let opened = shared.open(slot, &contexts, deadline).await;
             if let Err(Ok(live)) = sender.send(opened) {
                 shared.park(live);
             }
@@ -193,10 +196,10 @@ impl Shared {
     async fn open(
         self: &Arc<Self>,
         slot: Slot,
-        offer: &Arc<[Proposal]>,
+        contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Live, LeaseError> {
-        let result = self.establish(offer, deadline).await;
+        let result = self.establish(contexts, deadline).await;
         match &result {
             Err(LeaseError::ConnectTimeout | LeaseError::Establish(EstablishError::Timeout)) => {
                 let opened = self.lock().breaker.timed_out();
@@ -208,11 +211,11 @@ impl Shared {
             Err(LeaseError::Connect(_)) => {}
             _ => self.lock().breaker.succeeded(),
         }
-        let (association, proposals, served) = (result?, Arc::clone(offer), [].into());
+        let (association, proposals, served) = (result?, Arc::clone(&contexts.offer), [].into());
         Ok(Live { association, slot, proposals, served, born: Instant::now(), uses: 0, message_id: 0 })
     }
 
-    async fn establish(&self, offer: &[Proposal], deadline: Instant) -> Result<Association, LeaseError> {
+    async fn establish(&self, contexts: &Contexts, deadline: Instant) -> Result<Association, LeaseError> {
         let connect_deadline = deadline.min(Instant::now() + self.config.connect);
         let begin = Instant::now();
         let connecting = timeout_at(connect_deadline, (self.connect)(connect_deadline));
@@ -229,9 +232,10 @@ impl Shared {
         };
         let request = Request {
             called: self.called.clone(),
-            calling: self.calling.clone(),
-            proposals: offer.to_vec(),
-            extended: Vec::new(),
+            calling: contexts.calling.as_ref().unwrap_or(&self.calling).clone(),
+            proposals: contexts.offer.to_vec(),
+            extended: contexts.extended.to_vec(),
+            roles: contexts.roles.to_vec(),
         };
         let deadline = deadline.min(Instant::now() + self.config.association);
         Association::request(io, &request, deadline).await.map_err(LeaseError::Establish)
@@ -244,7 +248,7 @@ impl Shared {
             transfer_syntaxes: vec![Uid::from_static(transfer_syntax::IMPLICIT_VR_LE)],
             as_scp: false,
         };
-        let offer = [verification];
+        let contexts = Contexts::only([verification]);
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => return,
@@ -262,7 +266,7 @@ impl Shared {
             }
             let slot = self.slot();
             let deadline = Instant::now() + self.config.connect + self.config.association;
-            match self.establish(&offer, deadline).await {
+            match self.establish(&contexts, deadline).await {
                 Ok(association) => association.release(Instant::now() + RELEASE_TIMEOUT).await,
                 Err(LeaseError::Establish(EstablishError::Rejected(_))) => {}
                 Err(_) => continue,

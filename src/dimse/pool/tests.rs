@@ -156,6 +156,7 @@ fn pool(archive: &Arc<Archive>, config: Config) -> Pool {
         connector(archive),
         config,
         Gauges::default(),
+        None,
     )
 }
 
@@ -169,7 +170,7 @@ fn kind(n: u8) -> Contexts {
 }
 
 fn caller(n: u8) -> Caller {
-    Caller { client: Some([10, 0, 0, n].into()), priority: Priority::Interactive }
+    Caller { client: Some([10, 0, 0, n].into()), priority: Priority::Interactive, title: None }
 }
 
 fn later(seconds: u64) -> Instant {

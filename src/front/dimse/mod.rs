@@ -187,6 +187,7 @@ mod tests {
             calling: title("FLOOD"),
             proposals: vec![verification],
             extended: Vec::new(),
+            roles: Vec::new(),
         };
         let mut flood = Association::request(theirs, &request, deadline).await.unwrap();
         for id in 1..10_000 {

@@ -39,7 +39,7 @@ pub(super) struct Context {
 impl Context {
     /// The client, for an operation of this priority.
     pub(super) fn caller(&self, priority: Priority) -> Caller {
-        Caller { client: self.client, priority }
+        Caller { client: self.client, priority, title: None }
     }
 
     /// The part of a single value that the client asks for, where it does without a condition.

@@ -296,7 +296,7 @@ mod tests {
             (Kind::Timeout("C-FIND"), 504, None),
             (Kind::Aborted(String::new()), 502, None),
             (Kind::Protocol(String::new()), 502, None),
-            (Kind::Incomplete { missing: 3 }, 502, None),
+            (Kind::Incomplete { missing: 3, named: Vec::new() }, 502, None),
             (Kind::TooManyMatches, 413, None),
             (Kind::ShuttingDown, 503, Some(5)),
             (Kind::DriverDied, 500, None),

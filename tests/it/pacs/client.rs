@@ -75,6 +75,7 @@ impl Client {
             calling: "CLIENT".parse().unwrap(),
             proposals,
             extended: vec![],
+            roles: vec![],
         };
         let socket = DimseSocket::connect(&archive.addr().to_string(), soon()).await.unwrap();
         Ok(Self { association: Association::request(socket, &request, soon()).await? })

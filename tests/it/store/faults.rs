@@ -193,5 +193,9 @@ async fn stores_at_once_share_few_associations_that_take_every_class() {
     assert!(seen.associations.opened <= 8, "{:?}", seen.associations);
     assert!(seen.associations.most_contexts <= 5);
     assert_eq!(scene.archive.count(), [1, 1, 2, 60]);
-    scene.gantry.verify(&Caller { client: None, priority: Priority::Interactive }).await.unwrap();
+    scene
+        .gantry
+        .verify(&Caller { client: None, priority: Priority::Interactive, title: None })
+        .await
+        .unwrap();
 }

@@ -72,7 +72,7 @@ impl Scene {
 fn bridge_to(ae_title: &str, address: SocketAddr, silence: Duration) -> DimseArchive {
     let timeouts = Timeouts { silence, ..Timeouts::default() };
     let config = Config { timeouts, ..archive_config("main", ae_title, address.to_string()) };
-    DimseArchive::new(config, None, gantry::metrics::Metrics::default())
+    DimseArchive::new(config, None, None, gantry::metrics::Metrics::default())
 }
 
 /// The data set of an object in memory.
@@ -94,6 +94,6 @@ async fn store(gantry: &DimseArchive, head: &Head, bytes: &Bytes) -> Result<Stor
         }
         log.finish();
     };
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     tokio::join!(gantry.store(&caller, object), feed).0
 }

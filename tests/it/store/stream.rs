@@ -32,7 +32,7 @@ async fn an_object_of_two_gigabytes_passes_without_being_gathered() {
         }
         log.finish();
     };
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     let (stored, ()) = tokio::join!(scene.gantry.store(&caller, object), feed);
     assert_eq!(stored.unwrap().status, 0);
     assert_eq!(scene.archive.observations().bytes_stored, length);
@@ -58,7 +58,7 @@ async fn store_in_a_deaf_one() -> Result<(), TooSlow> {
         }
         log.finish();
     };
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     let begin = Instant::now();
     let store = async {
         let stored = scene.gantry.store(&caller, object).await;

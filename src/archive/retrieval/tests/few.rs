@@ -9,7 +9,7 @@ async fn syntax_of(archive: &DimseArchive, series: &str, number: usize, form: Fo
         series: Some(series.parse().unwrap()),
         instance: Some(format!("{series}.{number}").parse().unwrap()),
     };
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     let mut retrieval = archive.retrieve(&caller, Retrieve::new(target, form)).await?;
     let mut syntax = None;
     loop {
@@ -54,7 +54,7 @@ async fn an_archive_that_aborts_at_many_contexts_is_searched_with_few_and_not_of
     let pacs = Arc::new(Pacs { most_contexts, ..Pacs::with(EXPLICIT_VR_LE, 1, Mutex::default()) });
     let archive = pacs.archive();
     let target = Target { study: STUDY.parse().unwrap(), series: None, instance: None };
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     assert_eq!(archive.inner.series_of(&caller, &target).await.unwrap().len(), 2);
     assert_eq!(*pacs.associations.lock().unwrap(), 1);
     assert_eq!(archive.inner.query_contexts().offer.len(), many.want.len());
@@ -128,7 +128,7 @@ async fn hazard_a_number_of_instances_that_no_series_can_hold_is_none() {
     let pacs = Pacs { tells: Some(i64::MAX), ..Pacs::with(EXPLICIT_VR_LE, 1, Mutex::default()) };
     let archive = Arc::new(pacs).archive();
     let target = Target { study: STUDY.parse().unwrap(), series: None, instance: None };
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     let series = archive.inner.series_of(&caller, &target).await.unwrap();
     assert!(series.iter().all(|series| series.count.is_none()), "{series:?}");
 }

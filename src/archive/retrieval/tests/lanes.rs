@@ -24,7 +24,7 @@ impl Far {
         let (pacs, associations) = (Arc::new(pacs), Arc::new(AtomicUsize::new(0)));
         let (connected, count) = (Arc::clone(&pacs), Arc::clone(&associations));
         let config = Config { max_associations, ..Pacs::config(Method::Auto) };
-        let archive = DimseArchive::over(config, None, Metrics::default(), move |_| {
+        let archive = DimseArchive::over(config, None, None, Metrics::default(), move |_| {
             let (pacs, count) = (Arc::clone(&connected), Arc::clone(&count));
             Arc::new(move |_| {
                 let (pacs, number) = (Arc::clone(&pacs), count.fetch_add(1, Ordering::SeqCst) + 1);
@@ -160,7 +160,7 @@ async fn with_one_association_a_search_waits_for_one_operation_and_nobody_starve
     let only = Far::new(pacs(150), RTT, 1, |_| true);
     // What it takes is known from here on.
     only.study().await;
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     let target = Target { study: STUDY.parse().unwrap(), series: None, instance: None };
     let studying = only.study();
     let searching = async {

@@ -9,7 +9,7 @@ const PIXELS: usize = 4096;
 async fn archive_before(pacs: demo::Archive) -> (demo::Running, DimseArchive) {
     let running = pacs.plain(1, 2, 5, PIXELS).start().await.unwrap();
     let config = Config { address: running.addr().to_string(), ..config() };
-    let archive = DimseArchive::new(config, None, Metrics::default());
+    let archive = DimseArchive::new(config, None, None, Metrics::default());
     (running, archive)
 }
 
@@ -20,7 +20,7 @@ fn study_of(pacs: &demo::Running) -> Retrieve {
 
 /// The lengths of the objects that come, and whether they are said to be without bulk data.
 async fn lengths(archive: &DimseArchive, retrieve: Retrieve) -> (Vec<usize>, bool) {
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     let mut retrieval = archive.retrieve(&caller, retrieve).await.unwrap();
     let mut lengths = Vec::new();
     loop {
@@ -44,7 +44,7 @@ async fn lengths(archive: &DimseArchive, retrieve: Retrieve) -> (Vec<usize>, boo
 async fn that_an_archive_omits_bulk_data_is_learnt_along_with_anything_else_and_used() {
     let (pacs, archive) = archive_before(demo::Archive::builder().without_bulk_data()).await;
     assert!(!archive.omits_bulk_data());
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     archive.verify(&caller).await.unwrap();
     assert!(archive.omits_bulk_data());
     let (lengths, without_bulk) = lengths(&archive, study_of(&pacs)).await;

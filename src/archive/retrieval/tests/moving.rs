@@ -64,7 +64,7 @@ fn archive(tells: i64, late: bool, counted: bool) -> (Arc<Pacs>, DimseArchive) {
     let pacs = Arc::new(Pacs { tells: Some(tells), moving: Some(moving), ..pacs });
     let connected = Arc::clone(&pacs);
     let connect = move |_| connector(Arc::clone(&connected));
-    (pacs, DimseArchive::over(config, Some(to), Metrics::default(), connect))
+    (pacs, DimseArchive::over(config, Some(to), None, Metrics::default(), connect))
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ async fn ask(
     let series = series.map(|uid| uid.parse().unwrap());
     let target = Target { study: STUDY.parse().unwrap(), series, instance: None };
     let retrieve = Retrieve { having: having.clone(), ..Retrieve::new(target, Form::AsStored) };
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     bring(&pacs.archive(), &caller, retrieve).await.map(|(came, confirmed)| {
         assert!(came.iter().all(|uid| !confirmed.contains(&uid.parse().unwrap())), "brought what is at hand");
         (came.len(), confirmed)
@@ -85,7 +85,7 @@ async fn hazard_a_list_that_the_archive_caps_without_a_word_does_not_make_a_shor
 async fn hazard_an_archive_that_was_seen_to_cap_its_lists_is_not_believed_again() {
     let pacs = pacs(|pacs| (pacs.lists, pacs.counts) = (Some(5), false));
     let archive = pacs.archive();
-    let caller = Caller { client: None, priority: Priority::Bulk };
+    let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     let target =
         Target { study: STUDY.parse().unwrap(), series: Some(SERIES[0].parse().unwrap()), instance: None };
     let all = Retrieve::new(target, Form::AsStored);
@@ -108,7 +108,7 @@ async fn one_instance_at_hand_is_confirmed_without_being_brought() {
     let [study, series, instance] = [STUDY, SERIES[0], "1.1.1.2"].map(|uid| uid.parse::<Uid>().unwrap());
     let target = Target { study, series: Some(series), instance: Some(instance.clone()) };
     let retrieve = Retrieve { having: [instance.clone()].into(), ..Retrieve::new(target, Form::AsStored) };
-    let caller = Caller { client: None, priority: Priority::Interactive };
+    let caller = Caller { client: None, priority: Priority::Interactive, title: None };
     let (came, confirmed) = bring(&pacs.archive(), &caller, retrieve).await.unwrap();
     assert_eq!((came.len(), confirmed), (0, [instance].into()));
     assert_eq!(pacs.gets(), 0);

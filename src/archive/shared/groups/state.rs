@@ -137,7 +137,10 @@ impl State {
             if whole {
                 member.end = Some(Ok(Complete::mint()));
             } else if member.was_handed_out() {
-                member.end = Some(Err(Error::new(&groups.archive, Kind::Incomplete { missing: 1 })));
+                member.end = Some(Err(Error::new(
+                    &groups.archive,
+                    Kind::Incomplete { missing: 1, named: Vec::new() },
+                )));
             } else {
                 member.take_back();
                 continue;

@@ -50,7 +50,7 @@ impl Scene {
 }
 
 fn caller() -> Caller {
-    Caller { client: None, priority: Priority::Interactive }
+    Caller { client: None, priority: Priority::Interactive, title: None }
 }
 
 fn query(keys: &[(Tag, &str)]) -> Query {

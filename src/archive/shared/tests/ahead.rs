@@ -175,7 +175,7 @@ async fn an_instance_that_a_retrieval_ends_without_is_asked_for_by_name() {
 #[tokio::test(start_paused = true)]
 async fn what_is_fetched_ahead_is_asked_for_in_the_name_of_who_waits_for_it() {
     let scene = scene();
-    let bulk = Caller { client: Some([10, 0, 0, 1].into()), priority: Priority::Bulk };
+    let bulk = Caller { client: Some([10, 0, 0, 1].into()), priority: Priority::Bulk, title: None };
     let shared = Arc::clone(&scene.shared);
     let _study = tokio::spawn(async move {
         drain(shared.retrieve(&bulk, Retrieve::new(target(&["1"]), Form::AsStored)).await).await

@@ -191,7 +191,7 @@ async fn an_instance_that_came_and_was_not_kept_is_not_said_to_be_missing() {
         scene.pacs.complete(at);
     }
     let error = asks.await.unwrap().expect("it was not kept");
-    assert_eq!(error.kind, Kind::Incomplete { missing: 1 });
+    assert_eq!(error.kind, Kind::Incomplete { missing: 1, named: Vec::new() });
 }
 
 #[tokio::test(start_paused = true)]

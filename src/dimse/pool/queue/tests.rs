@@ -6,7 +6,7 @@ use super::line::{PASSES, PATIENCE};
 use super::*;
 
 fn caller(client: u8, priority: Priority) -> Caller {
-    Caller { client: Some([10, 0, 0, client].into()), priority }
+    Caller { client: Some([10, 0, 0, client].into()), priority, title: None }
 }
 
 fn want(kind: u8) -> Contexts {

@@ -3,7 +3,7 @@
 use super::wado::{lay, object};
 use super::*;
 use crate::archive::testing::Driver;
-use crate::archive::{Error, Form, Kind, Retrieval};
+use crate::archive::{Error, Expected, Form, Kind, Retrieval};
 use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::charset::QueryCharset;
@@ -105,7 +105,7 @@ async fn missing_objects_make_it_206_and_a_failure_on_the_way_breaks_it() {
 
     let driver = lay(&bridge, Vec::new());
     driver.item(whole("1.4", encoded(10)).await);
-    driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+    driver.fail(Error::new("main", Kind::Incomplete { missing: 1, named: Vec::new() }));
     // As long as nothing is out, it is a status.
     bridge.ask("GET", SERIES, "").await.problem(502);
 
@@ -114,7 +114,7 @@ async fn missing_objects_make_it_206_and_a_failure_on_the_way_breaks_it() {
     let request = Request::builder().uri(SERIES).header("Host", "x").body(Body::empty()).unwrap();
     let response = bridge.app.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
-    driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+    driver.fail(Error::new("main", Kind::Incomplete { missing: 1, named: Vec::new() }));
     assert!(response.into_body().collect().await.is_err(), "no closing bracket after a short series");
 }
 
@@ -162,6 +162,7 @@ fn lay_short(bridge: &Bridge) -> Driver<Object> {
         confirmed: Default::default(),
         assumed_charset: None,
         without_bulk: true,
+        expected: Expected::default(),
     }));
     driver
 }

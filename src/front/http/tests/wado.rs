@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::archive::testing::Driver;
-use crate::archive::{Error, Form, Kind, Retrieval};
+use crate::archive::{Error, Expected, Form, Kind, Retrieval};
 use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::object::{Budget, Head, Object, ObjectLog};
@@ -45,6 +45,7 @@ pub(super) fn lay(bridge: &Bridge, missing: Vec<Uid>) -> Driver<Object> {
         confirmed: BTreeSet::new(),
         assumed_charset: None,
         without_bulk: false,
+        expected: Expected::default(),
     }));
     driver
 }
@@ -155,7 +156,7 @@ async fn hazard_a_short_study_has_no_closing_boundary_and_breaks() {
     let bridge = Bridge::new();
     let driver = lay(&bridge, Vec::new());
     driver.item(whole("1.4.1", b"all of it").await);
-    driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+    driver.fail(Error::new("main", Kind::Incomplete { missing: 1, named: Vec::new() }));
     let text = broken(&bridge, "/dicom-web/studies/1.2").await;
     assert!(text.ends_with("all of it"), "no boundary behind it");
 }
@@ -249,7 +250,7 @@ async fn hazard_a_short_study_is_visible_on_the_wire_over_http_1_0_and_1_1() {
         while !String::from_utf8_lossy(&text).contains("the only one") {
             assert_ne!(client.read_buf(&mut text).await.unwrap(), 0);
         }
-        driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+        driver.fail(Error::new("main", Kind::Incomplete { missing: 1, named: Vec::new() }));
         let error = client.read_to_end(&mut text).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "HTTP/{version}");
     }

@@ -118,7 +118,7 @@ async fn hazard_bulk_data_of_a_short_study_has_no_closing_boundary() {
     let bridge = Bridge::new();
     let driver = lay(&bridge, Vec::new());
     driver.item(whole(EXPLICIT, native(b"aa")).await);
-    driver.fail(Error::new("main", Kind::Incomplete { missing: 1 }));
+    driver.fail(Error::new("main", Kind::Incomplete { missing: 1, named: Vec::new() }));
     let request = Request::builder().uri("/dicom-web/studies/1.2/bulkdata").header("Host", "x");
     let response = bridge.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert!(response.into_body().collect().await.is_err());

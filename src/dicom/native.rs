@@ -1,27 +1,46 @@
-//! The form in which an object goes to the archive: as it is, or re-encoded among the native transfer syntaxes.
+//! A data set that is turned, piece by piece, from one native transfer syntax into another.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::source::Broken;
+use super::scan;
 use crate::dicom::Uid;
 use crate::dicom::reencode::Reencoder;
 use crate::dicom::scan::Inflater;
-use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, layout};
+use crate::dicom::transfer_syntax::{
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, is_native, layout,
+};
+
+/// The data set cannot be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Its elements.
+    #[error("{0}")]
+    Structure(#[from] scan::Error),
+    /// Its deflation.
+    #[error("{0}")]
+    Deflation(scan::ErrorKind),
+}
+
+/// Whether [`Native`] makes one transfer syntax of the other.
+pub fn can_become(from: &Uid, to: &Uid) -> bool {
+    let is_followed = is_native(from) || from.as_str() == DEFLATED_EXPLICIT_VR_LE;
+    from == to || is_followed && matches!(to.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE)
+}
 
 /// Turns the bytes of one object into the form that was agreed on. Pieces go in one by one, and what they become
 /// is taken out before the next.
 #[derive(Debug)]
-pub(super) struct Form {
+pub struct Native {
     inflater: Option<Inflater>,
     reencoder: Option<Reencoder>,
     ready: VecDeque<Bytes>,
 }
 
-impl Form {
+impl Native {
     /// From the transfer syntax `from` to `to`, which is the same, or Explicit or Implicit VR Little Endian.
-    pub(super) fn new(from: &Uid, to: &Uid) -> Self {
+    pub fn new(from: &Uid, to: &Uid) -> Self {
         let inflates = from != to && from.as_str() == DEFLATED_EXPLICIT_VR_LE;
         let reencoder = match to.as_str() {
             _ if from == to => None,
@@ -33,7 +52,10 @@ impl Form {
     }
 
     /// Takes the next piece.
-    pub(super) fn push(&mut self, piece: Bytes) -> Result<(), Broken> {
+    ///
+    /// # Errors
+    /// The data set cannot be followed.
+    pub fn push(&mut self, piece: Bytes) -> Result<(), Error> {
         match &mut self.inflater {
             Some(inflater) => {
                 inflater.push(piece);
@@ -44,23 +66,29 @@ impl Form {
     }
 
     /// The next piece of the result; `None`: more is wanted.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+    ///
+    /// # Errors
+    /// The data set cannot be followed.
+    pub fn pop(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Ok(Some(piece));
             }
             let Some(inflater) = &mut self.inflater else { return Ok(None) };
-            let Some(inflated) = inflater.next().map_err(Broken::Deflation)? else { return Ok(None) };
+            let Some(inflated) = inflater.next().map_err(Error::Deflation)? else { return Ok(None) };
             self.reencode(inflated)?;
         }
     }
 
     /// No more comes; the rest of the result.
-    pub(super) fn finish(self) -> Result<Vec<Bytes>, Broken> {
+    ///
+    /// # Errors
+    /// The data set ends in the middle.
+    pub fn finish(self) -> Result<Vec<Bytes>, Error> {
         Ok(self.reencoder.map_or(Ok(Vec::new()), Reencoder::finish)?)
     }
 
-    fn reencode(&mut self, piece: Bytes) -> Result<(), Broken> {
+    fn reencode(&mut self, piece: Bytes) -> Result<(), Error> {
         match &mut self.reencoder {
             Some(reencoder) => self.ready.extend(reencoder.push(piece)?),
             None => self.ready.push_back(piece),
@@ -72,7 +100,7 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::store::tests::deflate;
+    use crate::dicom::scan::tests::deflated;
     use crate::dicom::transfer_syntax::EXPLICIT_VR_BE;
 
     const LITTLE: &[u8] = b"\x08\x00\x60\x00CS\x02\0CT\x28\x00\x10\x00US\x02\0\x34\x12";
@@ -85,15 +113,15 @@ mod tests {
             (EXPLICIT_VR_LE, Bytes::from_static(LITTLE)),
             (EXPLICIT_VR_BE, Bytes::from_static(BIG)),
             (IMPLICIT_VR_LE, Bytes::from_static(IMPLICIT)),
-            (DEFLATED_EXPLICIT_VR_LE, deflate(LITTLE)),
+            (DEFLATED_EXPLICIT_VR_LE, deflated(LITTLE).into()),
         ];
         for (from, bytes) in &forms {
             for (to, wanted) in [&forms[0], &forms[2]] {
-                let mut form = Form::new(&Uid::from_static(from), &Uid::from_static(to));
+                let mut form = Native::new(&Uid::from_static(from), &Uid::from_static(to));
                 let mut out = Vec::new();
                 for piece in bytes.chunks(5) {
                     form.push(Bytes::copy_from_slice(piece)).unwrap();
-                    while let Some(piece) = form.next().unwrap() {
+                    while let Some(piece) = form.pop().unwrap() {
                         out.extend_from_slice(&piece);
                     }
                 }
