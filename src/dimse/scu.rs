@@ -111,30 +111,34 @@ impl Operation {
     /// The SOP class was not accepted: the lease comes back unused.
     pub fn start(
         mut lease: Lease,
-        mut command: Command,
+        command: Command,
         identifier: impl FnOnce(&AcceptedContext) -> Option<Bytes>,
         limits: Limits,
     ) -> Result<Self, Box<(Lease, OperationError)>> {
-        let class = command.sop_class.clone();
         let agreement = lease.association().agreement();
+        let class = command.sop_class.as_ref();
         let context = class.and_then(|class| agreement.for_class(class.as_str()).cloned());
         let Some(context) = context else { return Err(Box::new((lease, OperationError::NotAccepted))) };
+        let identifier = identifier(&context);
+        Ok(Self::start_in(lease, &context, command, identifier, limits))
+    }
+
+    /// As [`Operation::start`], in a context of the lease's association, whose abstract syntax need not be the
+    /// command's SOP class: a meta SOP class has other ones (PS3.7 D.3.3.1). `data` is encoded as the context says.
+    pub fn start_in(
+        mut lease: Lease,
+        context: &AcceptedContext,
+        mut command: Command,
+        data: Option<Bytes>,
+        limits: Limits,
+    ) -> Self {
         if command.message_id == 0 {
             command.message_id = lease.next_message_id();
         }
-        let identifier = identifier(&context);
-        command.has_data_set = identifier.is_some();
-        lease.association().send(context.id, &command, identifier);
-        let (heard, context) = (Instant::now(), context.id);
-        Ok(Self {
-            lease,
-            request: command,
-            context,
-            limits,
-            heard,
-            responded: false,
-            incoming: Incoming::Nothing,
-        })
+        command.has_data_set = data.is_some();
+        lease.association().send(context.id, &command, data);
+        let (heard, responded, incoming) = (Instant::now(), false, Incoming::Nothing);
+        Self { lease, request: command, context: context.id, limits, heard, responded, incoming }
     }
 
     /// The message ID of the request.
