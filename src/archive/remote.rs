@@ -17,7 +17,7 @@ use super::relay::Service;
 use super::store::Recent;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
-use crate::dicom::sop_class;
+use crate::dicom::{AeTitle, sop_class};
 use crate::dimse::association::{AssociationError, EstablishError};
 use crate::dimse::command::Command;
 use crate::dimse::negotiation::Proposal;
@@ -101,12 +101,22 @@ impl Inner {
         }
     }
 
-    /// These contexts, with no more of an offer than the archive is known to take.
-    pub(super) fn offered(&self, contexts: &Contexts) -> Contexts {
-        match self.knowledge.takes_many_contexts() {
+    /// These contexts as the archive is to see them: under the client's title where it is configured so, and with no
+    /// more of an offer than it is known to take.
+    pub(super) fn offered(&self, caller: &Caller, contexts: &Contexts) -> Contexts {
+        let contexts = match self.knowledge.takes_many_contexts() {
             true => contexts.clone(),
             false => contexts.without_offer(),
+        };
+        match self.title(caller) {
+            Some(title) => contexts.under(Some(title.clone())),
+            None => contexts,
         }
+    }
+
+    /// The title of the client's own under which the archive sees it; `None`: it sees ours.
+    pub(super) fn title<'a>(&self, caller: &'a Caller) -> Option<&'a AeTitle> {
+        caller.title.as_ref().filter(|_| self.config.calling_client)
     }
 
     /// An association with these contexts. An archive that does not take as many as are offered is offered those that
@@ -119,7 +129,7 @@ impl Inner {
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, Error> {
-        let contexts = &self.offered(contexts);
+        let contexts = &self.offered(caller, contexts);
         let mut lease = pool.lease(caller, contexts, slots, deadline).await;
         if contexts.offer.len() > contexts.want.len() && lease.as_ref().is_err_and(may_be_for_the_contexts) {
             lease = pool.lease(caller, &contexts.without_offer(), slots, deadline).await;

@@ -83,7 +83,7 @@ impl Driver {
         let inner = &self.inner;
         loop {
             let limits = inner.limits();
-            let contexts = inner.offered(&work.contexts);
+            let contexts = inner.offered(&self.caller, &work.contexts);
             let lease = inner.retrieve.try_lane(&self.caller, &contexts, limits.deadline);
             let lease = match self.unless_gone(lease).await {
                 Ok(Ok(Some(lease))) => lease,

@@ -63,18 +63,50 @@ impl Contexts {
         Self { offer: Arc::clone(&self.want), ..self.clone() }
     }
 
-    /// Whether an association that was offered `proposals` will do: it has all that is wanted, and of a class whose
-    /// objects are to come no further transfer syntax. Where there were more, the peer would choose among them: a
-    /// retrieval of native objects would be brought compressed ones.
-    pub(super) fn fit(&self, proposals: &[Proposal]) -> bool {
-        serves(proposals, &self.want)
+    /// The same in a pool whose own title is `own`: that title named is none named.
+    pub(super) fn named_beside(&self, own: &AeTitle) -> Self {
+        let calling = self.calling.clone().filter(|title| title != own);
+        Self { calling, ..self.clone() }
     }
 
-    /// Whether an association that was wanted for `served` is not needed beside a new one: all that it has done so far
-    /// the new one can do.
-    pub(super) fn replace(&self, served: &[Proposal]) -> bool {
-        serves(&self.offer, served)
+    /// As whom and how an association with these contexts is opened.
+    pub(super) fn identity(&self) -> Identity {
+        Identity { calling: self.calling.clone(), extended: Arc::clone(&self.extended) }
     }
+
+    /// Whether an association that was opened as `identity` and offered `proposals` will do: it has all that is wanted,
+    /// and of a class whose objects are to come no further transfer syntax. Where there were more, the peer would choose
+    /// among them: a retrieval of native objects would be brought compressed ones.
+    pub(super) fn fit(&self, identity: &Identity, proposals: &[Proposal]) -> bool {
+        !self.own && self.is_as(identity, &self.want) && serves(proposals, &self.want)
+    }
+
+    /// Whether an association that was opened as `identity` and wanted for `served` is not needed beside a new one: all
+    /// that it has done so far the new one can do.
+    pub(super) fn replace(&self, identity: &Identity, served: &[Proposal]) -> bool {
+        !self.own && self.is_as(identity, served) && serves(&self.offer, served)
+    }
+
+    /// Whether the archive sees the same requestor, and was told the same about these classes.
+    fn is_as(&self, identity: &Identity, classes: &[Proposal]) -> bool {
+        let is_same = |class: &Uid| told(&self.extended, class) == told(&identity.extended, class);
+        let is_bare = self.extended.is_empty() && identity.extended.is_empty();
+        self.calling == identity.calling && (is_bare || classes.iter().all(|p| is_same(&p.abstract_syntax)))
+    }
+}
+
+/// As whom an association was opened, and with which SOP Class Extended Negotiation: it serves nobody who would have
+/// opened it otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Identity {
+    /// The title; `None`: the pool's own.
+    calling: Option<AeTitle>,
+    extended: Arc<[(Uid, Bytes)]>,
+}
+
+/// What was proposed about a class.
+fn told<'a>(extended: &'a [(Uid, Bytes)], class: &Uid) -> Option<&'a Bytes> {
+    extended.iter().find(|(of, _)| of == class).map(|(_, information)| information)
 }
 
 /// Whether an association that was offered `proposals` will do for who wants `want`.
@@ -117,15 +149,16 @@ mod tests {
     #[test]
     fn hazard_an_association_that_was_offered_more_syntaxes_of_a_class_will_not_do() {
         let two = to_come("1.2", &["1.1", "1.2"]);
-        assert!(Contexts::only(two.clone()).fit(&two));
-        assert!(!Contexts::only(to_come("1.2", &["1.1"])).fit(&two), "the peer would choose");
-        assert!(!Contexts::only(two.clone()).fit(&two[..1]));
+        assert!(Contexts::only(two.clone()).fit(&Identity::default(), &two));
+        let one = Contexts::only(to_come("1.2", &["1.1"]));
+        assert!(!one.fit(&Identity::default(), &two), "the peer would choose");
+        assert!(!Contexts::only(two.clone()).fit(&Identity::default(), &two[..1]));
     }
 
     #[test]
     fn an_association_that_was_offered_other_classes_besides_will_do() {
         let all = [to_come("1.2", &["1.1", "1.2"]), to_come("1.3", &["1.1"])].concat();
-        assert!(Contexts::only(to_come("1.3", &["1.1"])).fit(&all));
+        assert!(Contexts::only(to_come("1.3", &["1.1"])).fit(&Identity::default(), &all));
     }
 
     #[test]
@@ -133,14 +166,60 @@ mod tests {
         let (one, two) = (to_come("1.2", &["1.1"]), to_come("1.3", &["1.1"]));
         let new = Contexts::offering(one.clone(), [one.clone(), two.clone()].concat());
         let served = joined(&two.clone().into(), &one.into());
-        assert!(new.replace(&two) && new.replace(&served));
-        assert!(!new.replace(&to_come("1.4", &["1.1"])));
+        let nobody = Identity::default();
+        assert!(new.replace(&nobody, &two) && new.replace(&nobody, &served));
+        assert!(!new.replace(&nobody, &to_come("1.4", &["1.1"])));
     }
 
     #[test]
     fn hazard_an_association_for_native_objects_is_not_released_for_one_that_lets_the_peer_choose() {
         let (native, stored) = (to_come("1.2", &["1.1"]), to_come("1.2", &["1.1", "1.2"]));
-        assert!(!Contexts::only(stored.clone()).replace(&native));
-        assert!(Contexts::only(stored.clone()).replace(&stored));
+        assert!(!Contexts::only(stored.clone()).replace(&Identity::default(), &native));
+        assert!(Contexts::only(stored.clone()).replace(&Identity::default(), &stored));
+    }
+
+    fn operation(class: &str) -> Proposal {
+        let syntax = "1.2.840.10008.1.2".parse().unwrap();
+        Proposal { abstract_syntax: class.parse().unwrap(), transfer_syntaxes: vec![syntax], as_scp: false }
+    }
+
+    fn told_of(class: &str, information: &'static [u8]) -> Arc<[(Uid, Bytes)]> {
+        [(class.parse().unwrap(), Bytes::from_static(information))].into()
+    }
+
+    #[test]
+    fn hazard_an_association_under_another_title_will_not_do_nor_is_it_released_for_one() {
+        let title = |text: &str| Some(text.parse().unwrap());
+        let ours = Contexts::only([operation("1.2")]);
+        let theirs = ours.clone().under(title("CT1"));
+        for (opened, wanted) in [(&ours, &theirs), (&theirs, &ours)] {
+            assert!(opened.fit(&opened.identity(), &opened.offer));
+            assert!(!wanted.fit(&opened.identity(), &opened.offer));
+            assert!(!wanted.replace(&opened.identity(), &opened.offer));
+        }
+        let named = ours.clone().under(title("GANTRY")).named_beside(&"GANTRY".parse().unwrap());
+        assert!(named.fit(&ours.identity(), &ours.offer), "our own title named is none named");
+    }
+
+    #[test]
+    fn an_association_will_do_only_where_the_same_was_negotiated_about_each_class_that_is_wanted() {
+        let both = [operation("1.2"), operation("1.3")];
+        let plain = Contexts::only(both.clone());
+        let relational = plain.clone().with_extended(told_of("1.2", &[1]));
+        let other = plain.clone().with_extended(told_of("1.2", &[0]));
+        for (opened, wanted) in [(&plain, &relational), (&relational, &plain), (&relational, &other)] {
+            assert!(!wanted.fit(&opened.identity(), &both));
+            assert!(!wanted.replace(&opened.identity(), &both));
+        }
+        assert!(relational.fit(&relational.identity(), &both));
+        let second = Contexts::only([operation("1.3")]);
+        assert!(second.fit(&relational.identity(), &both), "nothing was negotiated about that class");
+    }
+
+    #[test]
+    fn who_wants_an_association_of_its_own_takes_no_idle_one() {
+        let own = Contexts::only([operation("1.2")]).of_its_own([]);
+        assert!(!own.fit(&own.identity(), &own.offer));
+        assert!(!own.replace(&own.identity(), &own.offer), "it does not serve others afterwards");
     }
 }

@@ -158,6 +158,7 @@ impl Pool {
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, LeaseError> {
+        let contexts = &contexts.named_beside(&self.shared.calling);
         let grant = self.wait(caller, contexts, slots, deadline).await?;
         let slot = match grant.source {
             Source::Open(slot) => slot,
@@ -193,6 +194,7 @@ impl Pool {
         contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Option<Lease>, LeaseError> {
+        let contexts = &contexts.named_beside(&self.shared.calling);
         let (second, parked, share) = {
             let mut state = self.shared.lock();
             let Some(second) = state.queue.try_lane(contexts) else { return Ok(None) };

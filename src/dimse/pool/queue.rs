@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use self::line::{Line, Waiter};
 use super::Contexts;
+use super::contexts::Identity;
 use crate::caller::{Caller, Priority};
 use crate::dimse::negotiation::Proposal;
 
@@ -66,6 +67,7 @@ pub(super) enum Second {
 #[derive(Debug)]
 struct Idle {
     id: Id,
+    identity: Identity,
     proposals: Arc<[Proposal]>,
     /// What it was wanted for so far.
     served: Arc<[Proposal]>,
@@ -152,9 +154,15 @@ impl Queue {
     }
 
     /// An association became idle; it keeps its slot.
-    pub(super) fn park(&mut self, proposals: &Arc<[Proposal]>, served: &Arc<[Proposal]>) -> Id {
+    pub(super) fn park(
+        &mut self,
+        identity: &Identity,
+        proposals: &Arc<[Proposal]>,
+        served: &Arc<[Proposal]>,
+    ) -> Id {
         let id = self.fresh_id();
-        self.idle.push(Idle { id, proposals: Arc::clone(proposals), served: Arc::clone(served) });
+        let (identity, proposals, served) = (identity.clone(), Arc::clone(proposals), Arc::clone(served));
+        self.idle.push(Idle { id, identity, proposals, served });
         id
     }
 
@@ -214,7 +222,7 @@ impl Queue {
     /// The idle association that was used last of those that will do, so that those beyond what is needed stay idle
     /// and are released in time.
     fn fitting(&self, contexts: &Contexts) -> Option<usize> {
-        self.idle.iter().rposition(|idle| contexts.fit(&idle.proposals))
+        self.idle.iter().rposition(|idle| contexts.fit(&idle.identity, &idle.proposals))
     }
 
     /// Takes out an idle association that is not needed beside a new one with these contexts: it is to be released.
@@ -222,7 +230,7 @@ impl Queue {
         if self.used < FEW {
             return None;
         }
-        let index = self.idle.iter().position(|idle| contexts.replace(&idle.served))?;
+        let index = self.idle.iter().position(|idle| contexts.replace(&idle.identity, &idle.served))?;
         self.closing += 1;
         Some(self.idle.remove(index).id)
     }

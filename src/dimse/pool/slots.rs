@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::breaker::Breaker;
+use super::contexts::Identity;
 use super::gauges::{Gauges, Shown};
 use super::queue::{Action, Id, Queue, Share};
 use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID, Reports};
@@ -124,6 +125,9 @@ impl Drop for Holder {
 pub(super) struct Live {
     pub(super) association: Association,
     pub(super) slot: Slot,
+    pub(super) identity: Identity,
+    /// It was opened for one lease alone.
+    pub(super) own: bool,
     pub(super) proposals: Arc<[Proposal]>,
     /// Those that it was wanted for so far.
     pub(super) served: Arc<[Proposal]>,
@@ -211,8 +215,10 @@ impl Shared {
             Err(LeaseError::Connect(_)) => {}
             _ => self.lock().breaker.succeeded(),
         }
-        let (association, proposals, served) = (result?, Arc::clone(&contexts.offer), [].into());
-        Ok(Live { association, slot, proposals, served, born: Instant::now(), uses: 0, message_id: 0 })
+        let (association, identity, own) = (result?, contexts.identity(), contexts.own);
+        let (proposals, served) = (Arc::clone(&contexts.offer), [].into());
+        let born = Instant::now();
+        Ok(Live { association, slot, identity, own, proposals, served, born, uses: 0, message_id: 0 })
     }
 
     async fn establish(&self, contexts: &Contexts, deadline: Instant) -> Result<Association, LeaseError> {
@@ -278,13 +284,17 @@ impl Shared {
         }
     }
 
-    /// Makes an association idle, watched by a task of its own.
+    /// Makes an association idle, watched by a task of its own; one that was for one lease alone is released.
     pub(super) fn park(self: &Arc<Self>, live: Live) {
+        if live.own {
+            self.tasks.spawn(live.close());
+            return;
+        }
         let (order, orders) = oneshot::channel();
         let (hand_over, receiver) = oneshot::channel();
         let id = {
             let mut state = self.lock();
-            let id = state.queue.park(&live.proposals, &live.served);
+            let id = state.queue.park(&live.identity, &live.proposals, &live.served);
             state.parked.insert(id, Parked { order, live: receiver });
             id
         };

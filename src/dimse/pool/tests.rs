@@ -48,6 +48,8 @@ struct Archive {
     open: AtomicUsize,
     most_open: AtomicUsize,
     associations: AtomicUsize,
+    /// The titles under which they were opened.
+    titles: Mutex<Vec<String>>,
     releases: AtomicUsize,
 }
 
@@ -105,6 +107,7 @@ async fn serve(mut io: tokio::io::DuplexStream, mood: Mood, archive: Arc<Archive
     if mood == Mood::Reject {
         return requested.reject(AssociateRj::LOCAL_LIMIT, deadline).await;
     }
+    archive.titles.lock().unwrap().push(requested.request().calling.to_string());
     let decide = |_: &Uid, s: &[Uid]| if mood == Mood::AcceptNothing { Err(3) } else { Ok(s[0].clone()) };
     let Ok(mut association) = requested.accept(decide, |_| true, deadline).await else {
         return;
@@ -351,6 +354,47 @@ async fn shutting_down_releases_what_is_idle_and_refuses_the_rest() {
     assert_eq!(archive.releases.load(Ordering::SeqCst), 1);
     assert!(matches!(pool.lease(&caller(1), &kind(0), 1, later(5)).await, Err(LeaseError::Closed)));
     assert_eq!(pool.in_use(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_association_under_one_title_serves_no_other() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(4));
+    let reused = async |title: &str| {
+        let contexts = kind(0).under(Some(title.parse().unwrap()));
+        let mut lease = pool.lease(&caller(1), &contexts, 1, later(60)).await.unwrap();
+        echo(&mut lease).await.unwrap();
+        let is_reused = lease.is_reused();
+        lease.give_back();
+        is_reused
+    };
+    assert!(!reused("CT1").await);
+    assert!(!reused("CT2").await);
+    assert!(reused("CT1").await && reused("CT2").await);
+    assert_eq!(*archive.titles.lock().unwrap(), ["CT1", "CT2"]);
+    assert!(use_once(&pool, 1).await);
+    assert!(reused("GANTRY").await, "the pool's own title named is none named");
+    assert_eq!(*archive.titles.lock().unwrap(), ["CT1", "CT2", "GANTRY"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_association_of_its_own_is_neither_an_idle_one_nor_becomes_one() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(4));
+    assert!(use_once(&pool, 1).await);
+    let own = kind(0).of_its_own([]);
+    let mut lease = pool.lease(&caller(1), &own, 1, later(60)).await.unwrap();
+    assert!(!lease.is_reused());
+    echo(&mut lease).await.unwrap();
+    lease.give_back();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((pool.in_use(), archive.releases.load(Ordering::SeqCst)), ((1, 1), 1));
+    // Nor where nobody waits for it any more when it has come about.
+    *archive.mood.lock().unwrap() = Some(Mood::Serve);
+    let left = tokio::time::timeout(Duration::ZERO, pool.lease(&caller(1), &own, 1, later(60))).await;
+    assert!(left.is_err());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((pool.in_use(), archive.releases.load(Ordering::SeqCst)), ((1, 1), 2));
 }
 
 /// What one client does.

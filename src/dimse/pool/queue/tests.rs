@@ -21,10 +21,18 @@ fn proposal(kind: u8) -> Proposal {
     }
 }
 
+/// The same under a client's title; 0: under our own.
+fn under(title: u8, contexts: Contexts) -> Contexts {
+    contexts.under((title > 0).then(|| format!("CLIENT{title}").parse().unwrap()))
+}
+
 /// Parks an association that has served nothing but what it was opened for.
 fn park(queue: &mut Queue, kind: u8) -> Id {
-    let proposals = want(kind).want;
-    queue.park(&proposals, &proposals)
+    park_opened(queue, &want(kind))
+}
+
+fn park_opened(queue: &mut Queue, contexts: &Contexts) -> Id {
+    queue.park(&contexts.identity(), &contexts.want, &contexts.want)
 }
 
 fn granted(actions: &[Action]) -> Vec<(Id, Option<Id>)> {
@@ -257,6 +265,27 @@ fn an_idle_association_of_another_kind_makes_room_at_the_cap() {
 }
 
 #[test]
+fn an_association_under_one_title_serves_no_other_and_makes_room_at_the_cap() {
+    let now = Instant::now();
+    let mut queue = Queue::new(2, 10);
+    let lease = |queue: &mut Queue, title| {
+        queue.wait(&caller(1, Priority::Interactive), &under(title, want(1)), 1, now).unwrap()
+    };
+    let first = lease(&mut queue, 1);
+    assert_eq!(granted(&queue.dispatch(now)), [(first, None)]);
+    let idle = park_opened(&mut queue, &under(1, want(1)));
+    let second = lease(&mut queue, 2);
+    assert_eq!(granted(&queue.dispatch(now)), [(second, None)], "the idle one is another's");
+    let third = lease(&mut queue, 3);
+    assert_eq!(queue.dispatch(now), [Action::Close(idle)], "one cap over all titles");
+    queue.free(true);
+    assert_eq!(granted(&queue.dispatch(now)), [(third, None)]);
+    let idle = park_opened(&mut queue, &under(2, want(1)));
+    let again = lease(&mut queue, 2);
+    assert_eq!(granted(&queue.dispatch(now)), [(again, Some(idle))]);
+}
+
+#[test]
 fn an_idle_association_whose_work_a_new_one_can_do_too_makes_way_for_it_where_two_are_open() {
     let now = Instant::now();
     let mut queue = Queue::new(4, 10);
@@ -316,9 +345,29 @@ fn a_second_c_move_and_an_urgent_one_go_ahead_with_one_slot_where_two_are_not_fr
     assert_eq!(granted(&queue.dispatch(now)), [(three, None)]);
 }
 
+/// What is wanted, under which title, and whether for one lease alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    class: u8,
+    title: u8,
+    own: bool,
+}
+
+impl Kind {
+    fn contexts(self) -> Contexts {
+        let contexts = under(self.title, want(self.class));
+        if self.own { contexts.of_its_own([]) } else { contexts }
+    }
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let own = proptest::bool::weighted(0.1);
+    (0..3_u8, 0..3_u8, own).prop_map(|(class, title, own)| Kind { class, title, own })
+}
+
 #[derive(Debug, Clone)]
 enum Op {
-    Wait(u8, bool, u8, usize),
+    Wait(u8, bool, Kind, usize),
     Leave(usize),
     Finish(usize, bool),
     IdleEnds(usize),
@@ -327,7 +376,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (0..3_u8, any::<bool>(), 0..3_u8, 1..3_usize).prop_map(|(c, b, k, s)| Op::Wait(c, b, k, s)),
+        4 => (0..3_u8, any::<bool>(), kind(), 1..3_usize).prop_map(|(c, b, k, s)| Op::Wait(c, b, k, s)),
         1 => any::<usize>().prop_map(Op::Leave),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(i, p)| Op::Finish(i, p)),
         1 => any::<usize>().prop_map(Op::IdleEnds),
@@ -338,9 +387,9 @@ fn op() -> impl Strategy<Value = Op> {
 /// The shell, without sockets: closing is done at once.
 #[derive(Default)]
 struct Model {
-    waiting: Vec<(Id, u8, usize, bool)>,
-    open: Vec<(u8, usize, Share)>,
-    idle: Vec<(Id, u8)>,
+    waiting: Vec<(Id, Kind, usize, bool)>,
+    open: Vec<(Kind, usize, Share)>,
+    idle: Vec<(Id, Kind)>,
     seconds: usize,
 }
 
@@ -354,6 +403,11 @@ impl Model {
             for action in actions {
                 match action {
                     Action::Grant { waiter, idle, share, slots } => {
+                        if let Some(taken) = self.idle.iter().find(|i| Some(i.0) == idle) {
+                            let wanted = self.waiting.iter().find(|w| w.0 == waiter).expect("it waits").1;
+                            assert_eq!(taken.1, wanted, "never one of another class or title");
+                            assert!(!wanted.own, "one of its own is a new one");
+                        }
                         self.idle.retain(|i| Some(i.0) != idle);
                         self.serve(waiter, cap, share, slots + usize::from(idle.is_some()));
                     }
@@ -386,14 +440,14 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn whatever_happens_all_slots_come_back(cap in 1..5_usize, ops in proptest::collection::vec(op(), 0..60)) {
+    fn whatever_happens_all_slots_come_back_and_no_association_changes_its_title(cap in 1..5_usize, ops in proptest::collection::vec(op(), 0..60)) {
         let mut queue = Queue::new(cap, 8);
         let mut model = Model::default();
         for op in ops {
             match op {
                 Op::Wait(client, bulk, kind, slots) => {
                     let priority = if bulk { Priority::Bulk } else { Priority::Interactive };
-                    if let Some(id) = queue.wait(&caller(client, priority), &want(kind), slots, Instant::now()) {
+                    if let Some(id) = queue.wait(&caller(client, priority), &kind.contexts(), slots, Instant::now()) {
                         model.waiting.push((id, kind, slots, bulk));
                     }
                 }
@@ -405,8 +459,8 @@ proptest! {
                     let (kind, slots, share) = model.open.remove(n % model.open.len());
                     queue.let_go(share);
                     (1..slots).for_each(|_| queue.free(false));
-                    if parks {
-                        model.idle.push((park(&mut queue, kind), kind));
+                    if parks && !kind.own {
+                        model.idle.push((park_opened(&mut queue, &kind.contexts()), kind));
                     } else {
                         queue.free(false);
                     }
