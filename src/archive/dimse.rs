@@ -13,8 +13,8 @@ use super::pace::Pace;
 use super::relay::Relay;
 use super::remote::Inner;
 use super::{
-    Archive, Associations, Fut, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval, search,
-    store,
+    Archive, Associations, Fut, Manner, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval,
+    search, store,
 };
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
@@ -147,7 +147,11 @@ impl Archive for DimseArchive {
     }
 
     fn store(&self, caller: &Caller, object: Object) -> Fut<'_, super::Result<Stored>> {
-        Box::pin(store::run(Arc::clone(&self.inner), caller.clone(), object))
+        self.store_as(caller, object, Manner::default())
+    }
+
+    fn store_as(&self, caller: &Caller, object: Object, manner: Manner) -> Fut<'_, super::Result<Stored>> {
+        Box::pin(store::run(Arc::clone(&self.inner), caller.clone(), object, manner))
     }
 
     fn associations(&self) -> Option<Associations> {

@@ -43,6 +43,7 @@ pub use arrival::Arrival;
 pub use error::{Error, Fault, Kind};
 pub use move_destination::{MoveDestination, Origin};
 use relay::Relay;
+pub use store::Manner;
 
 /// The result of an archive's operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -67,6 +68,12 @@ pub trait Archive: Send + Sync + 'static {
     /// so that several objects are stored at once by several calls. An object whose log breaks off is aborted
     /// at the archive, and is [`Kind::SourceBroke`]. Dropping the future aborts what is under way.
     fn store(&self, caller: &Caller, object: Object) -> Fut<'_, Result<Stored>>;
+
+    /// As [`Archive::store`], in a manner of one's own. An archive that knows one manner only takes no notice.
+    fn store_as(&self, caller: &Caller, object: Object, manner: Manner) -> Fut<'_, Result<Stored>> {
+        let _ = manner;
+        self.store(caller, object)
+    }
 
     /// Whether the archive is known to send objects without bulk data (PS3.4 Annex Z).
     fn omits_bulk_data(&self) -> bool {

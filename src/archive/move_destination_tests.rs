@@ -97,10 +97,10 @@ fn whose(moves: &MoveDestination, origin: &Origin, path: &str, candidates: &[&Ar
         transfer_syntax: uid(EXPLICIT_VR_LE),
     };
     let found = Identifiers {
-        class: None,
         study: Some(uids[0].clone()),
         series: Some(uids[1].clone()),
         instance: Some(uids[2].clone()),
+        ..Identifiers::default()
     };
     match moves.claim(origin, &head, &found) {
         Claim::Live { collector, .. } => {
@@ -205,10 +205,10 @@ async fn hazard_a_stalled_reader_does_not_hold_up_a_move_of_the_same_objects() {
         for n in 0.. {
             let instance = uid(&format!("1.1.{n}"));
             let found = Identifiers {
-                class: None,
                 study: Some(uid("1")),
                 series: Some(uid("1.1")),
                 instance: Some(instance.clone()),
+                ..Identifiers::default()
             };
             let head = Head {
                 sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),

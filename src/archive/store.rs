@@ -3,8 +3,8 @@
 //!
 //! Nothing is gathered: what is read of the object is checked, queued and written before more is read. The archive
 //! is listened to meanwhile, so that one that refuses an object in the middle is not sent the rest. An object that
-//! breaks off is aborted, never ended: its last PDV is not flagged as the last before its last byte has passed the
-//! check.
+//! breaks off is aborted, never ended: its last PDV is not flagged as the last before its last byte has come, and has
+//! passed the check where there is one.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -14,6 +14,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout_at};
 
+use self::check::Check;
 pub(super) use self::contexts::Recent;
 use self::contexts::Refusal;
 use self::source::{Broken, PATIENCE, Source};
@@ -21,6 +22,7 @@ use super::error::{Error, Kind};
 use super::remote::Inner;
 use super::{Result, Stored};
 use crate::caller::Caller;
+use crate::dicom::AeTitle;
 use crate::dicom::native::{self, Native};
 use crate::dicom::object::{Head, Object};
 use crate::dimse::command::{Command, field};
@@ -37,6 +39,26 @@ mod source;
 const MAX_UNSENT: usize = 512 << 10;
 /// Priority (0000,0700): medium.
 const MEDIUM: u16 = 0;
+
+/// How an object is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether the data set is walked along as it passes, so that the archive never has anything but the whole data
+    /// set of the object that was announced. `false`: it is passed on as it is, as a DIMSE peer has framed it to its
+    /// last PDV, and the archive judges. What breaks off is aborted either way, and what has to be re-encoded has to
+    /// have a structure that can be followed.
+    pub checked: bool,
+    /// Whose C-MOVE the object is an answer to: Move Originator Application Entity Title and Message ID (PS3.7
+    /// 9.1.1.1). `None`: nobody's.
+    pub originator: Option<(AeTitle, u16)>,
+}
+
+impl Default for Manner {
+    /// Checked, and nobody's C-MOVE.
+    fn default() -> Self {
+        Self { checked: true, originator: None }
+    }
+}
 
 /// What ended an attempt without the archive's final response to the whole object.
 enum Failure {
@@ -67,9 +89,16 @@ impl From<OperationError> for Failure {
 }
 
 /// Stores an object.
-pub(super) async fn run(inner: Arc<Inner>, caller: Caller, object: Object) -> Result<Stored> {
+pub(in crate::archive) async fn run(
+    inner: Arc<Inner>,
+    caller: Caller,
+    object: Object,
+    manner: Manner,
+) -> Result<Stored> {
     let Object { head, body, .. } = object;
-    let mut source = Source::new(&head, body);
+    let Manner { checked, originator } = manner;
+    let (move_originator, move_originator_id) = originator.unzip();
+    let mut source = Source::new(body, checked.then(|| Check::new(&head)));
     source.begin().await.map_err(|broken| inner.broken(broken))?;
     let limits = inner.limits();
     loop {
@@ -88,6 +117,8 @@ pub(super) async fn run(inner: Arc<Inner>, caller: Caller, object: Object) -> Re
         let request = Command {
             sop_instance: Some(head.sop_instance.clone()),
             priority: Some(MEDIUM),
+            move_originator: move_originator.clone(),
+            move_originator_id,
             ..Command::request(field::C_STORE_RQ, head.sop_class.as_str(), 0)
         };
         let mut operation = Operation::start_sending(lease, &context, request, limits);

@@ -15,11 +15,16 @@ const PIECE_COST: usize = 64;
 /// Most bytes of a data set that are walked over: of a deflated one, more come out than are held.
 const MAX_WALKED: u64 = 8 << 20;
 
-/// The UIDs in an object's data set, as far as they are there.
+/// Longest value of a Code String (PS3.5 6.2).
+const MAX_CODE_STRING: usize = 16;
+
+/// What an object's data set says about what it belongs to, as far as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identifiers {
     /// SOP Class UID (0008,0016).
     pub class: Option<Uid>,
+    /// Modality (0008,0060), without padding. `None` too where it is no Code String.
+    pub modality: Option<String>,
     /// Study Instance UID (0020,000D).
     pub study: Option<Uid>,
     /// Series Instance UID (0020,000E).
@@ -28,21 +33,21 @@ pub struct Identifiers {
     pub instance: Option<Uid>,
 }
 
-/// The value of a UID attribute on its way, in pieces of any size.
+/// The short value of an attribute on its way, in pieces of any size: a UID, or a Code String.
 #[derive(Debug)]
-pub(crate) struct OpenUid {
+pub(crate) struct OpenValue {
     /// The attribute.
     pub(crate) tag: Tag,
     value: Vec<u8>,
 }
 
-impl OpenUid {
+impl OpenValue {
     /// The value of this attribute begins.
     pub(crate) fn new(tag: Tag) -> Self {
         Self { tag, value: Vec::new() }
     }
 
-    /// Takes the next bytes. A longer value is no UID, and needs not be held to be seen as such.
+    /// Takes the next bytes. A value longer than a UID is neither, and needs not be held to be seen as such.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let room = (Uid::MAX_LENGTH + 2).saturating_sub(self.value.len());
         self.value.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -51,6 +56,14 @@ impl OpenUid {
     /// The UID, when all of it has come; `None`: it is none.
     pub(crate) fn uid(&self) -> Option<Uid> {
         Uid::from_padded(&self.value).ok()
+    }
+
+    /// The Code String, when all of it has come; `None`: it is none, or empty.
+    fn code(&self) -> Option<String> {
+        let is_code = |c: &u8| matches!(c, b'A'..=b'Z' | b'0'..=b'9' | b' ' | b'_');
+        let value = self.value.trim_ascii();
+        let is_one = !value.is_empty() && self.value.len() <= MAX_CODE_STRING && value.iter().all(is_code);
+        is_one.then(|| String::from_utf8_lossy(value).into_owned())
     }
 }
 
@@ -63,7 +76,7 @@ pub struct HeadReader {
     length: usize,
     depth: usize,
     /// The identifier whose value is open.
-    open: Option<OpenUid>,
+    open: Option<OpenValue>,
     found: Identifiers,
     /// How the Study Instance UID is encoded.
     encoded: Option<Layout>,
@@ -126,7 +139,7 @@ impl HeadReader {
                         if header.tag == tags::STUDY_INSTANCE_UID {
                             self.encoded = Some(header.layout);
                         }
-                        self.open = is_identifier(header.tag).then(|| OpenUid::new(header.tag));
+                        self.open = is_identifier(header.tag).then(|| OpenValue::new(header.tag));
                     }
                     self.depth += 1;
                 }
@@ -153,9 +166,10 @@ impl HeadReader {
 }
 
 impl Identifiers {
-    fn set(&mut self, open: &OpenUid) {
+    fn set(&mut self, open: &OpenValue) {
         let uid = open.uid();
         match open.tag {
+            tags::MODALITY => self.modality = open.code(),
             tags::STUDY_INSTANCE_UID => self.study = uid,
             tags::SERIES_INSTANCE_UID => self.series = uid,
             tags::SOP_CLASS_UID => self.class = uid,
@@ -167,7 +181,11 @@ impl Identifiers {
 fn is_identifier(tag: Tag) -> bool {
     matches!(
         tag,
-        tags::SOP_CLASS_UID | tags::SOP_INSTANCE_UID | tags::STUDY_INSTANCE_UID | tags::SERIES_INSTANCE_UID
+        tags::SOP_CLASS_UID
+            | tags::SOP_INSTANCE_UID
+            | tags::MODALITY
+            | tags::STUDY_INSTANCE_UID
+            | tags::SERIES_INSTANCE_UID
     )
 }
 
@@ -181,10 +199,12 @@ mod tests {
 
     fn data_set() -> DataSet {
         let mut inner = DataSet::new();
+        inner.set_str(tags::MODALITY, VR::CS, "US");
         inner.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "9.9.9");
         let mut data_set = DataSet::new();
         data_set.set_str(tags::SOP_CLASS_UID, VR::UI, "1.2.5");
         data_set.set_str(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3");
+        data_set.set_str(tags::MODALITY, VR::CS, "CT1");
         data_set.set_items(tags::REFERENCED_STUDY_SEQUENCE, vec![inner.clone(), inner]);
         data_set.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "1.2");
         data_set.set_str(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.4");
@@ -193,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_uids_in_every_layout_byte_by_byte_and_not_those_of_items() {
+    fn finds_the_uids_and_the_modality_in_every_layout_byte_by_byte_and_not_those_of_items() {
         for syntax in [IMPLICIT_VR_LE, EXPLICIT_VR_LE, EXPLICIT_VR_BE] {
             let syntax: Uid = syntax.parse().unwrap();
             let bytes = data_set().encode(layout(&syntax), QueryCharset::default());
@@ -207,6 +227,7 @@ mod tests {
             assert_eq!(found.series.unwrap().as_str(), "1.2.4");
             assert_eq!(found.instance.unwrap().as_str(), "1.2.3");
             assert_eq!(found.class.unwrap().as_str(), "1.2.5");
+            assert_eq!(found.modality.unwrap(), "CT1");
             assert_eq!(held.concat(), bytes[..=pushed]);
         }
     }
@@ -221,6 +242,21 @@ mod tests {
             assert_eq!(reader.transfer_syntax(declared), *encoded);
             assert_eq!(reader.into_parts().0.study.unwrap().as_str(), "1.2");
         }
+    }
+
+    #[test]
+    fn what_is_no_code_string_is_no_modality() {
+        let modality = |value: &[u8]| {
+            let mut open = OpenValue::new(tags::MODALITY);
+            value.chunks(3).for_each(|piece| open.push(piece));
+            open.code()
+        };
+        assert_eq!(modality(b"MR").as_deref(), Some("MR"));
+        assert_eq!(modality(b" OPT ").as_deref(), Some("OPT"));
+        assert_eq!(modality(b"CT\0\0"), None);
+        assert_eq!(modality(b"CT\\MR"), None);
+        assert_eq!(modality(b"A2345678901234567 "), None, "longer than a Code String");
+        assert_eq!(modality(b"  "), None);
     }
 
     #[test]
@@ -252,7 +288,9 @@ mod tests {
         let plain = data_set().encode(Layout::ExplicitLe, QueryCharset::default());
         let mut reader = HeadReader::new(&syntax);
         assert!(reader.push(deflate(&plain), true));
-        assert_eq!(reader.into_parts().0.series.unwrap().as_str(), "1.2.4");
+        let found = reader.into_parts().0;
+        assert_eq!(found.series.unwrap().as_str(), "1.2.4");
+        assert_eq!(found.modality.unwrap(), "CT1");
         let mut bomb = vec![0x09, 0, 0x10, 0, b'O', b'B', 0, 0, 0xFE, 0xFF, 0xFF, 0x7F];
         bomb.resize(64 << 20, 0);
         let mut reader = HeadReader::new(&syntax);

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use tokio_util::sync::DropGuard;
 
 use super::relay::Relay;
-use super::{Archive, Associations, Form, Fut, Result, Retrieval, Retrieve, Search, Stored};
+use super::{Archive, Associations, Form, Fut, Manner, Result, Retrieval, Retrieve, Search, Stored};
 use crate::caller::Caller;
 use crate::dicom::Uid;
 use crate::dicom::charset::Charset;
@@ -109,10 +109,14 @@ impl Archive for Shared {
     }
 
     fn store(&self, caller: &Caller, object: Object) -> Fut<'_, Result<Stored>> {
+        self.store_as(caller, object, Manner::default())
+    }
+
+    fn store_as(&self, caller: &Caller, object: Object, manner: Manner) -> Fut<'_, Result<Stored>> {
         // Also when nobody waits for the answer any more: the archive may have taken the object.
         let forget = self.engine.cache.searches().forget_after(self.name());
         let change = Change { engine: Arc::clone(&self.engine), instance: object.head.sop_instance.clone() };
-        let stored = self.engine.archive.store(caller, object);
+        let stored = self.engine.archive.store_as(caller, object, manner);
         Box::pin(async move {
             // Nobody is to be given what is being replaced.
             change.engine.has_changed(&change.instance);

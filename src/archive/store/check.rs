@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::source::Broken;
-use crate::dicom::head::OpenUid;
+use crate::dicom::head::OpenValue;
 use crate::dicom::object::Head;
 use crate::dicom::scan::{Event, Scanner};
 use crate::dicom::tags;
@@ -22,7 +22,7 @@ pub(super) struct Check {
     scanner: Scanner,
     depth: usize,
     /// The UID whose value is open.
-    open: Option<OpenUid>,
+    open: Option<OpenValue>,
     /// Where others get their turn; `None`: it is not deflated.
     turn: Option<u64>,
 }
@@ -71,7 +71,7 @@ impl Check {
             Event::Element(header) => {
                 let is_uid = [tags::SOP_CLASS_UID, tags::SOP_INSTANCE_UID].contains(&header.tag);
                 if self.depth == 0 && is_uid {
-                    self.open = Some(OpenUid::new(header.tag));
+                    self.open = Some(OpenValue::new(header.tag));
                 }
                 self.depth += 1;
             }
@@ -91,7 +91,7 @@ impl Check {
         Ok(())
     }
 
-    fn compare(&self, open: &OpenUid) -> Result<(), Broken> {
+    fn compare(&self, open: &OpenValue) -> Result<(), Broken> {
         let of_class = open.tag == tags::SOP_CLASS_UID;
         let announced = if of_class { &self.head.sop_class } else { &self.head.sop_instance };
         if open.uid().as_ref() == Some(announced) { Ok(()) } else { Err(Broken::OtherUid(open.tag)) }

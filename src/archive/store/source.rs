@@ -1,5 +1,5 @@
-//! The object that is to be stored: its bytes as they come, checked before they go on, and its beginning kept
-//! for a second attempt.
+//! The object that is to be stored: its bytes as they come, checked before they go on where they are to be, and
+//! its beginning kept for a second attempt.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::check::Check;
-use crate::dicom::object::{BrokenObject, Cursor, Head};
+use crate::dicom::object::{BrokenObject, Cursor};
 use crate::dicom::{Tag, native, scan};
 
 /// How long nothing may come of an object. Archives give up an association on which nothing comes for 30 to 60
@@ -62,8 +62,10 @@ impl From<native::Error> for Broken {
 #[derive(Debug)]
 pub(super) struct Source {
     cursor: Cursor,
-    /// `None` when the end has come and was a good one.
+    /// The walk along it; `None`: it is passed on as it is, or the end has come and was a good one.
     check: Option<Check>,
+    /// Taken from the cursor, and perhaps not walked over to its end: who waits for it may leave meanwhile.
+    taken: Option<Bytes>,
     /// What was read ahead, or is to be sent again.
     ahead: VecDeque<Bytes>,
     /// The beginning, as far as it was given out; `None` when that is too much by now.
@@ -72,9 +74,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(head: &Head, cursor: Cursor) -> Self {
-        let (check, kept) = (Some(Check::new(head)), Some(Vec::new()));
-        Self { cursor, check, ahead: VecDeque::new(), kept, kept_length: 0 }
+    pub(super) fn new(cursor: Cursor, check: Option<Check>) -> Self {
+        Self { cursor, check, taken: None, ahead: VecDeque::new(), kept: Some(Vec::new()), kept_length: 0 }
     }
 
     /// Waits for the first bytes, so that no association is held for an object that does not come, or that is
@@ -85,7 +86,8 @@ impl Source {
         Ok(())
     }
 
-    /// The next bytes, which are known to be well-formed; `None`: the object is whole.
+    /// The next bytes, which are known to be well-formed where there is a check; `None`: the object is whole.
+    /// Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         let piece = match self.ahead.pop_front() {
             Some(piece) => Some(piece),
@@ -115,19 +117,25 @@ impl Source {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, Broken> {
-        let Some(check) = &mut self.check else { return Ok(None) };
-        let piece = loop {
+        let mut fresh = Bytes::new();
+        while self.taken.is_none() {
             match self.cursor.next().await {
                 Some(Ok(piece)) if piece.is_empty() => {}
-                Some(Ok(piece)) => break piece,
+                Some(Ok(piece)) => {
+                    fresh = piece.clone();
+                    self.taken = Some(piece);
+                }
                 Some(Err(BrokenObject)) => return Err(Broken::BrokeOff),
                 None => {
                     self.check.take().map_or(Ok(()), Check::finish)?;
                     return Ok(None);
                 }
             }
-        };
-        check.push(piece.clone()).await?;
-        Ok(Some(piece))
+        }
+        if let Some(check) = &mut self.check {
+            // Of what was taken by a call that was dropped, the check has the bytes already.
+            check.push(fresh).await?;
+        }
+        Ok(self.taken.take())
     }
 }

@@ -82,6 +82,8 @@ struct Pacs {
     /// Connections end at the first byte of the next message.
     stale: Mutex<bool>,
     stored: Mutex<Vec<(Head, Vec<u8>)>>,
+    /// Whose C-MOVE the last object was said to be an answer to.
+    originator: Mutex<Option<(AeTitle, u16)>>,
     associations: AtomicUsize,
     /// How often an object ended without its last PDV.
     broken: AtomicUsize,
@@ -100,6 +102,7 @@ impl Pacs {
             script: Mutex::new(script.iter().copied().collect()),
             stale: Mutex::default(),
             stored: Mutex::default(),
+            originator: Mutex::default(),
             associations: AtomicUsize::new(0),
             broken: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -139,7 +142,8 @@ impl Pacs {
                 }
                 Event::Command { context, command } => {
                     assert_eq!((command.field, command.priority), (field::C_STORE_RQ, Some(0)));
-                    assert_eq!((command.move_originator.as_ref(), command.move_originator_id), (None, None));
+                    *self.originator.lock().unwrap() =
+                        command.move_originator.clone().zip(command.move_originator_id);
                     if std::mem::take(&mut *self.stale.lock().unwrap()) {
                         return None;
                     }
@@ -261,7 +265,11 @@ async fn whole(head: &Head, bytes: &Bytes, size: usize) -> Object {
 }
 
 async fn store(archive: &DimseArchive, object: Object) -> Result<Stored> {
-    let stored = timeout(Duration::from_secs(7200), archive.store(&caller(), object)).await;
+    store_as(archive, object, Manner::default()).await
+}
+
+async fn store_as(archive: &DimseArchive, object: Object, manner: Manner) -> Result<Stored> {
+    let stored = timeout(Duration::from_secs(7200), archive.store_as(&caller(), object, manner)).await;
     stored.expect("the store hangs")
 }
 

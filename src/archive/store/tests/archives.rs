@@ -105,6 +105,28 @@ async fn hazard_an_association_that_died_while_idle_fails_no_store() {
 }
 
 #[tokio::test]
+async fn hazard_a_piece_whose_check_was_interrupted_is_not_left_out_the_second_time() {
+    let pacs = Pacs::new(everything, &[]);
+    let archive = pacs.archive();
+    let first = head(CT, DEFLATED_EXPLICIT_VR_LE, 1);
+    store(&archive, whole(&first, &data_set(&first, 100), 5000).await).await.unwrap();
+    *pacs.stale.lock().unwrap() = true;
+    // Its second piece swells to so much that the association is seen to be lost while it is walked over.
+    let head = head(CT, DEFLATED_EXPLICIT_VR_LE, 2);
+    let mut bytes = data_set(&head, 32 << 20).to_vec();
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    let (log, object) = ObjectLog::new(head.clone(), &Budget::new(1 << 20));
+    let bytes = Bytes::from(bytes);
+    assert!(bytes.len() < 1 << 20, "all of it is kept");
+    log.append(&bytes.slice(..100)).await;
+    log.append(&bytes.slice(100..)).await;
+    log.finish();
+    store(&archive, object).await.unwrap();
+    assert!(pacs.stored().pop() == Some((head, bytes.to_vec())));
+    assert_eq!(pacs.associations(), 2);
+}
+
+#[tokio::test]
 async fn an_object_is_not_sent_again_where_a_new_association_is_lost() {
     let pacs = Pacs::new(everything, &[Does::Cut(1000)]);
     let archive = pacs.archive();

@@ -140,3 +140,72 @@ async fn a_slow_object_is_not_the_silence_of_the_archive_and_goes_on_as_it_comes
     assert_eq!(stored.unwrap().status, 0);
     assert_eq!(pacs.stored(), [(head, bytes.to_vec())]);
 }
+
+/// As a DIMSE peer's object is passed on.
+fn as_it_is() -> Manner {
+    Manner { checked: false, originator: None }
+}
+
+#[tokio::test]
+async fn a_broken_object_that_is_not_checked_is_passed_on_as_it_is() {
+    let pacs = Pacs::new(everything, &[]);
+    let archive = pacs.archive();
+    let announced = head(CT, EXPLICIT_VR_LE, 1);
+    let good = data_set(&announced, 10_000);
+    let other_instance = data_set(&head(CT, EXPLICIT_VR_LE, 2), 10);
+    let short = good.slice(..good.len() / 2 & !1);
+    let without_vrs = data_set(&head(CT, IMPLICIT_VR_LE, 1), 10);
+    let garbage = Bytes::from_static(b"no data set at all");
+    for bytes in [good, other_instance, short, without_vrs, garbage] {
+        let object = whole(&announced, &bytes, 999).await;
+        assert_eq!(store_as(&archive, object, as_it_is()).await.unwrap().status, 0);
+        assert!(pacs.stored().pop() == Some((announced.clone(), bytes.to_vec())));
+    }
+}
+
+#[tokio::test]
+async fn hazard_what_breaks_off_or_is_empty_is_no_object_though_nobody_checks_it() {
+    let pacs = Pacs::new(everything, &[]);
+    let archive = pacs.archive();
+    let head = head(CT, EXPLICIT_VR_LE, 1);
+    let bytes = data_set(&head, 200_000);
+    for sent in [0, 5000, bytes.len()] {
+        let (log, object) = ObjectLog::new(head.clone(), &Budget::new(1 << 20));
+        log.append(&bytes.slice(..sent)).await;
+        drop(log);
+        let error = store_as(&archive, object, as_it_is()).await.unwrap_err();
+        assert_eq!(error.kind, Kind::SourceBroke, "after {sent} bytes");
+    }
+    let error = store_as(&archive, whole(&head, &Bytes::new(), 1).await, as_it_is()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::SourceBroke);
+    settle(&archive).await;
+    assert!(pacs.stored().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_checked_is_re_encoded_all_the_same_where_it_can_be_followed() {
+    let pacs = Pacs::new(implicit_only, &[]);
+    let archive = pacs.archive();
+    let sent = head(CT, EXPLICIT_VR_LE, 1);
+    let bytes = data_set(&sent, 40_000);
+    store_as(&archive, whole(&sent, &bytes, 1000).await, as_it_is()).await.unwrap();
+    let wanted = head(CT, IMPLICIT_VR_LE, 1);
+    assert!(pacs.stored().pop() == Some((wanted.clone(), data_set(&wanted, 40_000).to_vec())));
+    let short = bytes.slice(..bytes.len() - 2);
+    let error = store_as(&archive, whole(&sent, &short, 1000).await, as_it_is()).await.unwrap_err();
+    assert_eq!(error.kind, Kind::SourceBroke);
+}
+
+#[tokio::test]
+async fn the_move_originator_is_told_where_there_is_one() {
+    let pacs = Pacs::new(everything, &[]);
+    let archive = pacs.archive();
+    let head = head(CT, EXPLICIT_VR_LE, 1);
+    let bytes = data_set(&head, 10);
+    let client: AeTitle = "CLIENT".parse().unwrap();
+    for originator in [Some((client, 7)), None] {
+        let manner = Manner { checked: false, originator: originator.clone() };
+        store_as(&archive, whole(&head, &bytes, 1000).await, manner).await.unwrap();
+        assert_eq!(*pacs.originator.lock().unwrap(), originator);
+    }
+}
