@@ -1,6 +1,8 @@
 //! One operation on a leased association: the request goes out, responses and C-GET's objects come in, and at
 //! the end the lease goes back or the association is aborted.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::association::{AssociationError, Event};
 use super::command::{Command, field};
 use super::negotiation::{AcceptedContext, Agreement};
-use super::pool::Lease;
+use super::pool::{Due, Gathering, Lease, MAX_DUE, poll_due};
 use super::status::{self, Class};
 use crate::dicom::transfer_syntax::{Layout, layout};
 
@@ -39,6 +41,10 @@ pub struct Operation {
     heard: Instant,
     responded: bool,
     incoming: Incoming,
+    /// Answers to N-EVENT-REPORTs that came meanwhile.
+    due: Vec<Due>,
+    /// The data set of the request is on its way: nothing else may be sent.
+    sending: bool,
 }
 
 /// What is under way within the message that comes in.
@@ -47,6 +53,7 @@ enum Incoming {
     Nothing,
     Response(Command, BytesMut),
     Store,
+    Report(Gathering),
 }
 
 /// What the peer does in the course of an operation.
@@ -137,8 +144,12 @@ impl Operation {
         }
         command.has_data_set = data.is_some();
         lease.association().send(context.id, &command, data);
-        let (heard, responded, incoming) = (Instant::now(), false, Incoming::Nothing);
-        Self { lease, request: command, context: context.id, limits, heard, responded, incoming }
+        Self::begun(lease, context.id, command, limits, false)
+    }
+
+    fn begun(lease: Lease, context: u8, request: Command, limits: Limits, sending: bool) -> Self {
+        let (heard, incoming) = (Instant::now(), Incoming::Nothing);
+        Self { lease, request, context, limits, heard, responded: false, incoming, due: Vec::new(), sending }
     }
 
     /// The message ID of the request.
@@ -184,7 +195,7 @@ impl Operation {
             let until = until(&self.limits, self.heard);
             let event = tokio::select! {
                 biased;
-                event = self.lease.association().event() => event?,
+                event = poll_fn(|cx| self.poll_event(cx)) => event?,
                 () = sleep_until(until) => return Err(self.time_is_over()),
             };
             self.hear()?;
@@ -225,10 +236,10 @@ impl Operation {
         Ok(self.lease.association().flush().await?)
     }
 
-    /// Gives the association back. Only after [`Reply::Final`].
+    /// Gives the association back, once the reports that came meanwhile are answered. Only after [`Reply::Final`].
     pub fn finish(self) {
         if matches!(self.incoming, Incoming::Nothing) {
-            self.lease.give_back();
+            self.lease.give_back_after(self.due);
         }
     }
 
@@ -243,9 +254,28 @@ impl Operation {
         if self.heard >= self.limits.deadline { Err(OperationError::Deadline) } else { Ok(()) }
     }
 
+    /// What the peer does next; reports are answered meanwhile.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, AssociationError>> {
+        let association = self.lease.association();
+        if !self.sending {
+            poll_due(&mut self.due, association, cx);
+        }
+        association.poll_event(cx)
+    }
+
     fn time_is_over(&self) -> OperationError {
         let over = Instant::now() >= self.limits.deadline;
         if over { OperationError::Deadline } else { OperationError::Silence }
+    }
+
+    /// A report is here as a whole.
+    fn take_report(&mut self, report: Gathering) -> Result<(), OperationError> {
+        if self.due.len() >= MAX_DUE {
+            return Err(OperationError::Protocol("more reports than an archive has at a time".to_owned()));
+        }
+        let reports = self.lease.reports();
+        self.due.push(report.hand_over(self.lease.association(), reports.as_deref()));
+        Ok(())
     }
 
     fn step(&mut self, event: Event) -> Result<Option<Reply>, OperationError> {
@@ -270,6 +300,13 @@ impl Operation {
                 Ok(Some(Reply::StoreData { bytes, last }))
             }
             (Incoming::Nothing, Event::Command { context, command }) => {
+                if let Some(report) = Gathering::begin(context, &command) {
+                    match command.has_data_set {
+                        true => self.incoming = Incoming::Report(report),
+                        false => self.take_report(report)?,
+                    }
+                    return Ok(None);
+                }
                 if command.field != self.request.field | field::RESPONSE {
                     return protocol("a message that is no response to the request");
                 }
@@ -281,6 +318,14 @@ impl Operation {
                     return Ok(None);
                 }
                 Ok(Some(reply(command, None)))
+            }
+            (Incoming::Report(mut report), Event::Data { bytes, last }) => {
+                report.push(&bytes);
+                match last {
+                    true => self.take_report(report)?,
+                    false => self.incoming = Incoming::Report(report),
+                }
+                Ok(None)
             }
             (Incoming::Response(command, mut identifier), Event::Data { bytes, last }) => {
                 if identifier.len() + bytes.len() > MAX_IDENTIFIER_LENGTH {

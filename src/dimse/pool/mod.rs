@@ -54,7 +54,8 @@ pub struct Config {
 
 pub use contexts::Contexts;
 pub use gauges::Gauges;
-pub use reports::{Report, Reports};
+pub(super) use reports::{Due, Gathering, MAX_DUE, poll_due};
+pub use reports::{MAX_REPORT_LENGTH, Report, Reports};
 
 /// Opens a connection to the peer.
 pub type Connect =
@@ -321,21 +322,33 @@ impl Lease {
         self.live.message_id
     }
 
+    /// Who takes N-EVENT-REPORTs that come on it.
+    pub(super) fn reports(&self) -> Option<Arc<dyn Reports>> {
+        self.live.slot.shared.reports.clone()
+    }
+
     /// Gives the association back after a clean final response. Only then may it serve others.
     pub fn give_back(self) {
+        self.give_back_after(Vec::new());
+    }
+
+    /// As [`Lease::give_back`], once the answers that are `due` have left.
+    pub(super) fn give_back_after(self, due: Vec<Due>) {
         let Self { mut live, want, extra, holder, .. } = self;
         drop(holder);
         live.uses += 1;
         live.served = contexts::joined(&live.served, &want);
         let shared = Arc::clone(&live.slot.shared);
-        let config = &shared.config;
-        let worn = live.uses >= config.max_uses || live.born.elapsed() >= config.max_age;
-        // One on which nothing was accepted serves nobody; a new one may.
-        let useless = live.association.agreement().contexts.is_empty();
-        if worn || useless || live.association.has_unread() || shared.closing.is_cancelled() {
-            shared.tasks.spawn(live.close());
-        } else {
+        if due.is_empty() && shared.is_at_rest(&live) {
             shared.park(live);
+        } else {
+            let keeper = Arc::clone(&shared);
+            shared.tasks.spawn(async move {
+                match reports::answer(due, &mut live.association).await {
+                    Ok(()) => keeper.keep(live).await,
+                    Err(_) => live.cut().await,
+                }
+            });
         }
         // Not before: who waits is to have this association, and not a new one in a slot that was for the way back.
         drop(extra);

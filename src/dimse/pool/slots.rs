@@ -14,6 +14,7 @@ use super::breaker::Breaker;
 use super::contexts::Identity;
 use super::gauges::{Gauges, Shown};
 use super::queue::{Action, Id, Queue, Share};
+use super::reports::{self, Gathering, MAX_DUE};
 use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID, Reports};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
@@ -21,6 +22,8 @@ use crate::dimse::negotiation::Proposal;
 
 /// How long a release may take before it becomes an abort.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the rest of what a peer has begun to say unasked may take to come.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two probes of an archive whose breaker is open.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -31,7 +34,6 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) gauges: Gauges,
     /// Who takes N-EVENT-REPORTs.
-    #[expect(dead_code, reason = "reports on idle associations come next")]
     pub(super) reports: Option<Arc<dyn Reports>>,
     pub(super) state: Mutex<State>,
     pub(super) tasks: TaskTracker,
@@ -302,8 +304,53 @@ impl Shared {
         self.dispatch();
     }
 
-    /// Watches an idle association: it ends when the peer ends it or says anything, when nobody has wanted
-    /// it for a while, or when its place is wanted; or it is handed over.
+    /// Whether an association can be idle: it has not served its time, and the peer has said nothing unasked.
+    pub(super) fn is_at_rest(&self, live: &Live) -> bool {
+        let worn = live.uses >= self.config.max_uses || live.born.elapsed() >= self.config.max_age;
+        // One on which nothing was accepted serves nobody; a new one may.
+        let useless = live.association.agreement().contexts.is_empty();
+        let unwanted = worn || useless || live.slot.was_closing || self.closing.is_cancelled();
+        !unwanted && !live.association.has_unread()
+    }
+
+    /// Makes an association idle that nobody has any more, or ends it. Where the peer has said more than the answer to
+    /// the last request, reports are served first; whatever else ends the association.
+    pub(super) async fn keep(self: Arc<Self>, mut live: Live) {
+        for _ in 0..MAX_DUE {
+            if self.is_at_rest(&live) {
+                return self.park(live);
+            }
+            if !live.association.has_unread() {
+                break;
+            }
+            match timeout_at(Instant::now() + SETTLE_TIMEOUT, live.association.event()).await {
+                Ok(event) => match report_of(&event) {
+                    Some(report) => match self.serve(report, live).await {
+                        Some(served) => live = served,
+                        None => return,
+                    },
+                    None => return live.end(event).await,
+                },
+                Err(_) => break,
+            }
+        }
+        live.close().await;
+    }
+
+    /// Serves a report on an association that nobody has; `None`: that has ended it.
+    async fn serve(&self, report: Gathering, mut live: Live) -> Option<Live> {
+        match reports::serve(report, &mut live.association, self.reports.as_deref()).await {
+            Ok(()) => Some(live),
+            Err(error) => {
+                tracing::debug!(peer = %self.called, %error, "a report broke off");
+                live.cut().await;
+                None
+            }
+        }
+    }
+
+    /// Watches an idle association: it ends when the peer ends it or says anything but a report, when nobody has
+    /// wanted it for a while, or when its place is wanted; or it is handed over.
     async fn watch(
         self: Arc<Self>,
         id: Id,
@@ -320,7 +367,14 @@ impl Shared {
                 live.slot.was_closing = order == Order::MakeRoom;
                 // Who was promised it learns now that it has ended, and opens a new one.
                 drop(hand_over);
-                live.end(event).await;
+                match report_of(&event) {
+                    Some(report) => {
+                        if let Some(live) = self.serve(report, live).await {
+                            self.keep(live).await;
+                        }
+                    }
+                    None => live.end(event).await,
+                }
                 return;
             }
             order = &mut orders => order.unwrap_or(Order::Keep),
@@ -363,16 +417,30 @@ impl Live {
         drop(self.slot);
     }
 
+    /// Aborts it.
+    pub(super) async fn cut(self) {
+        self.association.abort().await;
+        drop(self.slot);
+    }
+
     /// Ends it after what the peer did while it was idle.
     async fn end(self, event: Result<Event, AssociationError>) {
         match event {
             Ok(Event::ReleaseRequested) => {
                 self.association.confirm_release(Instant::now() + RELEASE_TIMEOUT).await
             }
-            // Whatever it said, nobody asked for it (a late N-EVENT-REPORT, say).
+            // Whatever it said, nobody asked for it.
             Ok(_) => self.association.abort().await,
             Err(_) => drop(self.association),
         }
         drop(self.slot);
+    }
+}
+
+/// The report that begins with this event.
+fn report_of(event: &Result<Event, AssociationError>) -> Option<Gathering> {
+    match event {
+        Ok(Event::Command { context, command }) => Gathering::begin(*context, command),
+        _ => None,
     }
 }

@@ -124,7 +124,7 @@ async fn serve(mut io: tokio::io::DuplexStream, mood: Mood, archive: Arc<Archive
                     Mood::CloseAfterOne => return,
                     Mood::ReleaseWhileIdle => return association.release(deadline).await,
                     Mood::SpeakWhileIdle => {
-                        let unasked = Command::request(field::N_EVENT_REPORT_RQ, FIND, 1);
+                        let unasked = Command::request(field::C_ECHO_RQ, FIND, 1);
                         association.send(context, &unasked, None);
                         let _ = association.flush().await;
                     }

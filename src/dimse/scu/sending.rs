@@ -6,7 +6,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Incoming, Limits, Operation, OperationError, Reply};
+use super::{Limits, Operation, OperationError, Reply};
 use crate::dimse::command::Command;
 use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::pool::Lease;
@@ -25,9 +25,7 @@ impl Operation {
         command.message_id = lease.next_message_id();
         command.has_data_set = true;
         lease.association().send(context.id, &command, None);
-        let (context, heard) = (context.id, Instant::now());
-        let incoming = Incoming::Nothing;
-        Self { lease, request: command, context, limits, heard, responded: false, incoming }
+        Self::begun(lease, context.id, command, limits, true)
     }
 
     /// Queues the next piece of the data set.
@@ -43,6 +41,7 @@ impl Operation {
     /// Queues the last PDV of the data set.
     pub fn finish_data(&mut self) {
         self.lease.association().finish_pieces(self.context);
+        self.sending = false;
     }
 
     /// How many bytes are queued and not written.
@@ -59,13 +58,10 @@ impl Operation {
         self.heard = Instant::now();
         loop {
             let until = self.limits.deadline.min(self.heard + self.limits.silence);
-            let association = self.lease.association();
-            let before = association.unsent();
-            let written = poll_fn(|cx| match association.poll_event(cx) {
+            let before = self.unsent();
+            let written = poll_fn(|cx| match self.poll_event(cx) {
                 Poll::Ready(event) => Poll::Ready(Some(event)),
-                Poll::Pending if association.unsent() <= limit || association.unsent() < before => {
-                    Poll::Ready(None)
-                }
+                Poll::Pending if self.unsent() <= limit || self.unsent() < before => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             });
             let event = tokio::select! {
