@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -15,16 +14,17 @@ use crate::archive::shared::{Cache, Shared};
 use crate::archive::{Archive, MoveDestination};
 use crate::config::Config;
 use crate::dimse::scp;
-use crate::front::dimse::StorageScp;
+use crate::front::dimse::{self, Front};
 use crate::front::http;
 use crate::metrics::Metrics;
 use crate::net::serve_http;
 use crate::router::Router;
 
-/// Most associations that archives and others have open to us at once.
-const MAX_INBOUND: usize = 256;
-/// How long a connection may take to ask for an association (PS3.8 9.1.5).
-const ARTIM: Duration = Duration::from_secs(10);
+/// DIMSE connections that have not asked for an association yet, or are turned away: a burst of modalities after a power
+/// cut.
+const ASKING: usize = 512;
+/// Associations of archives that bring what we asked them to move.
+const RETURNS: usize = 256;
 
 /// The bridge, with its ports bound and nothing served yet.
 #[derive(Debug)]
@@ -96,21 +96,30 @@ impl App {
     pub async fn run(self, shutdown: CancellationToken) {
         let Self { config, http, dimse, archives, moves, cache, metrics } = self;
         let drain = config.http.settings.drain_timeout;
-        let titles = config.dimse.move_ae_titles;
+        let limits = scp::Limits {
+            max_connections: config.dimse.front.max_associations + RETURNS + ASKING,
+            artim: config.dimse.front.timeouts.artim,
+        };
         let share = |archive: &DimseArchive| {
             let shared = Shared::new(Arc::new(archive.clone()), cache.clone(), metrics.clone());
             Arc::new(shared) as Arc<dyn Archive>
         };
         let router = Router::new(archives.iter().map(share), config.default_archive.as_deref());
+        let (clients, numbers) = (router.clone(), metrics.clone());
         let services = http::Services { archives: router, cache, metrics, shutdown: shutdown.clone() };
         let service = TowerToHyperService::new(http::app(config.http.front, services));
-        let storage = Arc::new(StorageScp::new(titles.into_iter().chain([config.dimse.ae_title]), moves));
-        // Retrievals under way still receive while the web side drains, so this one ends last.
+        let services =
+            dimse::Services { router: clients, moves, metrics: numbers, shutdown: shutdown.clone() };
+        let front = Front::new(config.dimse.front, services);
+        // Retrievals under way still receive while clients drain, so this one ends last.
         let stop_receiving = CancellationToken::new();
-        let limits = scp::Limits { max_associations: MAX_INBOUND, artim: ARTIM };
-        let receiving = scp::serve(dimse, storage, limits, stop_receiving.clone());
+        let receiving = scp::serve(dimse, Arc::clone(&front), limits, stop_receiving.clone());
         let serving = async {
-            serve_http(http, service, config.http.settings, shutdown).await;
+            let clients = async {
+                shutdown.cancelled().await;
+                let _ = timeout(drain, front.drained()).await;
+            };
+            tokio::join!(serve_http(http, service, config.http.settings, shutdown.clone()), clients);
             // Nobody asks any more; what is idle is released, what is stuck gets as long again.
             let deadline = Instant::now() + drain;
             for archive in &archives {

@@ -18,8 +18,10 @@ use toml::Table;
 use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::dicom::AeTitle;
+use crate::front::dimse::config::Config as DimseFrontConfig;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
+use crate::router::config::RuleConfig;
 use crate::telemetry::Config as LogConfig;
 use section::{Report, Section};
 
@@ -49,6 +51,10 @@ pub struct Config {
     pub archives: Vec<dimse_config::Config>,
     /// `[cache]`.
     pub cache: CacheConfig,
+    /// `[[route]]`, in order.
+    pub routes: Vec<RuleConfig>,
+    /// Where what must survive a restart is kept.
+    pub state: Option<PathBuf>,
     /// `[log]`.
     pub log: LogConfig,
     /// Keys that are set and have no effect in this version.
@@ -75,6 +81,8 @@ pub struct Dimse {
     pub ae_title: AeTitle,
     /// The titles that we give to archives as C-MOVE destination.
     pub move_ae_titles: Vec<AeTitle>,
+    /// How clients are served.
+    pub front: DimseFrontConfig,
 }
 
 /// One thing that is wrong with the configuration.
@@ -156,7 +164,8 @@ fn whole(table: Table, report: &Report) -> Config {
         root.later(key, what);
     }
     root.finish();
-    Config { default_archive, http, dimse, archives, cache, log, notes: report.notes() }
+    let (routes, state) = (Vec::new(), None);
+    Config { default_archive, http, dimse, archives, cache, routes, state, log, notes: report.notes() }
 }
 
 fn check_default(default: Option<&str>, archives: &[dimse_config::Config], report: &Report) {
@@ -272,7 +281,10 @@ fn dimse(mut section: Section<'_>) -> Dimse {
     section.without_effect("accept", "DIMSE clients come");
     section.later("tls", "TLS comes");
     section.finish();
-    Dimse { listen, move_ae_titles: move_ae_titles.unwrap_or_else(|| vec![ae_title.clone()]), ae_title }
+    let move_ae_titles = move_ae_titles.unwrap_or_else(|| vec![ae_title.clone()]);
+    let mut front = DimseFrontConfig::new(ae_title.clone());
+    front.titles.extend(move_ae_titles.iter().cloned());
+    Dimse { listen, move_ae_titles, ae_title, front }
 }
 
 /// The keys that came from the environment, each with its variable.

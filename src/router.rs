@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::archive::Archive;
+use crate::dicom::{AeTitle, Uid};
+
+pub mod config;
 
 /// The archives by their names in the configuration. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +37,22 @@ impl Router {
     /// The archive of this name.
     pub fn by_name(&self, name: &str) -> Option<&Arc<dyn Archive>> {
         self.archives.get(name)
+    }
+
+    /// The archives to which requests of a class may go that come under these titles, the first choice first.
+    pub fn candidates(&self, _called: &AeTitle, _calling: &AeTitle, _class: &Uid) -> Vec<Arc<dyn Archive>> {
+        self.default.iter().cloned().collect()
+    }
+
+    /// The archives at which an object is to be stored. `modality`: as its data set says.
+    pub fn for_object(
+        &self,
+        called: &AeTitle,
+        calling: &AeTitle,
+        class: &Uid,
+        _modality: Option<&str>,
+    ) -> Vec<Arc<dyn Archive>> {
+        self.candidates(called, calling, class)
     }
 
     /// All names, sorted.

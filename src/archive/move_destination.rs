@@ -242,7 +242,7 @@ impl MoveDestination {
 
     /// Whether a move is under way, or may have left something behind, whose objects may come from there. A
     /// move is registered before its request is sent, so what is not expected now never will be.
-    pub(super) fn expects(&self, origin: &Origin) -> bool {
+    pub fn expects(&self, origin: &Origin) -> bool {
         let shared = &self.shared;
         let mut state = shared.lock();
         state.forget(Instant::now());

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::command::{Command, MAX_REQUEST_LENGTH, MAX_RESPONSE_LENGTH};
-use super::negotiation::{self, Agreement, Decision, OUR_MAX_PDU, Proposal};
+use super::negotiation::{self, Agreement, Answer, Decision, OUR_MAX_PDU, Proposal};
 use super::pdu::{self, AssociateAc, AssociateRj, AssociateRq, Role, UserInformation, kind};
 use super::wire::{Frame, FrameReader, Outbound, WireError};
 use crate::dicom::{AeTitle, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Uid};
@@ -143,18 +143,29 @@ impl Requested {
     }
 
     /// Accepts. `decide` chooses for each context, `grants_scp` for each class whether the requestor may be
-    /// its SCP; `extended` answers extended negotiation.
+    /// its SCP.
     ///
     /// # Errors
     /// The answer could not be sent in time.
     pub async fn accept(
-        mut self,
+        self,
         decide: impl FnMut(&Uid, &[Uid]) -> Decision,
         grants_scp: impl Fn(&Uid) -> bool,
         deadline: Instant,
     ) -> Result<Association, EstablishError> {
-        let (contexts, roles, agreement) = negotiation::answer(&self.request, decide, grants_scp);
-        let ac = AssociateAc { contexts, user: UserInformation { roles, ..our_user_information() } };
+        let answer = Answer::new(&self.request, decide, grants_scp);
+        self.answer(answer, deadline).await
+    }
+
+    /// Accepts with this answer.
+    ///
+    /// # Errors
+    /// The answer could not be sent in time.
+    pub async fn answer(mut self, answer: Answer, deadline: Instant) -> Result<Association, EstablishError> {
+        let (contexts, agreement) = negotiation::answer(&self.request, &answer);
+        let Answer { roles, extended, .. } = answer;
+        let user = UserInformation { roles, extended, ..our_user_information() };
+        let ac = AssociateAc { contexts, user };
         self.link.out = Outbound::new(agreement.peer_max_pdu);
         self.link.out.push(pdu::encode_associate_ac(&ac, &self.request));
         timeout_at(deadline, self.link.flush()).await.map_err(|_| EstablishError::Timeout)??;

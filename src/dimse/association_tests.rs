@@ -135,7 +135,8 @@ async fn after_acceptance(wire: Vec<u8>) -> Vec<Result<Event, AssociationError>>
         let mut body = vec![0; u32::from_be_bytes(header[2..].try_into().unwrap()) as usize];
         theirs.read_exact(&mut body).await.unwrap();
         let rq = pdu::decode_associate_rq(&body).unwrap();
-        let (contexts, ..) = negotiation::answer(&rq, |_, s| Ok(s[0].clone()), |_| true);
+        let given = Answer::new(&rq, |_, s| Ok(s[0].clone()), |_| true);
+        let (contexts, ..) = negotiation::answer(&rq, &given);
         let ac = AssociateAc { contexts, user: our_user_information() };
         theirs.write_all(&pdu::encode_associate_ac(&ac, &rq)).await.unwrap();
         theirs.write_all(&wire).await.unwrap();

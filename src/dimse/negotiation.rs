@@ -1,5 +1,7 @@
 //! Presentation contexts proposed and accepted, roles (PS3.8 7.1.1.13, PS3.7 D.3.3.4).
 
+use bytes::Bytes;
+
 use super::pdu::{
     AssociateAc, AssociateRq, ContextResult, MAX_CONTEXTS, ProposedContext, Role, UserInformation,
     context_result,
@@ -50,7 +52,7 @@ pub struct Agreement {
     /// The peer's implementation version name.
     pub peer_version: String,
     /// SOP Class Extended Negotiation answers of the acceptor, or the requestor's proposals.
-    pub extended: Vec<(Uid, bytes::Bytes)>,
+    pub extended: Vec<(Uid, Bytes)>,
 }
 
 impl Agreement {
@@ -134,13 +136,41 @@ fn granted(rq: &UserInformation, ac: &UserInformation, class: &Uid) -> (bool, bo
 /// rejection ([`context_result`]).
 pub type Decision = Result<Uid, u8>;
 
-/// The acceptor's answers. `decide` sees each context that has a valid number and abstract syntax;
-/// `grants_scp` says whether a requestor may take the SCP role for a class.
-pub fn answer(
-    rq: &AssociateRq,
-    mut decide: impl FnMut(&Uid, &[Uid]) -> Decision,
-    grants_scp: impl Fn(&Uid) -> bool,
-) -> (Vec<ContextResult>, Vec<Role>, Agreement) {
+/// What an acceptor answers to an association request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answer {
+    /// One decision for each context, in the request's order.
+    pub contexts: Vec<Decision>,
+    /// Role selection (PS3.7 D.3.3.4): for classes for which the requestor asked, with what it is granted of that.
+    pub roles: Vec<Role>,
+    /// SOP Class Extended Negotiation (PS3.7 D.3.3.5).
+    pub extended: Vec<(Uid, Bytes)>,
+}
+
+impl Answer {
+    /// `decide` sees each context that has an abstract syntax; `grants_scp` says whether the requestor may take the SCP
+    /// role for a class.
+    pub fn new(
+        rq: &AssociateRq,
+        mut decide: impl FnMut(&Uid, &[Uid]) -> Decision,
+        grants_scp: impl Fn(&Uid) -> bool,
+    ) -> Self {
+        let contexts = rq.contexts.iter().map(|proposed| match &proposed.abstract_syntax {
+            Some(class) => decide(class, &proposed.transfer_syntaxes),
+            None => Err(context_result::ABSTRACT_SYNTAX),
+        });
+        let roles = rq.user.roles.iter().map(|r| Role {
+            sop_class: r.sop_class.clone(),
+            scu: r.scu,
+            scp: r.scp && grants_scp(&r.sop_class),
+        });
+        Self { contexts: contexts.collect(), roles: roles.collect(), extended: Vec::new() }
+    }
+}
+
+/// An acceptor's answer in the words of the A-ASSOCIATE-AC, and what is agreed on thereby. Contexts with an even or
+/// a doubled number are rejected, whatever the answer says of them.
+pub(super) fn answer(rq: &AssociateRq, answer: &Answer) -> (Vec<ContextResult>, Agreement) {
     let mut results = Vec::new();
     let mut agreement = Agreement {
         peer_max_pdu: rq.user.max_pdu,
@@ -148,19 +178,19 @@ pub fn answer(
         extended: rq.user.extended.clone(),
         ..Agreement::default()
     };
-    let roles: Vec<Role> = (rq.user.roles.iter())
-        .map(|r| Role { sop_class: r.sop_class.clone(), scu: r.scu, scp: r.scp && grants_scp(&r.sop_class) })
-        .collect();
+    let mut decisions = answer.contexts.iter();
     for proposed in &rq.contexts {
+        let decision = decisions.next().cloned().unwrap_or(Err(context_result::NO_REASON));
         let usable = proposed.id % 2 == 1 && agreement.context(proposed.id).is_none();
-        let decision = match &proposed.abstract_syntax {
-            Some(class) if usable => decide(class, &proposed.transfer_syntaxes).map(|syntax| (class, syntax)),
-            Some(_) => Err(context_result::USER_REJECTION),
-            None => Err(context_result::ABSTRACT_SYNTAX),
+        let decision = match (&proposed.abstract_syntax, decision) {
+            (Some(_), _) if !usable => Err(context_result::USER_REJECTION),
+            (Some(class), Ok(syntax)) => Ok((class, syntax)),
+            (None, Ok(_)) => Err(context_result::ABSTRACT_SYNTAX),
+            (_, Err(reason)) => Err(reason),
         };
         let (result, transfer_syntax) = match decision {
             Ok((class, syntax)) => {
-                let role = roles.iter().find(|r| r.sop_class == *class);
+                let role = answer.roles.iter().find(|r| r.sop_class == *class);
                 agreement.contexts.push(AcceptedContext {
                     id: proposed.id,
                     abstract_syntax: class.clone(),
@@ -175,7 +205,7 @@ pub fn answer(
         results.push(ContextResult { id: proposed.id, result, transfer_syntax });
     }
     agreement.contexts.sort_by_key(|c| c.id);
-    (results, roles, agreement)
+    (results, agreement)
 }
 
 #[cfg(test)]
@@ -253,9 +283,10 @@ mod tests {
             abstract_syntax: Some(uid(CT)),
             transfer_syntaxes: vec![],
         });
-        let (results, roles, agreement) = answer(&rq, |_, syntaxes| Ok(syntaxes[0].clone()), |_| true);
+        let given = Answer::new(&rq, |_, syntaxes| syntaxes.first().cloned().ok_or(4), |_| true);
+        let (results, agreement) = answer(&rq, &given);
         assert_eq!(results.iter().map(|r| r.result).collect::<Vec<_>>(), [0, 1, 1]);
-        assert_eq!((roles.len(), agreement.contexts.len()), (1, 1));
+        assert_eq!((given.roles.len(), agreement.contexts.len()), (1, 1));
         assert!(agreement.contexts[0].requestor_is_scp && !agreement.contexts[0].requestor_is_scu);
     }
 }

@@ -13,22 +13,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::association::{Association, Requested};
-use super::negotiation::Decision;
-use super::pdu::{APPLICATION_CONTEXT, AssociateRj, AssociateRq};
-use crate::dicom::{AeTitle, Uid};
+use super::negotiation::Answer;
+use super::pdu::{APPLICATION_CONTEXT, AssociateRj, AssociateRq, PROTOCOL_VERSION};
+use crate::dicom::AeTitle;
 use crate::net::DimseSocket;
 
-/// Connections beyond the limit that are told so at once; more are closed without a word.
-const MOST_REJECTIONS: usize = 64;
 /// How long accepting pauses after the system has refused a connection: no descriptors are left, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a peer that was rejected has to close the connection (PS3.8 9.2.3, AE-8).
+const REJECTED: Duration = Duration::from_secs(2);
 
 /// The limits of an acceptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most associations at once; the next is rejected as transient, local limit exceeded (PS3.8 9.3.4).
-    pub max_associations: usize,
-    /// The ARTIM timer (PS3.8 9.1.5): how long a connection may take to ask for an association.
+    /// Most connections at once, those that have not asked for an association yet included; more are closed without a
+    /// word.
+    pub max_connections: usize,
+    /// The ARTIM timer (PS3.8 9.1.5): how long a connection may take to ask for an association, and how long our answer
+    /// may take to leave.
     pub artim: Duration,
 }
 
@@ -43,31 +45,37 @@ pub struct Peer {
     pub called: AeTitle,
 }
 
+/// What a negotiation comes to: the answer, and what is made of it; or the reason to reject.
+pub type Negotiated<T> = Result<(Answer, T), AssociateRj>;
+
 /// What an acceptor offers.
 pub trait Service: Send + Sync + 'static {
+    /// A place. It is held until the connection is closed.
+    type Seat: Send + Sync + 'static;
+    /// What the negotiation found out, for `serve`.
+    type Plan: Send + 'static;
+
     /// Decides whether there may be an association at all.
     ///
     /// # Errors
     /// The reason to reject it.
-    fn admit(&self, peer: &Peer, request: &AssociateRq) -> Result<(), AssociateRj>;
+    fn admit(&self, peer: &Peer, request: &AssociateRq) -> Result<Self::Seat, AssociateRj>;
 
-    /// Decides about one presentation context: the transfer syntax of those proposed, or why not.
-    ///
-    /// # Errors
-    /// The reason, of [`context_result`](super::pdu::context_result).
-    fn decide(&self, peer: &Peer, abstract_syntax: &Uid, proposed: &[Uid]) -> Decision;
-
-    /// Whether the requestor may be SCP of a class: for the storage classes of a C-GET.
-    fn grants_scp(&self, abstract_syntax: &Uid) -> bool {
-        let _ = abstract_syntax;
-        false
-    }
+    /// Decides about the presentation contexts, and may ask others meanwhile. It bounds its own time; dropped, it leaves
+    /// nothing behind.
+    fn negotiate<'a>(
+        &'a self,
+        peer: &'a Peer,
+        seat: &'a Self::Seat,
+        request: &'a AssociateRq,
+    ) -> Pin<Box<dyn Future<Output = Negotiated<Self::Plan>> + Send + 'a>>;
 
     /// Serves an association until it ends. `shutdown` asks to come to an end soon.
     fn serve(
         self: Arc<Self>,
         peer: Peer,
         association: Association,
+        plan: Self::Plan,
         shutdown: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -80,8 +88,7 @@ pub async fn serve(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let associations = Arc::new(Semaphore::new(limits.max_associations));
-    let rejections = Arc::new(Semaphore::new(MOST_REJECTIONS));
+    let connections = Arc::new(Semaphore::new(limits.max_connections));
     let tasks = TaskTracker::new();
     // Ends the tasks also when this call is dropped.
     let _end = shutdown.child_token().drop_guard();
@@ -99,29 +106,17 @@ pub async fn serve(
                 continue;
             }
         };
-        let seat = match Arc::clone(&associations).try_acquire_owned() {
-            Ok(permit) => Seat::Served(permit),
-            Err(_) => match Arc::clone(&rejections).try_acquire_owned() {
-                Ok(permit) => Seat::Rejected(permit),
-                Err(_) => continue,
-            },
-        };
-        tasks.spawn(welcome(stream, address, seat, Arc::clone(&service), limits, shutdown.clone()));
+        let Ok(place) = Arc::clone(&connections).try_acquire_owned() else { continue };
+        tasks.spawn(welcome(stream, address, place, Arc::clone(&service), limits, shutdown.clone()));
     }
     tasks.close();
     tasks.wait().await;
 }
 
-/// A connection's place, held until it is closed.
-enum Seat {
-    Served(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
-    Rejected(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit),
-}
-
 async fn welcome(
     stream: TcpStream,
     address: IpAddr,
-    seat: Seat,
+    _place: OwnedSemaphorePermit,
     service: Arc<impl Service>,
     limits: Limits,
     shutdown: CancellationToken,
@@ -138,23 +133,28 @@ async fn welcome(
     };
     let request = requested.request();
     let peer = Peer { address, calling: request.calling.clone(), called: request.called.clone() };
-    let admitted = match &seat {
-        Seat::Rejected(_) => Err(AssociateRj::LOCAL_LIMIT),
-        Seat::Served(_) if request.application_context != APPLICATION_CONTEXT => {
+    let admitted = match request {
+        request if request.version & PROTOCOL_VERSION == 0 => Err(AssociateRj::PROTOCOL_VERSION),
+        request if request.application_context != APPLICATION_CONTEXT => {
             Err(AssociateRj::APPLICATION_CONTEXT)
         }
-        Seat::Served(_) => service.admit(&peer, request),
+        request => service.admit(&peer, request),
     };
-    let deadline = Instant::now() + limits.artim;
-    if let Err(rj) = admitted {
-        let Peer { calling, called, .. } = &peer;
-        tracing::info!(%address, %calling, %called, reason = rj.reason_text(), "association rejected");
-        return requested.reject(rj, deadline).await;
-    }
-    let decide = |class: &Uid, proposed: &[Uid]| service.decide(&peer, class, proposed);
-    match requested.accept(decide, |class| service.grants_scp(class), deadline).await {
-        Ok(association) => service.serve(peer, association, shutdown).await,
+    let negotiated = match admitted {
+        // The seat is held to the end.
+        Ok(seat) => service.negotiate(&peer, &seat, request).await.map(|(answer, plan)| (seat, answer, plan)),
+        Err(rj) => Err(rj),
+    };
+    let (_seat, answer, plan) = match negotiated {
+        Ok(negotiated) => negotiated,
+        Err(rj) => {
+            let Peer { calling, called, .. } = &peer;
+            tracing::info!(%address, %calling, %called, reason = rj.reason_text(), "association rejected");
+            return requested.reject(rj, Instant::now() + REJECTED).await;
+        }
+    };
+    match requested.answer(answer, Instant::now() + limits.artim).await {
+        Ok(association) => service.serve(peer, association, plan, shutdown).await,
         Err(error) => tracing::debug!(%address, %error, "no association"),
     }
-    drop(seat);
 }

@@ -9,6 +9,7 @@ mod support;
 mod clients;
 mod corpus;
 mod demo;
+mod dimse;
 mod engine;
 mod frames;
 mod hostile;

@@ -48,6 +48,8 @@ pub(crate) fn archive_config(name: &str, ae_title: &str, address: String) -> Arc
 pub(crate) struct TestApp {
     /// Where it serves DICOMweb.
     pub(crate) http: SocketAddr,
+    /// Where it serves DIMSE.
+    pub(crate) dimse: SocketAddr,
     archives: Vec<DimseArchive>,
     moves: MoveDestination,
     shutdown: CancellationToken,
@@ -62,10 +64,11 @@ impl TestApp {
         let environment = [listen].into_iter().chain(without_cache(configuration));
         let config = Config::parse(configuration, environment).unwrap_or_else(|errors| panic!("{errors:?}"));
         let app = App::bind(config).await.unwrap();
+        let dimse = app.dimse_address();
         let (http, archives, moves) = (app.http_address(), app.archives().to_vec(), app.moves().clone());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
-        Self { http, archives, moves, shutdown, task }
+        Self { http, dimse, archives, moves, shutdown, task }
     }
 
     /// Associations that are in use, over all archives: open and not idle.

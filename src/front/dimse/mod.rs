@@ -1,198 +1,230 @@
-//! DIMSE towards the bridge: C-ECHO, and the objects that archives send on a C-MOVE.
+//! DIMSE towards the bridge: clients whose requests go to archives, and archives that send what we asked for.
+//!
+//! Each association has a task of its own, which takes its requests one after the other and hands each to the module
+//! that serves it.
 
-use std::collections::BTreeSet;
+mod account;
+#[expect(dead_code, reason = "requests of other kinds are served next")]
+mod client;
+pub mod config;
+mod events;
+mod find;
+mod normalized;
+mod own;
+mod retrieve;
+mod returns;
+mod service;
+#[expect(dead_code, reason = "requests of other kinds are served next")]
+mod status;
+mod store;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::archive::{Arrival, MoveDestination, Origin};
-use crate::dicom::object::Head;
-use crate::dicom::{AeTitle, Uid, sop_class};
-use crate::dimse::association::{Association, AssociationError, Event};
+use crate::archive::{MoveDestination, Origin};
+use crate::dicom::sop_class;
+use crate::dimse::association::Association;
 use crate::dimse::command::{Command, field};
-use crate::dimse::negotiation::Decision;
+use crate::dimse::negotiation::{AcceptedContext, Answer};
 use crate::dimse::pdu::{AssociateRj, AssociateRq, context_result};
-use crate::dimse::scp::{Peer, Service};
-use crate::dimse::status;
+use crate::dimse::scp::{self, Negotiated, Peer};
+use crate::metrics::Metrics;
+use crate::router::Router;
+use client::{Client, End};
+use config::Config;
+use service::Served;
 
-/// How long a requestor may say nothing on an open association.
-const SILENCE: Duration = Duration::from_secs(60);
-/// Most bytes of answers that the peer leaves unread. Nobody has more than one request open, as asynchronous
-/// operations are not negotiated; so many are some hundred.
-const MAX_UNREAD: usize = 64 << 10;
 /// How long the end of an association may take.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// The bridge as a Storage SCP.
-#[derive(Debug)]
-pub struct StorageScp {
-    /// The titles by which it may be called.
-    titles: BTreeSet<AeTitle>,
-    destination: MoveDestination,
+/// What the front end works with.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Where requests go.
+    pub router: Router,
+    /// Whom objects of our own C-MOVEs are given to.
+    pub moves: MoveDestination,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// No new client is taken, and those there are end with their request.
+    pub shutdown: CancellationToken,
 }
 
-/// An object that is coming.
-struct Storing {
-    context: u8,
-    request: Command,
-    arrival: Arrival,
+/// The DIMSE front end: what all associations share.
+pub struct Front {
+    config: Config,
+    services: Services,
+    seats: Arc<Semaphore>,
+    clients: TaskTracker,
 }
 
-impl StorageScp {
-    /// A Storage SCP under these titles, which gives what it receives to `destination`.
-    pub fn new(titles: impl IntoIterator<Item = AeTitle>, destination: MoveDestination) -> Self {
-        Self { titles: titles.into_iter().collect(), destination }
+/// What a negotiation found out.
+pub struct Plan {
+    /// How the accepted contexts are served, by their numbers.
+    contexts: BTreeMap<u8, Served>,
+    /// How many contexts were proposed.
+    proposed: usize,
+    /// An archive, with what we asked it to move: it is served as long as anybody is.
+    is_return: bool,
+}
+
+/// A request of a client.
+struct Request {
+    context: AcceptedContext,
+    command: Command,
+    served: Served,
+}
+
+impl Front {
+    /// A front end by this configuration.
+    pub fn new(config: Config, services: Services) -> Arc<Self> {
+        let seats = Arc::new(Semaphore::new(config.max_associations));
+        Arc::new(Self { config, services, seats, clients: TaskTracker::new() })
     }
 
-    async fn run(&self, peer: &Peer, association: &mut Association, shutdown: &CancellationToken) -> End {
-        let mut storing: Option<Storing> = None;
+    /// How many clients have an association.
+    pub fn associations(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Waits, after the shutdown has begun, until the last client has left.
+    pub async fn drained(&self) {
+        self.clients.close();
+        self.clients.wait().await;
+    }
+
+    async fn converse(&self, client: &mut Client) -> End {
         loop {
-            if association.unsent() > MAX_UNREAD {
-                return End::Abort("it does not read the answers".into());
+            let (context, command) = match client.request().await {
+                Ok(request) => request,
+                Err(end) => return end,
+            };
+            let accepted = client.association.agreement().context(context).cloned();
+            let served = client.plan.contexts.get(&context).cloned();
+            let (Some(context), Some(served)) = (accepted, served) else {
+                return End::Abort("a request in a context that was not accepted".into());
+            };
+            if let Err(end) = self.serve_one(client, Request { context, command, served }).await {
+                return end;
             }
-            let event = tokio::select! {
-                event = timeout(SILENCE, association.event()) => event,
-                () = shutdown.cancelled(), if storing.is_none() => return End::Abort("shutting down".into()),
-            };
-            let event = match event {
-                Ok(Ok(event)) => event,
-                Ok(Err(AssociationError::Protocol(what))) => return End::Abort(what),
-                Ok(Err(error)) => return End::Lost(error.to_string()),
-                Err(_) => return End::Abort("silence".into()),
-            };
-            match event {
-                Event::ReleaseRequested => return End::Release,
-                Event::Data { bytes, last } => {
-                    let Some(open) = &mut storing else { continue };
-                    open.arrival.push(bytes, last).await;
-                    if last && let Some(Storing { context, request, arrival }) = storing.take() {
-                        association.send(context, &request.response(arrival.finish()), None);
+        }
+    }
+
+    async fn serve_one(&self, client: &mut Client, request: Request) -> Result<(), End> {
+        match (&request.served, request.command.field) {
+            (_, field::C_ECHO_RQ) => {
+                let Request { context, command, .. } = request;
+                while command.has_data_set && !client.piece().await?.1 {}
+                client.respond(context.id, command.response(crate::dimse::status::SUCCESS), None);
+                Ok(())
+            }
+            (Served::Find(..), field::C_FIND_RQ) => find::run(self, client, request).await,
+            (Served::Get(_), field::C_GET_RQ) => retrieve::get(self, client, request).await,
+            (Served::Move(_), field::C_MOVE_RQ) => retrieve::move_(self, client, request).await,
+            (Served::Storage, field::C_STORE_RQ) => store::run(self, client, request).await,
+            (Served::Normalized(..), _) => normalized::run(self, client, request).await,
+            (Served::Own, _) => own::run(self, client, request).await,
+            _ => refuse(client, request).await,
+        }
+    }
+}
+
+/// Answers a request that the context's SOP class does not have (PS3.7 Annex C).
+async fn refuse(client: &mut Client, request: Request) -> Result<(), End> {
+    let Request { context, command, .. } = request;
+    while command.has_data_set && !client.piece().await?.1 {}
+    client.respond(context.id, command.response(crate::dimse::status::UNRECOGNIZED_OPERATION), None);
+    Ok(())
+}
+
+impl scp::Service for Front {
+    type Seat = OwnedSemaphorePermit;
+    type Plan = Plan;
+
+    fn admit(&self, peer: &Peer, _: &AssociateRq) -> Result<Self::Seat, AssociateRj> {
+        if !self.config.titles.contains(&peer.called) {
+            return Err(AssociateRj::CALLED_TITLE);
+        }
+        Arc::clone(&self.seats).try_acquire_owned().map_err(|_| AssociateRj::LOCAL_LIMIT)
+    }
+
+    fn negotiate<'a>(
+        &'a self,
+        peer: &'a Peer,
+        _: &'a Self::Seat,
+        request: &'a AssociateRq,
+    ) -> Pin<Box<dyn Future<Output = Negotiated<Plan>> + Send + 'a>> {
+        Box::pin(async move {
+            let moves = &self.services.moves;
+            let origin = Origin { address: peer.address, calling: peer.calling.clone(), originator: None };
+            let is_return = moves.expects(&origin);
+            let mut contexts = BTreeMap::new();
+            let mut answer = Answer::default();
+            for proposed in &request.contexts {
+                let decision = match &proposed.abstract_syntax {
+                    Some(class) if class.as_str() == sop_class::VERIFICATION => {
+                        let syntax = proposed.transfer_syntaxes.first().cloned();
+                        syntax.map(|s| (s, Served::Verification)).ok_or(context_result::TRANSFER_SYNTAXES)
                     }
-                }
-                Event::Command { context, command } => match command.field {
-                    field::C_ECHO_RQ => association.send(context, &command.response(status::SUCCESS), None),
-                    field::C_STORE_RQ => match self.begin(peer, association, context, command) {
-                        Ok(begun) => storing = Some(begun),
-                        Err(refused) => association.send(context, &refused, None),
-                    },
-                    // There is nothing to cancel here.
-                    field::C_CANCEL_RQ => {}
-                    _ if command.is_response() => return End::Abort("a response to no request".into()),
-                    _ => association.send(context, &command.response(status::UNRECOGNIZED_OPERATION), None),
-                },
+                    Some(class) if sop_class::may_be_storage(class) => {
+                        let chosen =
+                            moves.choose_syntax(peer.address, &peer.calling, &proposed.transfer_syntaxes);
+                        chosen.map(|s| (s, Served::Storage)).ok_or(context_result::TRANSFER_SYNTAXES)
+                    }
+                    _ => Err(context_result::ABSTRACT_SYNTAX),
+                };
+                answer.contexts.push(decision.map(|(syntax, served)| {
+                    contexts.insert(proposed.id, served);
+                    syntax
+                }));
             }
-        }
-    }
-
-    fn begin(
-        &self,
-        peer: &Peer,
-        association: &Association,
-        context: u8,
-        request: Command,
-    ) -> Result<Storing, Box<Command>> {
-        let accepted = association.agreement().context(context);
-        let (Some(accepted), Some(sop_instance), true) =
-            (accepted, request.sop_instance.clone(), request.has_data_set)
-        else {
-            return Err(Box::new(request.response(status::UNABLE_TO_PROCESS)));
-        };
-        let head = Head {
-            sop_class: request.sop_class.clone().unwrap_or_else(|| accepted.abstract_syntax.clone()),
-            sop_instance,
-            transfer_syntax: accepted.transfer_syntax.clone(),
-        };
-        let originator = request.move_originator.clone().zip(request.move_originator_id);
-        let origin = Origin { address: peer.address, calling: peer.calling.clone(), originator };
-        let arrival = Arrival::of_move(head, self.destination.clone(), origin);
-        Ok(Storing { context, request, arrival })
-    }
-}
-
-/// How an association ends.
-enum End {
-    Release,
-    Abort(String),
-    Lost(String),
-}
-
-impl Service for StorageScp {
-    fn admit(&self, peer: &Peer, _: &AssociateRq) -> Result<(), AssociateRj> {
-        if self.titles.contains(&peer.called) { Ok(()) } else { Err(AssociateRj::CALLED_TITLE) }
-    }
-
-    fn decide(&self, peer: &Peer, abstract_syntax: &Uid, proposed: &[Uid]) -> Decision {
-        if abstract_syntax.as_str() == sop_class::VERIFICATION {
-            return proposed.first().cloned().ok_or(context_result::TRANSFER_SYNTAXES);
-        }
-        if !sop_class::may_be_storage(abstract_syntax) {
-            return Err(context_result::ABSTRACT_SYNTAX);
-        }
-        let chosen = self.destination.choose_syntax(peer.address, &peer.calling, proposed);
-        chosen.ok_or(context_result::TRANSFER_SYNTAXES)
+            Ok((answer, Plan { contexts, proposed: request.contexts.len(), is_return }))
+        })
     }
 
     fn serve(
         self: Arc<Self>,
         peer: Peer,
-        mut association: Association,
+        association: Association,
+        plan: Plan,
         shutdown: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let place = (!plan.is_return).then(|| self.clients.token());
+        let shutdown = if plan.is_return { shutdown } else { self.services.shutdown.clone() };
         Box::pin(async move {
-            let end = self.run(&peer, &mut association, &shutdown).await;
-            let Peer { address, calling, .. } = &peer;
+            let mut client = Client::new(association, peer, plan, self.config.timeouts, shutdown);
+            let end = self.converse(&mut client).await;
+            let Client { association, peer, account, .. } = client;
             match end {
-                End::Release => association.confirm_release(Instant::now() + RELEASE).await,
-                End::Abort(reason) => {
-                    tracing::info!(%address, %calling, reason, "association aborted");
-                    association.abort().await;
+                End::Release => {
+                    association.confirm_release(Instant::now() + RELEASE).await;
+                    account.finish(&peer, "released");
                 }
-                End::Lost(reason) => tracing::info!(%address, %calling, reason, "association lost"),
+                End::Abort(reason) => {
+                    association.abort().await;
+                    account.finish(&peer, &format!("aborted here: {reason}"));
+                }
+                End::Lost(reason) => account.finish(&peer, &reason),
             }
+            drop(place);
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dimse::association::{Request, Requested};
-    use crate::dimse::negotiation::Proposal;
-
-    #[tokio::test]
-    async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
-        let title = |text: &str| text.parse::<AeTitle>().unwrap();
-        let destination = MoveDestination::new(title("GANTRY"), "127.0.0.1:104", std::iter::empty());
-        let service = Arc::new(StorageScp::new([title("GANTRY")], destination));
-        let (ours, theirs) = tokio::io::duplex(1024);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        tokio::spawn(async move {
-            let requested = Requested::read(ours, deadline).await.unwrap();
-            let accepted = requested.accept(|_, s| Ok(s[0].clone()), |_| false, deadline).await.unwrap();
-            let peer =
-                Peer { address: [127, 0, 0, 1].into(), calling: title("FLOOD"), called: title("GANTRY") };
-            service.serve(peer, accepted, CancellationToken::new()).await;
-        });
-        let verification = Proposal {
-            abstract_syntax: Uid::from_static(sop_class::VERIFICATION),
-            transfer_syntaxes: vec![Uid::from_static(crate::dicom::transfer_syntax::IMPLICIT_VR_LE)],
-            as_scp: false,
-        };
-        let request = Request {
-            called: title("GANTRY"),
-            calling: title("FLOOD"),
-            proposals: vec![verification],
-            extended: Vec::new(),
-            roles: Vec::new(),
-        };
-        let mut flood = Association::request(theirs, &request, deadline).await.unwrap();
-        for id in 1..10_000 {
-            flood.send(1, &Command::request(field::C_ECHO_RQ, sop_class::VERIFICATION, id), None);
-        }
-        assert!(flood.flush().await.is_err(), "all requests were taken, and their answers kept");
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front").field("clients", &self.clients.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! The built-in archive over real sockets, with the crate's own association as client.
 
-mod client;
 mod polite;
 mod rude;
 mod rude_retrieval;

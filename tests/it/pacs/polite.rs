@@ -9,7 +9,7 @@ use gantry::dicom::{Uid, sop_class, tags};
 use gantry::dimse::association::EstablishError;
 use gantry::dimse::command::{Command, field};
 
-use super::client::{Client, Destination, IMAGES, echo, find, first_study, get, identifier, move_to};
+use crate::support::dimse::{Client, Destination, IMAGES, echo, find, first_study, get, identifier, move_to};
 
 /// The data set of an object that is in parts.
 fn whole(instance: &Instance) -> Bytes {

@@ -5,7 +5,7 @@ use gantry::dicom::transfer_syntax::EXPLICIT_VR_LE;
 use gantry::dimse::association::{AssociationError, EstablishError};
 use tokio::time::timeout;
 
-use super::client::{Client, echo, find, identifier};
+use crate::support::dimse::{Client, echo, find, identifier};
 
 /// Longer than any answer takes that comes at all.
 const SILENCE: Duration = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use gantry::dimse::association::AssociationError;
 use gantry::dimse::command::Command;
 use tokio::time::{Instant, timeout};
 
-use super::client::{Answers, Client, Destination, first_study, get, move_to};
+use crate::support::dimse::{Answers, Client, Destination, first_study, get, move_to};
 
 /// Longer than any answer takes that comes at all.
 const SILENCE: Duration = Duration::from_millis(200);

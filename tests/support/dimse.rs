@@ -1,5 +1,6 @@
-//! A client that does what it is told, and a destination for objects.
+//! A DIMSE client that does what it is told, and a destination for objects.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,49 +18,51 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 /// Computed tomography images, and magnetic resonance ones.
-pub(super) const IMAGES: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"];
+pub(crate) const IMAGES: [&str; 2] = ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"];
 
 /// Longer than anything takes that works.
-pub(super) fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-/// An association to an archive.
-pub(super) struct Client {
-    pub(super) association: Association,
+/// An association to an archive, or to the bridge.
+pub(crate) struct Client {
+    pub(crate) association: Association,
+}
+
+/// A context for a class, in which the requestor is SCU.
+pub(crate) fn proposal(class: &str, syntaxes: &[&str]) -> Proposal {
+    let uid = |text: &str| text.parse::<Uid>().unwrap();
+    let transfer_syntaxes = syntaxes.iter().map(|syntax| uid(syntax)).collect();
+    Proposal { abstract_syntax: uid(class), transfer_syntaxes, as_scp: false }
 }
 
 /// A message as it came.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
-    pub(super) context: u8,
-    pub(super) command: Command,
-    pub(super) data: Option<Bytes>,
+pub(crate) struct Message {
+    pub(crate) context: u8,
+    pub(crate) command: Command,
+    pub(crate) data: Option<Bytes>,
 }
 
 /// Everything that came in answer to a request.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     /// Responses, the final one last.
-    pub(super) responses: Vec<Message>,
+    pub(crate) responses: Vec<Message>,
     /// Objects that came by C-STORE on the same association.
-    pub(super) objects: Vec<Message>,
+    pub(crate) objects: Vec<Message>,
 }
 
 impl Client {
     /// Associates with proposals for everything, storage in Explicit VR Little Endian.
-    pub(super) async fn new(archive: &Running) -> Self {
+    pub(crate) async fn new(archive: &Running) -> Self {
         Self::try_new(archive, EXPLICIT_VR_LE).await.unwrap()
     }
 
     /// Associates; objects are to come in `syntax`.
-    pub(super) async fn try_new(archive: &Running, syntax: &str) -> Result<Self, EstablishError> {
-        let uid = |text: &str| text.parse::<Uid>().unwrap();
-        let proposal = |class: &str, syntax: &str, as_scp| Proposal {
-            abstract_syntax: uid(class),
-            transfer_syntaxes: vec![uid(syntax)],
-            as_scp,
-        };
+    pub(crate) async fn try_new(archive: &Running, syntax: &str) -> Result<Self, EstablishError> {
+        let proposal = |class: &str, syntax: &str, as_scp| Proposal { as_scp, ..proposal(class, &[syntax]) };
         let services = [
             sop_class::VERIFICATION,
             sop_class::PATIENT_ROOT_FIND,
@@ -70,19 +73,29 @@ impl Client {
         let mut proposals: Vec<Proposal> =
             services.iter().map(|class| proposal(class, EXPLICIT_VR_LE, false)).collect();
         proposals.extend(IMAGES.iter().map(|class| proposal(class, syntax, true)));
-        let request = Request {
-            called: archive.ae_title().clone(),
-            calling: "CLIENT".parse().unwrap(),
-            proposals,
-            extended: vec![],
-            roles: vec![],
-        };
-        let socket = DimseSocket::connect(&archive.addr().to_string(), soon()).await.unwrap();
-        Ok(Self { association: Association::request(socket, &request, soon()).await? })
+        Self::to(archive.addr(), archive.ae_title().as_str(), "CLIENT", proposals).await
+    }
+
+    /// Associates under these titles with these proposals.
+    pub(crate) async fn to(
+        address: SocketAddr,
+        called: &str,
+        calling: &str,
+        proposals: Vec<Proposal>,
+    ) -> Result<Self, EstablishError> {
+        let (called, calling) = (called.parse().unwrap(), calling.parse().unwrap());
+        let request = Request { called, calling, proposals, extended: vec![], roles: vec![] };
+        Self::asking(address, &request).await
+    }
+
+    /// Associates by this request.
+    pub(crate) async fn asking(address: SocketAddr, request: &Request) -> Result<Self, EstablishError> {
+        let socket = DimseSocket::connect(&address.to_string(), soon()).await.unwrap();
+        Ok(Self { association: Association::request(socket, request, soon()).await? })
     }
 
     /// Queues a request; its context.
-    pub(super) fn send(&mut self, mut command: Command, identifier: Option<&DataSet>) -> u8 {
+    pub(crate) fn send(&mut self, mut command: Command, identifier: Option<&DataSet>) -> u8 {
         let class = command.sop_class.clone().unwrap();
         let context = self.association.agreement().for_class(class.as_str()).unwrap().id;
         let data = identifier.map(|i| i.encode(Layout::ExplicitLe, QueryCharset::Auto).into());
@@ -92,12 +105,12 @@ impl Client {
     }
 
     /// The next message, whole.
-    pub(super) async fn message(&mut self) -> Result<Message, AssociationError> {
+    pub(crate) async fn message(&mut self) -> Result<Message, AssociationError> {
         message(&mut self.association).await
     }
 
     /// Makes a request, takes objects in, and gathers what comes until the final response.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         command: Command,
         identifier: Option<&DataSet>,
@@ -107,7 +120,7 @@ impl Client {
     }
 
     /// Takes objects in and gathers what comes until the final response.
-    pub(super) async fn answers(&mut self) -> Result<Answers, AssociationError> {
+    pub(crate) async fn answers(&mut self) -> Result<Answers, AssociationError> {
         let mut answers = Answers::default();
         loop {
             let message = self.message().await?;
@@ -127,36 +140,36 @@ impl Client {
     }
 
     /// Releases the association.
-    pub(super) async fn release(self) {
+    pub(crate) async fn release(self) {
         self.association.release(soon()).await;
     }
 }
 
 impl Message {
     /// The data set, which is in Explicit VR Little Endian.
-    pub(super) fn data_set(&self) -> DataSet {
+    pub(crate) fn data_set(&self) -> DataSet {
         DataSet::parse(self.data.as_ref().unwrap(), Layout::ExplicitLe, None).unwrap().data_set
     }
 
     /// Remaining, completed, failed and warning sub-operations.
-    pub(super) fn counters(&self) -> [Option<u16>; 4] {
+    pub(crate) fn counters(&self) -> [Option<u16>; 4] {
         [self.command.remaining, self.command.completed, self.command.failed, self.command.warning]
     }
 }
 
 impl Answers {
     /// The final response.
-    pub(super) fn last(&self) -> &Message {
+    pub(crate) fn last(&self) -> &Message {
         self.responses.last().unwrap()
     }
 
     /// The final status.
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.last().command.status.unwrap()
     }
 }
 
-pub(super) async fn message(association: &mut Association) -> Result<Message, AssociationError> {
+pub(crate) async fn message(association: &mut Association) -> Result<Message, AssociationError> {
     let (context, command) = match association.event().await? {
         Event::Command { context, command } => (context, command),
         Event::ReleaseRequested => return Err(AssociationError::Lost("released".into())),
@@ -175,26 +188,26 @@ pub(super) async fn message(association: &mut Association) -> Result<Message, As
     Ok(Message { context, command, data: data.map(BytesMut::freeze) })
 }
 
-pub(super) fn echo() -> Command {
+pub(crate) fn echo() -> Command {
     Command::request(field::C_ECHO_RQ, sop_class::VERIFICATION, 1)
 }
 
-pub(super) fn find() -> Command {
+pub(crate) fn find() -> Command {
     Command::request(field::C_FIND_RQ, sop_class::STUDY_ROOT_FIND, 2)
 }
 
-pub(super) fn get() -> Command {
+pub(crate) fn get() -> Command {
     Command::request(field::C_GET_RQ, sop_class::STUDY_ROOT_GET, 3)
 }
 
-pub(super) fn move_to(destination: &str) -> Command {
+pub(crate) fn move_to(destination: &str) -> Command {
     let mut command = Command::request(field::C_MOVE_RQ, sop_class::STUDY_ROOT_MOVE, 77);
     command.move_destination = destination.parse().ok();
     command
 }
 
 /// An identifier of a level with these keys.
-pub(super) fn identifier(level: &str, keys: &[(Tag, &str)]) -> DataSet {
+pub(crate) fn identifier(level: &str, keys: &[(Tag, &str)]) -> DataSet {
     let mut identifier = DataSet::new();
     for (tag, value) in [(tags::QUERY_RETRIEVE_LEVEL, level)].iter().chain(keys) {
         identifier.set_str(*tag, vr_of(*tag), *value);
@@ -203,19 +216,19 @@ pub(super) fn identifier(level: &str, keys: &[(Tag, &str)]) -> DataSet {
 }
 
 /// The identifier of the first study of `plain`.
-pub(super) fn first_study(plain: &Plain) -> DataSet {
+pub(crate) fn first_study(plain: &Plain) -> DataSet {
     identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, plain.study_uid(0).as_str())])
 }
 
 /// A Storage SCP that answers every object with success and hands it out.
-pub(super) struct Destination {
-    pub(super) address: String,
+pub(crate) struct Destination {
+    pub(crate) address: String,
     /// The objects, each with the title that its sender called itself.
-    pub(super) objects: mpsc::UnboundedReceiver<(String, Message)>,
+    pub(crate) objects: mpsc::UnboundedReceiver<(String, Message)>,
 }
 
 impl Destination {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (sender, objects) = mpsc::unbounded_channel();
@@ -228,7 +241,7 @@ impl Destination {
     }
 
     /// The next object, if one comes soon.
-    pub(super) async fn next(&mut self) -> Message {
+    pub(crate) async fn next(&mut self) -> Message {
         timeout(Duration::from_secs(10), self.objects.recv()).await.unwrap().unwrap().1
     }
 }

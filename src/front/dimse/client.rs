@@ -1,0 +1,201 @@
+//! One client's association: its requests one after the other, and what it does while one is served.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Plan;
+use super::account::Account;
+use super::config::Timeouts;
+use crate::dimse::association::{Association, AssociationError, Event};
+use crate::dimse::command::{Command, field};
+use crate::dimse::scp::Peer;
+
+/// Most bytes of answers that are queued when the next request is taken: some hundred.
+const MAX_UNREAD: usize = 64 << 10;
+
+/// A client's association.
+pub(super) struct Client {
+    /// The association.
+    pub(super) association: Association,
+    /// Who it is.
+    pub(super) peer: Peer,
+    /// How its contexts are served.
+    pub(super) plan: Plan,
+    /// What it did.
+    pub(super) account: Account,
+    timeouts: Timeouts,
+    /// Between two requests, this ends the association.
+    shutdown: CancellationToken,
+    /// Message ID of the request that is being served.
+    current: u16,
+    /// The last message ID of ours.
+    last_id: u16,
+}
+
+/// What a client does while its request is served.
+#[derive(Debug)]
+pub(super) enum Meanwhile {
+    /// It cancels the request.
+    Cancel,
+    /// It answers a request of ours, which came in this context.
+    Response(Command),
+}
+
+/// How an association ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client wants to release it.
+    Release,
+    /// We abort it, for this reason.
+    Abort(String),
+    /// The client aborted it, or the connection is lost.
+    Lost(String),
+}
+
+/// A data set is longer than it may be; it has been read to its end and dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
+impl From<AssociationError> for End {
+    fn from(error: AssociationError) -> Self {
+        match error {
+            AssociationError::Protocol(what) => Self::Abort(what),
+            error => Self::Lost(error.to_string()),
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(
+        association: Association,
+        peer: Peer,
+        plan: Plan,
+        timeouts: Timeouts,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let account = Account::new(association.agreement().contexts.len(), plan.proposed);
+        Self { association, peer, plan, account, timeouts, shutdown, current: 0, last_id: 0 }
+    }
+
+    /// The next request, with the number of its context. A C-CANCEL of what has ended already is dropped.
+    pub(super) async fn request(&mut self) -> Result<(u8, Command), End> {
+        self.room(MAX_UNREAD).await?;
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = timeout(self.timeouts.idle, self.association.event()) => event,
+                () = self.shutdown.cancelled() => return Err(End::Abort("shutting down".into())),
+            };
+            match event.map_err(|_| End::Abort("it said nothing for too long".into()))?? {
+                Event::ReleaseRequested => return Err(End::Release),
+                // Of a command that was dropped.
+                Event::Data { .. } => {}
+                Event::Command { command, .. } if command.field == field::C_CANCEL_RQ => {}
+                Event::Command { command, .. } if command.is_response() => {
+                    return Err(End::Abort("a response to no request".into()));
+                }
+                Event::Command { context, command } => {
+                    self.current = command.message_id;
+                    self.account.operation(command.field);
+                    return Ok((context, command));
+                }
+            }
+        }
+    }
+
+    /// The next piece of the request's data set, and whether it is the last. Cancel-safe.
+    pub(super) async fn piece(&mut self) -> Result<(Bytes, bool), End> {
+        let event = timeout(self.timeouts.read, self.association.event()).await;
+        match event.map_err(|_| End::Abort("it stopped in the middle of a message".into()))?? {
+            Event::Data { bytes, last } => Ok((bytes, last)),
+            Event::ReleaseRequested => Err(End::Abort("a release in the middle of a message".into())),
+            Event::Command { .. } => Err(End::Abort("a command in the middle of a message".into())),
+        }
+    }
+
+    /// The request's whole data set, of at most so many bytes; empty where the request has none.
+    pub(super) async fn data_set(
+        &mut self,
+        request: &Command,
+        most: usize,
+    ) -> Result<Result<Bytes, TooLong>, End> {
+        if !request.has_data_set {
+            return Ok(Ok(Bytes::new()));
+        }
+        let (mut gathered, mut too_long) = (BytesMut::new(), false);
+        loop {
+            let (bytes, last) = self.piece().await?;
+            too_long |= gathered.len() + bytes.len() > most;
+            match too_long {
+                // One piece needs no copy.
+                false if last && gathered.is_empty() => return Ok(Ok(bytes)),
+                false => gathered.extend_from_slice(&bytes),
+                true => gathered.clear(),
+            }
+            if last {
+                return Ok(if too_long { Err(TooLong) } else { Ok(gathered.freeze()) });
+            }
+        }
+    }
+
+    /// What the client does while its request is served; what is queued is written meanwhile. Cancel-safe.
+    pub(super) async fn meanwhile(&mut self) -> Result<Meanwhile, End> {
+        loop {
+            let event = self.association.event().await?;
+            if let Some(meanwhile) = self.judge(event)? {
+                return Ok(meanwhile);
+            }
+        }
+    }
+
+    /// Writes until at most so many bytes are queued; what the client does meanwhile comes first. Cancel-safe.
+    pub(super) async fn room(&mut self, most: usize) -> Result<Option<Meanwhile>, End> {
+        while self.association.unsent() > most {
+            let association = &mut self.association;
+            let before = association.unsent();
+            let written = poll_fn(|cx| match association.poll_event(cx) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending if association.unsent() < before => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            let event = timeout(self.timeouts.write, written).await;
+            if let Some(event) = event.map_err(|_| End::Abort("it does not read the answers".into()))?
+                && let Some(meanwhile) = self.judge(event?)?
+            {
+                return Ok(Some(meanwhile));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Queues a response.
+    pub(super) fn respond(&mut self, context: u8, response: Command, data: Option<Bytes>) {
+        let mut response = response;
+        response.has_data_set = data.is_some();
+        self.account.status(response.status.unwrap_or_default());
+        self.association.send(context, &response, data);
+    }
+
+    /// A message ID for a request of ours.
+    pub(super) fn fresh_id(&mut self) -> u16 {
+        self.last_id = self.last_id.wrapping_add(1).max(1);
+        self.last_id
+    }
+
+    /// Asynchronous operations are not negotiated: while a request is served there is no other.
+    fn judge(&self, event: Event) -> Result<Option<Meanwhile>, End> {
+        match event {
+            Event::ReleaseRequested => Err(End::Release),
+            Event::Data { .. } => Ok(None),
+            Event::Command { command, .. } if command.field == field::C_CANCEL_RQ => {
+                Ok((command.message_id == self.current).then_some(Meanwhile::Cancel))
+            }
+            Event::Command { command, .. } if command.is_response() => Ok(Some(Meanwhile::Response(command))),
+            Event::Command { .. } => Err(End::Abort("a request while another is served".into())),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What is configured of the DIMSE front end: `[dimse]` and `[ae.…]`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::dicom::{AeTitle, Uid};
+use crate::net::Network;
+
+/// The DIMSE front end's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Our AE title.
+    pub ae_title: AeTitle,
+    /// All titles by which we may be called: our own, those that archives move to, those of archives and routes.
+    pub titles: BTreeSet<AeTitle>,
+    /// Whether everybody may call who knows one of our titles; else those in `aes`, and archives.
+    pub accept_any: bool,
+    /// Most associations of clients at once.
+    pub max_associations: usize,
+    /// Most associations at once under one calling title.
+    pub max_associations_per_ae: usize,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+    /// Transfer syntaxes that are preferred where a client offers several in one context, best first.
+    pub transfer_syntaxes: Vec<Uid>,
+    /// Private SOP classes whose objects are stored and retrieved as any other.
+    pub storage_classes: Vec<Uid>,
+    /// The application entities that are known.
+    pub aes: Vec<AeConfig>,
+}
+
+impl Config {
+    /// With defaults, under this title.
+    pub fn new(ae_title: AeTitle) -> Self {
+        Self {
+            titles: [ae_title.clone()].into(),
+            ae_title,
+            accept_any: true,
+            max_associations: 64,
+            max_associations_per_ae: 3,
+            timeouts: Timeouts::default(),
+            transfer_syntaxes: Vec::new(),
+            storage_classes: Vec::new(),
+            aes: Vec::new(),
+        }
+    }
+
+    /// What is known of an application entity.
+    pub fn ae(&self, title: &AeTitle) -> Option<&AeConfig> {
+        self.aes.iter().find(|ae| ae.title == *title)
+    }
+}
+
+/// `[ae.TITLE]`: an application entity that calls us, or that objects are sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AeConfig {
+    /// Its AE title.
+    pub title: AeTitle,
+    /// Host and port where it listens.
+    pub address: Option<String>,
+    /// Networks from which it may call; none: anywhere.
+    pub allow_from: Vec<Network>,
+    /// How objects are moved to it.
+    pub moves: Moves,
+    /// Most associations at once under its title; `None`: as for all.
+    pub max_associations: Option<usize>,
+}
+
+/// How a C-MOVE to a destination is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// Objects are retrieved here and sent from here.
+    Relay,
+    /// The archive sends to the destination itself, and must know it.
+    Direct,
+}
+
+/// Time-outs towards clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the connection to the association request (ARTIM, PS3.8 9.1.5).
+    pub artim: Duration,
+    /// Asking archives what they take, meanwhile. DCMTK's clients wait 30 s for an answer.
+    pub negotiation: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// Within a message.
+    pub read: Duration,
+    /// No byte of what we send is taken.
+    pub write: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            artim: Duration::from_secs(10),
+            negotiation: Duration::from_secs(15),
+            idle: Duration::from_secs(5 * 60),
+            read: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! N-EVENT-REPORTs of archives, on their way to the clients that wait for them.

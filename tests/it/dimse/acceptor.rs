@@ -1,0 +1,1 @@
+//! Who may come, how many, and in which contexts.

@@ -1,0 +1,1 @@
+//! Storage commitment: each client gets its own report.

@@ -1,0 +1,1 @@
+//! Sessions on associations of their own.

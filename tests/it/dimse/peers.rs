@@ -1,0 +1,1 @@
+//! Real programs before real archives, through the bridge.

@@ -1,0 +1,1 @@
+//! C-GET and C-MOVE.

@@ -1,0 +1,1 @@
+//! Web and DIMSE clients at once.
