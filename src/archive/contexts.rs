@@ -138,7 +138,7 @@ fn roots(form: Form, model: Model) -> Vec<&'static str> {
 }
 
 /// The context of operations that we invoke.
-fn operation(class: &'static str) -> Proposal {
+pub(super) fn operation(class: &'static str) -> Proposal {
     Proposal {
         abstract_syntax: Uid::from_static(class),
         transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],

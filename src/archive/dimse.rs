@@ -12,6 +12,7 @@ use super::knowledge::Knowledge;
 use super::pace::Pace;
 use super::relay::Relay;
 use super::remote::Inner;
+use super::takes::Takes;
 use super::{
     Archive, Associations, Fut, Manner, MoveDestination, Retrieval, Retrieve, Search, Stored, retrieval,
     search, store,
@@ -85,7 +86,8 @@ impl DimseArchive {
         let worklist = pool(&config.worklist);
         let mpps = pool(&config.mpps);
         let commit = pool(&config.commit);
-        let pools = pools.into_iter().map(|(_, pool)| pool).collect();
+        let pools: Vec<Pool> = pools.into_iter().map(|(_, pool)| pool).collect();
+        let takes = Takes::of(pools.len());
         let inner = Inner {
             config,
             query,
@@ -97,6 +99,7 @@ impl DimseArchive {
             pools,
             recent: Mutex::default(),
             moves,
+            takes,
             learnt: Mutex::default(),
             query_contexts: Mutex::default(),
             knowledge: Knowledge::default(),

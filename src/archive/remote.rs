@@ -15,6 +15,7 @@ use super::knowledge::Knowledge;
 use super::pace::Pace;
 use super::relay::Service;
 use super::store::Recent;
+use super::takes::Takes;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
 use crate::dicom::{AeTitle, sop_class};
@@ -41,6 +42,8 @@ pub(super) struct Inner {
     pub(super) recent: Mutex<Recent>,
     /// Where the archive is told to move objects to.
     pub(super) moves: Option<MoveDestination>,
+    /// The SOP classes that it takes.
+    pub(super) takes: Takes,
     /// What the archive has sent before.
     pub(super) learnt: Mutex<Learnt>,
     /// The contexts of searches, by the terms and by how much was learnt then.
@@ -89,7 +92,6 @@ impl Inner {
     }
 
     /// The pool of an endpoint.
-    #[expect(dead_code, reason = "requests are passed on next")]
     pub(super) fn pool(&self, service: Service) -> &Pool {
         match service {
             Service::Query => &self.query,
@@ -139,6 +141,9 @@ impl Inner {
             }
         }
         let mut lease = lease.map_err(|error| self.lease_error(error))?;
+        if !lease.is_reused() {
+            self.takes.learn(self, pool, caller, &mut lease);
+        }
         // What an association of the retrieving AE was offered tells what it takes.
         let retrieves = std::ptr::eq(pool, &self.retrieve) || self.config.query == self.config.retrieve_from;
         let offered = |p: &Proposal| p.abstract_syntax.as_str() == sop_class::WITHOUT_BULK_DATA_GET;
@@ -254,7 +259,7 @@ impl Inner {
 }
 
 /// Whether a smaller A-ASSOCIATE-RQ might do: the archive did not say what it dislikes.
-fn may_be_for_the_contexts(error: &LeaseError) -> bool {
+pub(super) fn may_be_for_the_contexts(error: &LeaseError) -> bool {
     match error {
         LeaseError::Establish(EstablishError::Association(_)) => true,
         LeaseError::Establish(EstablishError::Rejected(rj)) => {

@@ -1,14 +1,187 @@
 //! Which SOP classes an archive takes, and in which transfer syntaxes: learnt from its associations, or asked.
+//!
+//! Every association that is opened anyway teaches what was accepted on it. What is not known is asked by an
+//! association that proposes it, one context for each class and transfer syntax, as an acceptor chooses one of those in
+//! a context and says nothing of the others. The association stays in the pool for what comes next.
 
-use std::sync::Arc;
+mod learnt;
 
-use super::error::Kind;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use self::learnt::{Learnt, View};
+use super::contexts::{operation, query_profile};
+use super::error::{Error, Kind};
 use super::relay::{Asked, Taken};
-use super::remote::Inner;
-use crate::caller::Caller;
+use super::remote::{Inner, may_be_for_the_contexts};
+use crate::caller::{Caller, Priority};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dicom::{Uid, sop_class};
+use crate::dimse::negotiation::Proposal;
+use crate::dimse::pdu::MAX_CONTEXTS;
+use crate::dimse::pool::{Contexts, Lease, Pool};
+
+/// Fewer contexts than this are not asked about in two halves: an archive that takes none of so few has another reason.
+const FEW_CONTEXTS: usize = 16;
+/// Longest application information that is passed on, in bytes: that of the standard's own classes has less than ten.
+const MOST_INFORMATION: usize = 64;
+
+/// What an archive takes.
+#[derive(Debug)]
+pub(super) struct Takes {
+    learnt: Mutex<Learnt>,
+    /// One for each endpoint, held by who asks it: whoever comes meanwhile finds what it wants to know when it has its
+    /// turn, and asks only for the rest. A lock and not a shared answer, as those who come want different things.
+    asking: Vec<tokio::sync::Mutex<()>>,
+}
+
+impl Takes {
+    /// Nothing is known yet of an archive with so many endpoints.
+    pub(super) fn of(endpoints: usize) -> Self {
+        Self {
+            learnt: Mutex::default(),
+            asking: (0..endpoints).map(|_| tokio::sync::Mutex::default()).collect(),
+        }
+    }
+
+    /// Learns from an association.
+    pub(super) fn learn(&self, inner: &Inner, pool: &Pool, caller: &Caller, lease: &mut Lease) {
+        let view = (endpoint(inner, pool), inner.title(caller).cloned());
+        let (offered, extended) = lease.offered();
+        let agreement = lease.association().agreement();
+        self.lock().learn(&view, &offered, &extended, agreement);
+    }
+
+    fn verdict(&self, view: &View, asked: &Asked) -> Option<Taken> {
+        self.lock().verdict(view, asked)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().expect("no code panics while it holds this lock")
+    }
+}
 
 /// Tells of each of these what is known, and asks the archive for the rest.
-pub(super) async fn ask(inner: Arc<Inner>, _: Caller, asked: Vec<Asked>) -> Vec<Taken> {
-    let unknown = || Taken::Unknown(inner.error(Kind::Unsupported("not served yet".into())));
-    asked.iter().map(|_| unknown()).collect()
+pub(super) async fn ask(inner: Arc<Inner>, caller: Caller, mut asked: Vec<Asked>) -> Vec<Taken> {
+    for one in &mut asked {
+        one.extended.take_if(|information| information.len() > MOST_INFORMATION);
+    }
+    let views: Vec<View> = asked.iter().map(|one| view(&inner, &caller, one)).collect();
+    let caller = Caller { priority: Priority::Interactive, ..caller };
+    let mut endpoints: Vec<usize> = Vec::new();
+    for (view, one) in views.iter().zip(&asked) {
+        if inner.takes.verdict(view, one).is_none() && !endpoints.contains(&view.0) {
+            endpoints.push(view.0);
+        }
+    }
+    // Each in a task of its own: one that is slow holds up no other, and what was begun is learnt even where the
+    // client has gone.
+    let begin = |endpoint: usize| {
+        let of = views.iter().zip(&asked).filter(|(view, _)| view.0 == endpoint);
+        let of = of.map(|(view, one)| (view.clone(), one.clone())).collect();
+        (endpoint, inner.tasks.spawn(find_out(Arc::clone(&inner), caller.clone(), endpoint, of)))
+    };
+    let asking: Vec<_> = endpoints.into_iter().map(begin).collect();
+    let mut errors = Vec::new();
+    for (endpoint, task) in asking {
+        let died = || Err(inner.error(Kind::DriverDied));
+        if let Err(error) = task.await.unwrap_or_else(|_| died()) {
+            errors.push((endpoint, error));
+        }
+    }
+    let unknown = |view: &View| {
+        let error = errors.iter().find(|(endpoint, _)| *endpoint == view.0).map(|(_, error)| error.clone());
+        Taken::Unknown(error.unwrap_or_else(|| inner.error(Kind::Protocol("it answered no context".into()))))
+    };
+    let tell = |(view, one): (&View, &Asked)| inner.takes.verdict(view, one).unwrap_or_else(|| unknown(view));
+    views.iter().zip(&asked).map(tell).collect()
 }
+
+/// Asks one endpoint for what is not known.
+async fn find_out(
+    inner: Arc<Inner>,
+    caller: Caller,
+    endpoint: usize,
+    asked: Vec<(View, Asked)>,
+) -> Result<(), Error> {
+    let _turn = inner.takes.asking[endpoint].lock().await;
+    let unknown = asked.iter().filter(|(view, one)| inner.takes.verdict(view, one).is_none());
+    let unknown: Vec<&Asked> = unknown.map(|(_, one)| one).collect();
+    let information = |one: &&Asked| Some((one.abstract_syntax.clone(), one.extended.clone()?));
+    let extended: Arc<[(Uid, Bytes)]> = unknown.iter().filter_map(information).collect();
+    let mut parts: VecDeque<Vec<Proposal>> =
+        proposals(&unknown).chunks(MAX_CONTEXTS).map(<[Proposal]>::to_vec).collect();
+    let pool = &inner.pools[endpoint];
+    while let Some(part) = parts.pop_front() {
+        let timeouts = &inner.config.timeouts;
+        let deadline = Instant::now() + timeouts.connect + timeouts.association;
+        let contexts = Contexts::only(part.clone())
+            .with_extended(Arc::clone(&extended))
+            .under(inner.title(&caller).cloned());
+        match pool.lease(&caller, &contexts, 1, deadline).await {
+            Ok(mut lease) => {
+                inner.takes.learn(&inner, pool, &caller, &mut lease);
+                lease.give_back();
+            }
+            Err(error) if may_be_for_the_contexts(&error) && part.len() > FEW_CONTEXTS => {
+                tracing::debug!(archive = inner.config.name, %error, contexts = part.len(), "asks in two halves");
+                let half = part.len().div_ceil(2).max(FEW_CONTEXTS);
+                let (first, second) = part.split_at(half);
+                parts.push_front(second.to_vec());
+                parts.push_front(first.to_vec());
+            }
+            Err(error) => return Err(inner.lease_error(error)),
+        }
+    }
+    Ok(())
+}
+
+/// What is to be proposed: each transfer syntax for itself, and the two that nearly all archives take besides, so that a
+/// class is not held for refused where only a syntax is. For queries and retrievals what searches propose, so that the
+/// association serves them afterwards.
+fn proposals(asked: &[&Asked]) -> Vec<Proposal> {
+    let profile: Vec<Proposal> =
+        [sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET].into_iter().map(operation).collect();
+    let profile = [query_profile(), profile].concat();
+    let mut proposals: Vec<Proposal> = Vec::new();
+    let mut add = |proposal: Proposal| {
+        if !proposals.contains(&proposal) {
+            proposals.push(proposal);
+        }
+    };
+    for one in asked {
+        let class = &one.abstract_syntax;
+        let is_operation = profile.iter().any(|proposal| proposal.abstract_syntax == *class);
+        if is_operation {
+            profile.iter().cloned().for_each(&mut add);
+        }
+        let common = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].map(Uid::from_static);
+        let syntaxes = one.transfer_syntaxes.iter().filter(|syntax| !is_common(syntax));
+        let syntaxes = syntaxes.chain(common.iter().filter(|_| !is_operation));
+        for syntax in syntaxes {
+            let transfer_syntaxes = vec![syntax.clone()];
+            add(Proposal { abstract_syntax: class.clone(), transfer_syntaxes, as_scp: false });
+        }
+    }
+    proposals
+}
+
+/// Whether nearly all archives take it, and whatever is native can be had in it.
+fn is_common(syntax: &Uid) -> bool {
+    [EXPLICIT_VR_LE, IMPLICIT_VR_LE].contains(&syntax.as_str())
+}
+
+fn view(inner: &Inner, caller: &Caller, asked: &Asked) -> View {
+    (endpoint(inner, inner.pool(asked.service)), inner.title(caller).cloned())
+}
+
+/// The number of a pool among those of its archive.
+fn endpoint(inner: &Inner, pool: &Pool) -> usize {
+    inner.pools.iter().position(|known| known.is(pool)).expect("a pool of this archive")
+}
+
+#[cfg(test)]
+mod tests;

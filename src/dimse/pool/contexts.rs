@@ -104,6 +104,13 @@ pub(super) struct Identity {
     extended: Arc<[(Uid, Bytes)]>,
 }
 
+impl Identity {
+    /// What was proposed about which class.
+    pub(super) fn extended(&self) -> Arc<[(Uid, Bytes)]> {
+        Arc::clone(&self.extended)
+    }
+}
+
 /// What was proposed about a class.
 fn told<'a>(extended: &'a [(Uid, Bytes)], class: &Uid) -> Option<&'a Bytes> {
     extended.iter().find(|(of, _)| of == class).map(|(_, information)| information)

@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::association::{Association, EstablishError, Io};
 use super::negotiation::Proposal;
 use crate::caller::{Caller, Priority};
-use crate::dicom::AeTitle;
+use crate::dicom::{AeTitle, Uid};
 use breaker::Breaker;
 use gauges::Shown;
 use queue::{Id, Queue, Second, Share};
@@ -139,6 +140,11 @@ impl Pool {
             closing: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether both are the same one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The title under which we call.
@@ -314,6 +320,12 @@ impl Lease {
     /// got no response at all may be tried once more on a new one.
     pub fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// The contexts that the association was offered, in the order of their numbers, and its SOP Class Extended
+    /// Negotiation.
+    pub fn offered(&self) -> (Arc<[Proposal]>, Arc<[(Uid, Bytes)]>) {
+        (Arc::clone(&self.live.proposals), self.live.identity.extended())
     }
 
     /// A message ID that no operation of this association has used lately (PS3.7 9.3).

@@ -5,7 +5,6 @@ use tokio::io::duplex;
 
 use super::*;
 use crate::caller::Priority;
-use crate::dicom::Uid;
 use crate::dimse::association::{AssociationError, Event, Requested};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pdu::AssociateRj;
