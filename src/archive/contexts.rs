@@ -139,8 +139,13 @@ fn roots(form: Form, model: Model) -> Vec<&'static str> {
 
 /// The context of operations that we invoke.
 pub(super) fn operation(class: &'static str) -> Proposal {
+    invoked(Uid::from_static(class))
+}
+
+/// The same, of a class that is not ours to choose.
+pub(super) fn invoked(abstract_syntax: Uid) -> Proposal {
     Proposal {
-        abstract_syntax: Uid::from_static(class),
+        abstract_syntax,
         transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
         as_scp: false,
     }

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::error::Kind;
 use super::knowledge::Knowledge;
 use super::pace::Pace;
-use super::relay::Relay;
+use super::relay::{Relay, Service};
 use super::remote::Inner;
 use super::takes::Takes;
 use super::{
@@ -67,25 +67,24 @@ impl DimseArchive {
     ) -> Self {
         // One peer, one pool: the cap counts what the archive sees.
         let mut pools: Vec<(Endpoint, Pool)> = Vec::new();
-        let own = Endpoint { ae_title: config.ae_title.clone(), address: config.address.clone() };
-        let mut pool = |endpoint: &Option<Endpoint>| {
-            let at = endpoint.as_ref().unwrap_or(&own);
-            if let Some((_, pool)) = pools.iter().find(|(known, _)| known == at) {
+        let mut pool = |service: Service| {
+            let at = config.endpoint(service);
+            if let Some((_, pool)) = pools.iter().find(|(known, _)| *known == at) {
                 return pool.clone();
             }
             let Endpoint { ae_title, address } = at.clone();
             let (calling, limits) = (config.calling.clone(), pool_config(&config));
             let gauges = Gauges::of(&metrics, &config.name);
             let pool = Pool::new(ae_title, calling, connect(address), limits, gauges, reports.clone());
-            pools.push((at.clone(), pool.clone()));
+            pools.push((at, pool.clone()));
             pool
         };
-        let query = pool(&config.query);
-        let retrieve = pool(&config.retrieve_from);
-        let store = pool(&config.store_at);
-        let worklist = pool(&config.worklist);
-        let mpps = pool(&config.mpps);
-        let commit = pool(&config.commit);
+        let query = pool(Service::Query);
+        let retrieve = pool(Service::Retrieve);
+        let store = pool(Service::Store);
+        let worklist = pool(Service::Worklist);
+        let mpps = pool(Service::Mpps);
+        let commit = pool(Service::Commit);
         let pools: Vec<Pool> = pools.into_iter().map(|(_, pool)| pool).collect();
         let takes = Takes::of(pools.len());
         let inner = Inner {

@@ -18,7 +18,7 @@ use super::store::Recent;
 use super::takes::Takes;
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
-use crate::dicom::{AeTitle, sop_class};
+use crate::dicom::{AeTitle, Uid, sop_class};
 use crate::dimse::association::{AssociationError, EstablishError};
 use crate::dimse::command::Command;
 use crate::dimse::negotiation::Proposal;
@@ -88,6 +88,21 @@ impl Inner {
                 *kept = Some((terms, learnt.kinds(), contexts.clone()));
                 contexts
             }
+        }
+    }
+
+    /// The contexts of a request that is passed on, in one of this abstract syntax. At the AE that is searched they
+    /// come with those of searches, so that one idle association serves both.
+    pub(super) fn invoked_contexts(&self, service: Service, abstract_syntax: Uid) -> Contexts {
+        let wanted = contexts::invoked(abstract_syntax);
+        let of_query = self.query_contexts();
+        if of_query.want.contains(&wanted) {
+            of_query
+        } else if self.pool(service).is(&self.query) {
+            let offer: Vec<Proposal> = of_query.want.iter().cloned().chain([wanted.clone()]).collect();
+            Contexts::offering([wanted], offer)
+        } else {
+            Contexts::only([wanted])
         }
     }
 

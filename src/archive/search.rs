@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::find::MAX_MATCH_LENGTH;
 use self::find::{Client, Stop};
 use self::levels::Searcher;
 use self::output::Output;

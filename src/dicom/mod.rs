@@ -14,6 +14,7 @@ pub mod object;
 pub mod part10;
 pub mod query;
 pub mod reencode;
+pub mod retitle;
 pub mod scan;
 pub mod sop_class;
 pub mod transfer_syntax;

@@ -155,3 +155,19 @@ pub fn may_be_storage(class: &Uid) -> bool {
         || class.as_str().starts_with("1.2.840.10008.5.1.4.4")
         || class.as_str().starts_with("1.2.840.10008.5.1.4.3")
 }
+
+/// Storage classes that are not below the standard's storage root (PS3.4 B.5, GG.3).
+const OTHER_STORAGE: [&str; 7] = [
+    "1.2.840.10008.5.1.4.34.7",
+    "1.2.840.10008.5.1.4.34.10",
+    "1.2.840.10008.5.1.4.38.1",
+    "1.2.840.10008.5.1.4.39.1",
+    "1.2.840.10008.5.1.4.43.1",
+    "1.2.840.10008.5.1.4.44.1",
+    "1.2.840.10008.5.1.4.45.1",
+];
+
+/// Whether a class is one of the standard's storage classes.
+pub fn is_storage(class: &Uid) -> bool {
+    class.as_str().starts_with("1.2.840.10008.5.1.4.1.1.") || OTHER_STORAGE.contains(&class.as_str())
+}

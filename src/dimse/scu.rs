@@ -21,6 +21,11 @@ mod sending;
 /// UIDs: 60,000 UIDs fit.
 pub const MAX_IDENTIFIER_LENGTH: usize = 4 << 20;
 
+/// How long an operation that nobody waits for any more may take to end before its association is aborted.
+pub const CANCEL_TIME: Duration = Duration::from_secs(1);
+/// Responses of such an operation that are read and dropped before its association is aborted.
+const CANCEL_RESPONSES: usize = 500;
+
 /// How long an operation may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -226,6 +231,27 @@ impl Operation {
     pub fn cancel(&mut self) {
         let cancel = Command::cancel(self.request.message_id);
         self.lease.association().send(self.context, &cancel, None);
+    }
+
+    /// Ends it before its end: C-CANCEL, and whatever still comes is dropped, for a bounded time. An association
+    /// that has no clean end by then is aborted, as its unread responses would be taken for those of the next
+    /// operation.
+    pub async fn give_up(mut self) {
+        self.cancel();
+        self.run_out().await;
+    }
+
+    /// As [`Operation::give_up`], where [`Operation::cancel`] was called already.
+    pub async fn run_out(mut self) {
+        self.hurry(Instant::now() + CANCEL_TIME);
+        for _ in 0..CANCEL_RESPONSES {
+            match self.next().await {
+                Ok(Reply::Final(..)) => return self.finish(),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        self.abort().await;
     }
 
     /// Writes what is queued.

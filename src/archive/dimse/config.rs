@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::archive::relay::Service;
 use crate::dicom::AeTitle;
 use crate::dicom::charset::{Charset, QueryCharset};
 use crate::net::Network;
@@ -50,6 +51,22 @@ pub struct Config {
     pub assume_charset: Option<Charset>,
     /// Time-outs.
     pub timeouts: Timeouts,
+}
+
+impl Config {
+    /// Where a service is: at its own title and address, or at the archive's.
+    pub fn endpoint(&self, service: Service) -> Endpoint {
+        let own = match service {
+            Service::Query => &self.query,
+            Service::Retrieve => &self.retrieve_from,
+            Service::Store => &self.store_at,
+            Service::Worklist => &self.worklist,
+            Service::Mpps => &self.mpps,
+            Service::Commit => &self.commit,
+        };
+        let main = || Endpoint { ae_title: self.ae_title.clone(), address: self.address.clone() };
+        own.clone().unwrap_or_else(main)
+    }
 }
 
 /// A title and an address.

@@ -2,10 +2,8 @@
 //! association goes back only when it is clean.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::request::Root;
@@ -21,11 +19,7 @@ use crate::dimse::scu::{Limits, Operation, Reply};
 use crate::dimse::status::{self, Class};
 
 /// Longest match, in bytes. Real ones have some hundred, with many sequences some thousand.
-const MAX_MATCH_LENGTH: usize = 256 << 10;
-/// How long a cancelled C-FIND may take to end before its association is aborted.
-const CANCEL_TIME: Duration = Duration::from_secs(1);
-/// Responses of a cancelled C-FIND that are read and dropped before its association is aborted.
-const CANCEL_RESPONSES: usize = 500;
+pub(in crate::archive) const MAX_MATCH_LENGTH: usize = 256 << 10;
 
 /// Why a search ends early.
 #[derive(Debug)]
@@ -264,21 +258,11 @@ impl Drop for Client {
 }
 
 impl Find {
-    /// Ends it before its end: C-CANCEL, and whatever still comes is dropped, for a bounded time. An
-    /// association that has no clean end by then is aborted, as its unread responses would be taken for those
-    /// of the next search.
+    /// Ends it before its end.
     pub(super) async fn cancel(&mut self) {
-        let Some(mut operation) = self.operation.take() else { return };
-        operation.cancel();
-        operation.hurry(Instant::now() + CANCEL_TIME);
-        for _ in 0..CANCEL_RESPONSES {
-            match operation.next().await {
-                Ok(Reply::Final(..)) => return operation.finish(),
-                Ok(_) => {}
-                Err(_) => break,
-            }
+        if let Some(operation) = self.operation.take() {
+            operation.give_up().await;
         }
-        operation.abort().await;
     }
 
     /// The time in which nobody listened is not the archive's silence.
