@@ -58,7 +58,8 @@ impl App {
         let dimse = bind("dimse.listen", config.dimse.listen).await?;
         let reachable_at = dimse.local_addr().unwrap_or(config.dimse.listen).to_string();
         let title = config.dimse.move_ae_titles.first().unwrap_or(&config.dimse.ae_title).clone();
-        let moves = MoveDestination::new(title, &reachable_at, &config.archives);
+        let clients = config.dimse.front.aes.iter().map(|ae| ae.title.clone());
+        let moves = MoveDestination::new(title, &reachable_at, &config.archives, clients);
         let metrics = Metrics::default();
         let archive =
             |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()), None, metrics.clone());

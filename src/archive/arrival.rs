@@ -9,7 +9,7 @@ use super::collector::{Admission, Collector, Inbound};
 use super::completeness::OperationId;
 use super::move_destination::{Claim, MoveDestination, Origin};
 use crate::dicom::Uid;
-use crate::dicom::head::HeadReader;
+use crate::dicom::head::{HeadReader, Identifiers};
 use crate::dicom::object::Head;
 use crate::dimse::status;
 
@@ -34,8 +34,19 @@ enum Route {
 enum State {
     Reading(Box<HeadReader>),
     Passing(Box<Inbound>),
+    /// No move of ours has asked for it: its beginning waits to be taken back until more comes.
+    Unclaimed(Box<Unclaimed>),
     /// The rest is dropped, and answered with this status.
     Dropping(u16),
+}
+
+/// The beginning of an object that no move of ours has asked for.
+#[derive(Debug)]
+pub struct Unclaimed {
+    /// What its data set says it belongs to.
+    pub identifiers: Identifiers,
+    /// All that has come of it.
+    pub held: Vec<Bytes>,
 }
 
 impl Arrival {
@@ -63,6 +74,7 @@ impl Arrival {
     pub async fn push(&mut self, bytes: Bytes, last: bool) {
         match &mut self.state {
             State::Dropping(_) => {}
+            State::Unclaimed(_) => self.state = State::Dropping(status::UNABLE_TO_PROCESS),
             State::Passing(inbound) => {
                 if inbound.push(&bytes).await.is_err() {
                     self.state = State::Dropping(status::UNABLE_TO_PROCESS);
@@ -84,7 +96,19 @@ impl Arrival {
     pub(super) fn series(&self) -> Option<&Uid> {
         match &self.state {
             State::Passing(inbound) => inbound.series(),
-            State::Reading(_) | State::Dropping(_) => None,
+            State::Reading(_) | State::Unclaimed(_) | State::Dropping(_) => None,
+        }
+    }
+
+    /// Takes the object back where the bytes that were pushed last have shown that no move of ours has asked for it.
+    /// What still comes of it is dropped here.
+    pub fn unclaimed(&mut self) -> Option<Unclaimed> {
+        if !matches!(self.state, State::Unclaimed(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut self.state, State::Dropping(status::UNABLE_TO_PROCESS)) {
+            State::Unclaimed(unclaimed) => Some(*unclaimed),
+            _ => None,
         }
     }
 
@@ -96,7 +120,7 @@ impl Arrival {
                 status::SUCCESS
             }
             State::Dropping(status) => status,
-            State::Reading(_) => status::UNABLE_TO_PROCESS,
+            State::Reading(_) | State::Unclaimed(_) => status::UNABLE_TO_PROCESS,
         }
     }
 
@@ -113,7 +137,12 @@ impl Arrival {
                 }
                 // Of a retrieval that nobody waits for any more.
                 Claim::Leftover => return State::Dropping(status::SUCCESS),
-                Claim::Unknown => return State::Dropping(status::UNABLE_TO_PROCESS),
+                Claim::Unknown if destination.asked_for_by_us(origin) => {
+                    return State::Dropping(status::UNABLE_TO_PROCESS);
+                }
+                Claim::Unknown => {
+                    return State::Unclaimed(Box::new(Unclaimed { identifiers: found, held }));
+                }
             },
         };
         match collector.admit(head, &found, correlated, operation).await {

@@ -39,7 +39,7 @@ use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Query, Target};
 
-pub use arrival::Arrival;
+pub use arrival::{Arrival, Unclaimed};
 pub use error::{Error, Fault, Kind};
 pub use move_destination::{MoveDestination, Origin};
 use relay::Relay;

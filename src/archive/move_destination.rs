@@ -2,10 +2,11 @@
 //!
 //! An object is given to a retrieval only if it may come from that retrieval's archive, its study (and series
 //! and instance) is what was asked for, and nothing speaks against it: not its Move Originator, not the
-//! calling title, not a move that was given up lately. Two moves whose targets overlap are never under way
+//! calling title, not a move that was given up lately. A client that is known by its title sends its own objects,
+//! also from an archive's address. Two moves whose targets overlap are never under way
 //! at once, whichever archives they are of, so that one object can never belong to two of them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -38,6 +39,8 @@ struct Shared {
     reachable_at: String,
     /// Archives by the titles that they send from.
     known: Vec<Sender>,
+    /// Titles of clients: what they send is no archive's, unless it sends under such a title itself.
+    clients: BTreeSet<AeTitle>,
     state: Mutex<State>,
     /// A move has ended.
     ended: Notify,
@@ -74,6 +77,8 @@ struct Place {
 struct Sender {
     archive: String,
     title: AeTitle,
+    /// Who asks it to move.
+    calling: AeTitle,
     store_from: Vec<StoreFrom>,
 }
 
@@ -136,16 +141,19 @@ pub(super) struct Registration {
 }
 
 impl MoveDestination {
-    /// The destination `title` of the C-MOVEs of these archives, reachable for them at `reachable_at`.
+    /// The destination `title` of the C-MOVEs of these archives, reachable for them at `reachable_at`. `clients` are
+    /// the titles under which others are known to send objects of their own.
     pub fn new<'a>(
         title: AeTitle,
         reachable_at: &str,
         archives: impl IntoIterator<Item = &'a Config>,
+        clients: impl IntoIterator<Item = AeTitle>,
     ) -> Self {
         let shared = Shared {
             title,
             reachable_at: reachable_at.to_owned(),
             known: archives.into_iter().map(Sender::of).collect(),
+            clients: clients.into_iter().collect(),
             state: Mutex::default(),
             ended: Notify::new(),
         };
@@ -251,6 +259,13 @@ impl MoveDestination {
             || state.ended.iter().any(|e| from(&e.sender, &e.addresses))
     }
 
+    /// Whether the Move Originator says that we have asked for an object ourselves. Such a one is no client's, though
+    /// no move is found that it belongs to.
+    pub(super) fn asked_for_by_us(&self, origin: &Origin) -> bool {
+        let originator = origin.originator.as_ref().map(|(title, _)| title);
+        originator.is_some_and(|title| self.shared.known.iter().any(|known| known.calling == *title))
+    }
+
     /// Finds the move that an object belongs to.
     pub(super) fn claim(&self, origin: &Origin, head: &Head, found: &Identifiers) -> Claim {
         let shared = &self.shared;
@@ -337,11 +352,16 @@ impl Shared {
     }
 
     /// Whether an association from `address` under the title `calling` may bring objects of this archive:
-    /// from the archive's own address under any title that is not another archive's, or as `store_from` says.
+    /// from the archive's own address under any title that is not another archive's or a client's, or as `store_from`
+    /// says.
     fn may_send(&self, sender: &Sender, addresses: &[IpAddr], address: IpAddr, calling: &AeTitle) -> bool {
         let own_address = addresses.contains(&address.to_canonical());
-        if sender.sends_as(calling) && own_address {
+        let own_title = sender.sends_as(calling);
+        if own_title && own_address {
             return true;
+        }
+        if !own_title && self.clients.contains(calling) {
+            return false;
         }
         let allowed = sender.store_from.iter().any(|from| {
             from.ae_title.as_ref().is_none_or(|title| title == calling)
@@ -355,7 +375,8 @@ impl Shared {
 impl Sender {
     fn of(config: &Config) -> Self {
         let title = config.retrieve_from.as_ref().map_or(&config.ae_title, |e| &e.ae_title).clone();
-        Self { archive: config.name.clone(), title, store_from: config.store_from.clone() }
+        let Config { name, calling, store_from, .. } = config;
+        Self { archive: name.clone(), title, calling: calling.clone(), store_from: store_from.clone() }
     }
 
     fn sends_as(&self, calling: &AeTitle) -> bool {

@@ -2,16 +2,21 @@
 
 use std::net::Ipv4Addr;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::completeness::Ledger;
 use super::super::dimse::config::{ForeignUids, Method, Timeouts};
-use super::super::{Step, testing};
+use super::super::{Arrival, Step, testing};
 use super::*;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Object;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout};
+use crate::dicom::{VR, tags};
 use crate::dimse::pool::{self, Pool};
+use crate::dimse::status;
 
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
@@ -66,7 +71,13 @@ fn retrieval_taking(path: &str, foreign: ForeignUids) -> (Arc<Collector>, mpsc::
 
 /// A destination that knows these archives.
 fn destination(archives: &[&Config]) -> MoveDestination {
-    MoveDestination::new(title("GANTRY"), "127.0.0.1:11112", archives.iter().copied())
+    destination_beside(archives, &[])
+}
+
+/// A destination that knows these archives, and clients by these titles.
+fn destination_beside(archives: &[&Config], clients: &[&str]) -> MoveDestination {
+    let clients = clients.iter().map(|client| title(client));
+    MoveDestination::new(title("GANTRY"), "127.0.0.1:11112", archives.iter().copied(), clients)
 }
 
 async fn register(
@@ -419,4 +430,54 @@ async fn hazard_what_no_move_lets_come_is_not_even_held() {
     assert!(!moves.expects(&Origin { address: ELSEWHERE, ..from("A") }));
     drop(registration);
     assert!(moves.expects(&from("A")), "its leftovers may still come");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_client_store_during_a_move_is_not_given_to_the_move() {
+    let store_from = vec![StoreFrom { ae_title: Some(title("GATE")), network: None }];
+    let a = Config { store_from, ..archive("A") };
+    let moves = destination_beside(&[&a], &["MODALITY", "GATE"]);
+    let (collector, _feed) = retrieval("1.2");
+    let _registration = register(&moves, &a, &collector).await.unwrap();
+    // It runs where the archive runs, and sends an object of the very study.
+    assert!(!moves.expects(&from("MODALITY")));
+    assert_eq!(whose(&moves, &from("MODALITY"), "1.2/1.2.1/1.2.1.1", &[&collector]), "nobody");
+    // The archive's own titles stay its own, though they are known as a client's too; so does a stranger's.
+    for sender in ["A", "GATE", "A-STORE"] {
+        assert_eq!(whose(&moves, &from(sender), "1.2/1.2.1/1.2.1.1", &[&collector]), "0", "{sender}");
+    }
+}
+
+#[tokio::test]
+async fn what_no_move_asked_for_is_given_back_and_what_we_asked_for_is_not() {
+    let a = archive("A");
+    let moves = destination(&[&a]);
+    let (collector, _feed) = retrieval("1.2");
+    let registration = register(&moves, &a, &collector).await.unwrap();
+    let mut data_set = DataSet::new();
+    data_set.set_str(tags::SOP_INSTANCE_UID, VR::UI, "9.1.1");
+    data_set.set_str(tags::MODALITY, VR::CS, "CT");
+    data_set.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "9");
+    data_set.set_str(tags::SERIES_INSTANCE_UID, VR::UI, "9.1");
+    let bytes = Bytes::from(data_set.encode(Layout::ExplicitLe, QueryCharset::Auto));
+    let head = Head {
+        sop_class: uid("1.2.840.10008.5.1.4.1.1.2"),
+        sop_instance: uid("9.1.1"),
+        transfer_syntax: uid(EXPLICIT_VR_LE),
+    };
+    let (first, last) = (bytes.slice(..20), bytes.slice(20..));
+    let mut arrival = Arrival::of_move(head.clone(), moves.clone(), from("A"));
+    arrival.push(first.clone(), false).await;
+    assert!(arrival.unclaimed().is_none(), "nobody knows yet");
+    arrival.push(last.clone(), true).await;
+    let unclaimed = arrival.unclaimed().unwrap();
+    assert_eq!(unclaimed.held, [first, last]);
+    assert_eq!(unclaimed.identifiers.modality.as_deref(), Some("CT"));
+    assert!(arrival.unclaimed().is_none());
+    assert_eq!(arrival.finish(), status::UNABLE_TO_PROCESS);
+    let ours = from_move("A", registration.message_id());
+    let mut arrival = Arrival::of_move(head, moves, ours);
+    arrival.push(bytes, true).await;
+    assert!(arrival.unclaimed().is_none(), "it would be stored where it comes from");
+    assert_eq!(arrival.finish(), status::UNABLE_TO_PROCESS);
 }

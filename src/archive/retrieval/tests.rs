@@ -388,7 +388,7 @@ async fn hazard_an_archive_that_is_silent_is_not_asked_the_same_again_on_another
 async fn an_archive_that_cannot_reach_us_is_not_told_to_move_part_by_part() {
     let pacs = Pacs::new(EXPLICIT_VR_LE, &[]);
     let config = Pacs::config(Method::Move);
-    let moves = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:104", [&config]);
+    let moves = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:104", [&config], []);
     let connected = Arc::clone(&pacs);
     let archive = DimseArchive::over(config, Some(moves), None, Metrics::default(), move |_| {
         connector(Arc::clone(&connected))

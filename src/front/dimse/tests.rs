@@ -7,7 +7,7 @@ use crate::dimse::scp::Service as _;
 #[tokio::test]
 async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
     let title = |text: &str| text.parse::<AeTitle>().unwrap();
-    let moves = MoveDestination::new(title("GANTRY"), "127.0.0.1:104", std::iter::empty());
+    let moves = MoveDestination::new(title("GANTRY"), "127.0.0.1:104", [], []);
     let mut config = Config::new(title("GANTRY"));
     config.timeouts.write = Duration::from_millis(50);
     let router = Router::new([], None);

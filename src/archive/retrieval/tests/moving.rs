@@ -58,7 +58,7 @@ async fn store(to: &MoveDestination, id: u16, objects: Vec<DataSet>) {
 /// An archive of two series of two objects each, of which two come in time.
 fn archive(tells: i64, late: bool, counted: bool) -> (Arc<Pacs>, DimseArchive) {
     let config = Config { address: "127.0.0.1:104".into(), ..Pacs::config(Method::Move) };
-    let to = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:11112", [&config]);
+    let to = MoveDestination::new("GANTRY".parse().unwrap(), "127.0.0.1:11112", [&config], []);
     let moving = Moving { to: to.clone(), in_time: Mutex::new(Some(2)), late, counted };
     let pacs = Pacs::with(EXPLICIT_VR_LE, 2, Mutex::default());
     let pacs = Arc::new(Pacs { tells: Some(tells), moving: Some(moving), ..pacs });
