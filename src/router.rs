@@ -44,6 +44,11 @@ impl Router {
         self.default.iter().cloned().collect()
     }
 
+    /// Whether [`Self::for_object`] wants to know the modality of such objects.
+    pub fn asks_for_modality(&self, _called: &AeTitle, _calling: &AeTitle, _class: &Uid) -> bool {
+        false
+    }
+
     /// The archives at which an object is to be stored. `modality`: as its data set says.
     pub fn for_object(
         &self,

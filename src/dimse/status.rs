@@ -28,6 +28,8 @@ pub const PROCESSING_FAILURE: u16 = 0x0110;
 pub const TRANSFER_SYNTAX_NOT_SUPPORTED: u16 = 0xC122;
 /// SOP class not supported.
 pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
+/// Invalid SOP instance: it is missing, or no UID.
+pub const INVALID_SOP_INSTANCE: u16 = 0x0117;
 /// No such event type.
 pub const NO_SUCH_EVENT_TYPE: u16 = 0x0113;
 /// No such SOP instance.

@@ -14,7 +14,6 @@ mod own;
 mod retrieve;
 mod returns;
 mod service;
-#[expect(dead_code, reason = "requests of other kinds are served next")]
 mod status;
 mod store;
 

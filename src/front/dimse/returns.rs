@@ -1,37 +1,40 @@
 //! Objects that archives send on our own C-MOVEs.
 
+use super::Front;
 use super::client::{Client, End};
-use super::{Front, Request};
-use crate::archive::{Arrival, Origin};
+use super::store::Beginning;
+use crate::archive::{Arrival, Origin, Unclaimed};
 use crate::dicom::object::Head;
-use crate::dimse::status;
 
-/// Takes one object, and answers when it is whole.
-pub(super) async fn run(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
-    let Request { context, command, .. } = request;
-    let Some(sop_instance) = command.sop_instance.clone().filter(|_| command.has_data_set) else {
-        while command.has_data_set && !client.piece().await?.1 {}
-        client.respond(context.id, command.response(status::UNABLE_TO_PROCESS), None);
-        return Ok(());
-    };
-    let head = Head {
-        sop_class: command.sop_class.clone().unwrap_or(context.abstract_syntax),
-        sop_instance,
-        transfer_syntax: context.transfer_syntax,
-    };
-    let originator = command.move_originator.clone().zip(command.move_originator_id);
-    let origin = Origin { address: client.peer.address, calling: client.peer.calling.clone(), originator };
+/// What has become of an object that may be one of a C-MOVE of ours.
+pub(super) enum Taken {
+    /// All of it has come, and is answered with this status.
+    Whole(u16),
+    /// No move has asked for it: it is the sender's own, who may store here.
+    GivenBack(Beginning),
+}
+
+/// Takes an object in from where a move of ours lets objects come from.
+pub(super) async fn take(
+    front: &Front,
+    client: &mut Client,
+    head: Head,
+    origin: Origin,
+) -> Result<Taken, End> {
+    let calling = &client.peer.calling;
+    let may_store = front.config.accept_any || front.config.ae(calling).is_some();
     let mut arrival = Arrival::of_move(head, front.services.moves.clone(), origin);
     let mut length = 0;
     loop {
-        let (bytes, last) = client.piece().await?;
+        let (bytes, whole) = client.piece().await?;
         length += bytes.len() as u64;
-        arrival.push(bytes, last).await;
-        if last {
-            break;
+        arrival.push(bytes, whole).await;
+        if may_store && let Some(Unclaimed { identifiers, held }) = arrival.unclaimed() {
+            return Ok(Taken::GivenBack(Beginning { modality: identifiers.modality, held, whole }));
+        }
+        if whole {
+            client.account.object(length);
+            return Ok(Taken::Whole(arrival.finish()));
         }
     }
-    client.account.object(length);
-    client.respond(context.id, command.response(arrival.finish()), None);
-    Ok(())
 }

@@ -1,9 +1,215 @@
-//! C-STORE: streamed through to the archive, which answers.
+//! C-STORE: an object streamed through to one archive or several, and answered when all of them have answered.
 
-use super::client::{Client, End};
-use super::{Front, Request, returns};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::client::{Client, End, Meanwhile};
+use super::{Front, Request, returns, status as statuses};
+use crate::archive::{Archive, Manner, Origin};
+use crate::caller::{Caller, Priority};
+use crate::dicom::Uid;
+use crate::dicom::head::HeadReader;
+use crate::dicom::object::Head;
+use crate::dimse::command::{Command, field};
+use crate::dimse::negotiation::AcceptedContext;
+use crate::dimse::status;
+use fan::{Destination, Fan, Outcome};
+use returns::Taken;
+
+mod fan;
+
+/// What of an object has been read before it is known where it goes.
+#[derive(Default)]
+pub(super) struct Beginning {
+    /// Modality, where it has been looked for and is there.
+    pub(super) modality: Option<String>,
+    /// All that has come.
+    pub(super) held: Vec<Bytes>,
+    /// Nothing more comes.
+    pub(super) whole: bool,
+}
 
 /// Serves one request.
 pub(super) async fn run(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
-    returns::run(front, client, request).await
+    let Request { context, command, .. } = request;
+    let head = match head(&context, &command) {
+        Ok(head) => head,
+        Err(code) => {
+            drain(client, &command).await?;
+            client.respond(context.id, command.response(code), None);
+            return Ok(());
+        }
+    };
+    let originator = command.move_originator.clone().zip(command.move_originator_id);
+    let origin = Origin { address: client.peer.address, calling: client.peer.calling.clone(), originator };
+    let mut beginning = None;
+    if front.services.moves.expects(&origin) {
+        match returns::take(front, client, head.clone(), origin).await? {
+            Taken::Whole(code) => {
+                client.respond(context.id, command.response(code), None);
+                return Ok(());
+            }
+            Taken::GivenBack(begun) => beginning = Some(begun),
+        }
+    }
+    let (code, comment) = pass_on(front, client, head, beginning).await?;
+    let response = Command { comment, ..command.response(code) };
+    client.respond(context.id, response, None);
+    Ok(())
 }
+
+/// What identifies the object, or the status with which the request is refused (PS3.7 9.1.1.1.9).
+fn head(context: &AcceptedContext, command: &Command) -> Result<Head, u16> {
+    if !command.has_data_set {
+        return Err(status::UNABLE_TO_PROCESS);
+    }
+    let sop_instance = command.sop_instance.clone().ok_or(status::INVALID_SOP_INSTANCE)?;
+    let sop_class = command.sop_class.clone().unwrap_or_else(|| context.abstract_syntax.clone());
+    Ok(Head { sop_class, sop_instance, transfer_syntax: context.transfer_syntax.clone() })
+}
+
+/// Passes an object on to wherever the rules send it: the status of the response, and its Error Comment.
+async fn pass_on(
+    front: &Front,
+    client: &mut Client,
+    head: Head,
+    beginning: Option<Beginning>,
+) -> Result<(u16, Option<String>), End> {
+    let router = &front.services.router;
+    let (called, calling) = (client.peer.called.clone(), client.peer.calling.clone());
+    let beginning = match beginning {
+        Some(beginning) => beginning,
+        None if router.asks_for_modality(&called, &calling, &head.sop_class) => {
+            begin(client, &head.transfer_syntax).await?
+        }
+        None => Beginning::default(),
+    };
+    let Beginning { modality, held, mut whole } = beginning;
+    let archives = router.for_object(&called, &calling, &head.sop_class, modality.as_deref());
+    if archives.is_empty() {
+        let class = &head.sop_class;
+        tracing::info!(%calling, %called, %class, modality, "no archive is configured for such objects");
+        while !whole {
+            whole = client.piece().await?.1;
+        }
+        return Ok((status::SOP_CLASS_NOT_SUPPORTED, Some("no archive takes such objects".into())));
+    }
+    let destinations = archives.iter().map(|archive| destination(client, archive));
+    let fan = Fan::new(&head, destinations);
+    let outcomes = stream(client, fan, held, whole).await?;
+    Ok(worst(&outcomes))
+}
+
+/// Reads on until it is known what modality the object is of.
+async fn begin(client: &mut Client, transfer_syntax: &Uid) -> Result<Beginning, End> {
+    let mut reader = HeadReader::new(transfer_syntax);
+    loop {
+        let (bytes, whole) = client.piece().await?;
+        if reader.push(bytes, whole) {
+            let (found, held) = reader.into_parts();
+            return Ok(Beginning { modality: found.modality, held, whole });
+        }
+    }
+}
+
+fn destination(client: &Client, archive: &Arc<dyn Archive>) -> Destination {
+    let caller = Caller {
+        client: Some(client.peer.address),
+        priority: Priority::Bulk,
+        title: archive.names_client().then(|| client.peer.calling.clone()),
+    };
+    // It came framed to its last PDV: what is in it is between the client and the archive.
+    Destination { archive: Arc::clone(archive), caller, manner: Manner { checked: false, originator: None } }
+}
+
+/// Streams an object, of which some is held already, and waits for all the answers.
+async fn stream(
+    client: &mut Client,
+    mut fan: Fan,
+    held: Vec<Bytes>,
+    mut whole: bool,
+) -> Result<Vec<Outcome>, End> {
+    let mut length = 0;
+    for bytes in held {
+        length += bytes.len() as u64;
+        fan.push(&bytes).await;
+    }
+    while !whole {
+        let piece = tokio::select! {
+            biased;
+            piece = client.piece() => piece,
+            // All have failed: the rest is read and dropped.
+            () = fan.run(), if fan.is_under_way() => continue,
+        };
+        match piece {
+            Ok((bytes, last)) => {
+                length += bytes.len() as u64;
+                fan.push(&bytes).await;
+                whole = last;
+            }
+            Err(end) => {
+                fan.break_off().await;
+                return Err(end);
+            }
+        }
+    }
+    fan.finish();
+    client.account.object(length);
+    loop {
+        let meanwhile = tokio::select! {
+            biased;
+            () = fan.run() => return Ok(fan.into_outcomes()),
+            meanwhile = client.meanwhile() => meanwhile,
+        };
+        let end = match meanwhile {
+            // There is none of a C-STORE (PS3.7 9.3.1).
+            Ok(Meanwhile::Cancel) => continue,
+            Ok(Meanwhile::Response(_)) => End::Abort("a response to no request".into()),
+            Err(end) => end,
+        };
+        // The object is whole: it is stored to its end, so that nothing half-known stays at the archives.
+        fan.run().await;
+        return Err(end);
+    }
+}
+
+/// The worst status, a failure before a warning before success, with the comment that came with it. Of several that
+/// are as bad it is that of the archive that the rule names first.
+fn worst(outcomes: &[Outcome]) -> (u16, Option<String>) {
+    let several = outcomes.len() > 1;
+    let told = outcomes.iter().map(|Outcome { archive, result }| {
+        let (code, comment) = match result {
+            Ok(stored) => (stored.status, stored.comment.clone()),
+            Err(error) => {
+                tracing::info!(archive, fault = ?error.fault(), "an object was not stored");
+                tracing::debug!(archive, %error, "C-STORE");
+                statuses::of(error, field::C_STORE_RQ)
+            }
+        };
+        let badness = match (result, code) {
+            (Err(_), _) => 2,
+            (Ok(_), status::SUCCESS) => 0,
+            (Ok(_), _) => 1,
+        };
+        let comment = match comment {
+            Some(comment) if several && !comment.contains(archive.as_str()) => {
+                Some(format!("{archive}: {comment}"))
+            }
+            None if several && badness > 0 => Some(archive.clone()),
+            comment => comment,
+        };
+        (badness, (code, comment))
+    });
+    let worst = told.reduce(|worst, next| if next.0 > worst.0 { next } else { worst });
+    worst.map_or((status::SOP_CLASS_NOT_SUPPORTED, None), |(_, told)| told)
+}
+
+/// Reads what is left of a request that is refused.
+async fn drain(client: &mut Client, command: &Command) -> Result<(), End> {
+    while command.has_data_set && !client.piece().await?.1 {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
