@@ -225,9 +225,7 @@ impl Collector {
         }
         let coerced = self.foreign == ForeignUids::IfCorrelated && correlated && found.study.is_some();
         match Self::covers(&self.target, &head, found) {
-            Some(true) if self.ledger().confirmed().contains(&head.sop_instance) => {
-                return Ok(Admission::Spare);
-            }
+            Some(true) if !self.ledger().wants(&head.sop_instance) => return Ok(Admission::Spare),
             Some(true) => {}
             Some(false) => return Ok(Admission::Spare),
             None if coerced => {}

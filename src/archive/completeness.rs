@@ -50,6 +50,8 @@ pub(super) struct Ledger {
     announced: BTreeSet<Uid>,
     /// Objects that the client has at hand and that the search still lists: they need not come.
     confirmed: BTreeSet<Uid>,
+    /// The objects that alone are wanted; empty: all of the target.
+    only: BTreeSet<Uid>,
     received: HashMap<Uid, Fingerprint>,
     /// Objects that the archive or we said have failed, and that have not come since.
     failed: BTreeSet<Uid>,
@@ -128,6 +130,21 @@ impl Ledger {
     /// A ledger for a retrieval whose client knows that these objects will be missing.
     pub(super) fn new(announced: BTreeSet<Uid>) -> Self {
         Self { announced, ..Self::default() }
+    }
+
+    /// The same, for a client that wants these objects alone; none: all of the target.
+    pub(super) fn limited_to(self, only: BTreeSet<Uid>) -> Self {
+        Self { only, ..self }
+    }
+
+    /// Whether an object of the target is to be handed out.
+    pub(super) fn wants(&self, instance: &Uid) -> bool {
+        !self.confirmed.contains(instance) && (self.only.is_empty() || self.only.contains(instance))
+    }
+
+    /// Whether the archive or we said of any object that it failed, and it has not come since.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
     }
 
     /// The search has ended well: these objects there are, each with its series.

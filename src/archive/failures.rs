@@ -34,7 +34,7 @@ impl Failures {
     pub(super) fn of(&mut self, retrieve: &Retrieve, now: Instant) -> BTreeSet<Uid> {
         self.objects.retain(|f| f.until > now);
         let target = &retrieve.target;
-        if target.instance.is_some() {
+        if target.instance.is_some() || !retrieve.only.is_empty() {
             return BTreeSet::new();
         }
         let covers = |f: &&Failure| {

@@ -156,6 +156,11 @@ impl PatientIndex {
         self.lock().insert(study, patient);
     }
 
+    /// What was taken for a study's patient has not proved true.
+    pub(super) fn forget(&self, study: &Uid) {
+        self.lock().remove(study);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Generations<String>> {
         self.generations.lock().expect("no code panics while it holds this lock")
     }
@@ -228,6 +233,11 @@ impl<T: Clone> Generations<T> {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(uid, known);
+    }
+
+    fn remove(&mut self, uid: &Uid) {
+        self.young.remove(uid);
+        self.old.remove(uid);
     }
 }
 

@@ -182,18 +182,31 @@ pub struct Retrieval {
 
 /// How many objects a retrieval is going to bring, as far as is known; readers see it grow. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Expected(Arc<AtomicUsize>);
+pub struct Expected {
+    told: Arc<AtomicUsize>,
+    /// What comes besides, from elsewhere.
+    besides: usize,
+}
 
 impl Expected {
     /// The number; `None`: nobody has told.
     pub fn get(&self) -> Option<usize> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|count| *count > 0)
+        Some(self.told.load(Ordering::Relaxed) + self.besides).filter(|count| *count > 0)
+    }
+
+    /// So many, which is all there is.
+    pub(in crate::archive) fn of(count: usize) -> Self {
+        Self { besides: count, ..Self::default() }
+    }
+
+    /// The same, and `count` more that are at hand.
+    pub(in crate::archive) fn and(self, count: usize) -> Self {
+        Self { besides: self.besides + count, ..self }
     }
 
     /// So many are known of; fewer than were known of before say nothing.
-    #[expect(dead_code, reason = "retrievals tell it next")]
     pub(in crate::archive) fn tell(&self, count: usize) {
-        self.0.fetch_max(count, Ordering::Relaxed);
+        self.told.fetch_max(count, Ordering::Relaxed);
     }
 }
 

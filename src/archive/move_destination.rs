@@ -198,13 +198,14 @@ impl MoveDestination {
     /// Waits until no move with an overlapping target is under way, nor one of another form from where this
     /// one's objects come, then registers one. An archive sends objects of several moves over one association,
     /// whose syntaxes are agreed on before anybody knows whose they are: so moves for native objects and for
-    /// stored ones take turns.
+    /// stored ones take turns. `calling`: the title under which the archive is asked, and which it names as originator.
     ///
     /// # Errors
     /// `None`: it took until `deadline`.
     pub(super) async fn register(
         &self,
         config: &Config,
+        calling: &AeTitle,
         form: Form,
         collector: &Arc<Collector>,
         deadline: Instant,
@@ -230,7 +231,7 @@ impl MoveDestination {
                 match state.blocked(&ticket, collector.target()) {
                     None => {
                         let id = state.fresh_id()?;
-                        let (collector, calling) = (Arc::clone(collector), config.calling.clone());
+                        let (collector, calling) = (Arc::clone(collector), calling.clone());
                         state.live.push(Entry { id, sender, addresses, calling, form, collector });
                         let shared = Arc::clone(&self.shared);
                         return Some(Registration { shared, id, settled: false });

@@ -86,7 +86,7 @@ async fn register(
     collector: &Arc<Collector>,
 ) -> Option<Registration> {
     let deadline = Instant::now() + Duration::from_secs(600);
-    moves.register(archive, Form::AsStored, collector, deadline).await
+    moves.register(archive, &archive.calling, Form::AsStored, collector, deadline).await
 }
 
 /// Sent by `calling` on the host of the archives, without a Move Originator.
@@ -246,7 +246,7 @@ async fn a_move_that_waits_for_another_gives_up_at_its_deadline() {
     let _first = register(&moves, &a, &one).await.unwrap();
     let begin = Instant::now();
     let deadline = begin + Duration::from_secs(7);
-    assert!(moves.register(&a, Form::AsStored, &one, deadline).await.is_none());
+    assert!(moves.register(&a, &a.calling, Form::AsStored, &one, deadline).await.is_none());
     assert_eq!(begin.elapsed().as_secs(), 7);
     assert_eq!(moves.under_way(), 1);
 }
@@ -360,7 +360,7 @@ async fn of_several_syntaxes_the_proposers_order_counts_but_lossy_comes_last() {
     // Where all who wait want native objects, the archive is made to decompress; lossy only goes as it is.
     let ((one, _steps_one), (two, _steps_two)) = (retrieval("1"), retrieval("2"));
     let deadline = Instant::now() + Duration::from_secs(1);
-    let native = moves.register(&a, Form::Native, &one, deadline).await.unwrap();
+    let native = moves.register(&a, &a.calling, Form::Native, &one, deadline).await.unwrap();
     assert_eq!(choose(&[JPEG_LOSSLESS, EXPLICIT_VR_LE]), some(EXPLICIT_VR_LE));
     assert_eq!(choose(&[JPEG_LOSSLESS]), None);
     assert_eq!(choose(&[JPEG_LOSSLESS, JPEG_BASELINE]), None);
@@ -387,7 +387,7 @@ async fn moves_for_native_and_for_stored_objects_of_one_archive_take_turns_in_or
     let moves = destination(&[&pacs]);
     let feeds = [retrieval("1"), retrieval("2"), retrieval("3"), retrieval("4")];
     let deadline = Instant::now() + Duration::from_secs(600);
-    let register = |n: usize, form| moves.register(&pacs, form, &feeds[n].0, deadline);
+    let register = |n: usize, form| moves.register(&pacs, &pacs.calling, form, &feeds[n].0, deadline);
     let first = register(0, Form::AsStored).await.unwrap();
     let second = register(1, Form::AsStored).await.unwrap();
     let soon = Duration::from_millis(10);
@@ -411,11 +411,11 @@ async fn who_gives_up_waiting_holds_up_nobody() {
     let moves = destination(&[&pacs]);
     let feeds = [retrieval("1"), retrieval("2"), retrieval("3")];
     let deadline = Instant::now() + Duration::from_secs(600);
-    let _first = moves.register(&pacs, Form::AsStored, &feeds[0].0, deadline).await.unwrap();
+    let _first = moves.register(&pacs, &pacs.calling, Form::AsStored, &feeds[0].0, deadline).await.unwrap();
     let soon = Duration::from_millis(10);
-    let native = moves.register(&pacs, Form::Native, &feeds[1].0, deadline);
+    let native = moves.register(&pacs, &pacs.calling, Form::Native, &feeds[1].0, deadline);
     assert!(tokio::time::timeout(soon, native).await.is_err());
-    let stored = moves.register(&pacs, Form::AsStored, &feeds[2].0, deadline);
+    let stored = moves.register(&pacs, &pacs.calling, Form::AsStored, &feeds[2].0, deadline);
     assert!(tokio::time::timeout(soon, stored).await.unwrap().is_some());
 }
 
@@ -480,4 +480,26 @@ async fn what_no_move_asked_for_is_given_back_and_what_we_asked_for_is_not() {
     arrival.push(bytes, true).await;
     assert!(arrival.unclaimed().is_none(), "it would be stored where it comes from");
     assert_eq!(arrival.finish(), status::UNABLE_TO_PROCESS);
+}
+
+#[tokio::test]
+async fn a_move_under_a_clients_title_is_known_by_that_title() {
+    let pacs = archive("PACS");
+    let moves = destination(&[&pacs]);
+    let (one, _steps) = retrieval("1");
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let modality = title("MODALITY");
+    let registration = moves.register(&pacs, &modality, Form::AsStored, &one, deadline).await.unwrap();
+    let id = registration.message_id();
+    for (originator, is_it) in [("MODALITY", true), ("GANTRY", false)] {
+        let origin = Origin { originator: Some((title(originator), id)), ..from("PACS") };
+        let head =
+            Head { sop_class: uid("1.2"), sop_instance: uid("1.1.1"), transfer_syntax: uid(EXPLICIT_VR_LE) };
+        let found = Identifiers { study: Some(uid("1")), ..Identifiers::default() };
+        let claim = moves.claim(&origin, &head, &found);
+        assert!(
+            matches!(claim, Claim::Live { correlated, .. } if correlated == is_it),
+            "{originator}: {claim:?}"
+        );
+    }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::MoveDestination;
 use super::contexts::{self, Learnt, Terms};
 use super::dimse::config::Config;
 use super::error::{Error, Kind};
@@ -16,6 +15,7 @@ use super::pace::Pace;
 use super::relay::Service;
 use super::store::Recent;
 use super::takes::Takes;
+use super::{MoveDestination, Retrieve};
 use crate::caller::Caller;
 use crate::dicom::charset::Charset;
 use crate::dicom::{AeTitle, Uid, sop_class};
@@ -116,6 +116,17 @@ impl Inner {
             Service::Mpps => &self.mpps,
             Service::Commit => &self.commit,
         }
+    }
+
+    /// The patient of a study as the client says, where it is not known: archives that have the Patient Root model only
+    /// want it. Whether it is.
+    pub(super) fn take_over_patient(&self, retrieve: &Retrieve) -> bool {
+        let (study, patients) = (&retrieve.target.study, &self.knowledge.patients);
+        let Some(patient) = retrieve.patient.clone().filter(|_| patients.patient_of(study).is_none()) else {
+            return false;
+        };
+        patients.learn(study.clone(), patient);
+        true
     }
 
     /// These contexts as the archive is to see them: under the client's title where it is configured so, and with no

@@ -48,19 +48,22 @@ pub(super) fn start(
         let mut announced = inner.failures().of(&retrieve, Instant::now());
         announced.retain(|uid| !retrieve.having.contains(uid));
         let missing: Vec<Uid> = announced.iter().cloned().collect();
+        let only = retrieve.only.difference(&retrieve.having).cloned().collect();
+        let taken_over = inner.take_over_patient(&retrieve);
         let (steps, receiver) = mpsc::channel(Collector::capacity());
         let gone = CancellationToken::new();
         let collector = Collector::new(
             retrieve.target.clone(),
             inner.config.foreign_uids,
             steps.clone(),
-            Ledger::new(announced),
+            Ledger::new(announced).limited_to(only),
             gone.clone(),
             READER_PATIENCE,
             inner.retrieve.clone(),
         );
         let mut objects = Feed::new(&inner.config.name, receiver, gone.clone().drop_guard());
         let told = Arc::<Mutex<Told>>::default();
+        let expected = Expected::default();
         let driver = Arc::new(Driver {
             inner: Arc::clone(&inner),
             caller,
@@ -69,6 +72,8 @@ pub(super) fn start(
             stop: gone.child_token(),
             state: Mutex::default(),
             told: Arc::clone(&told),
+            expected: expected.clone(),
+            taken_over,
         });
         let running = driver.run(steps);
         #[cfg(test)]
@@ -82,7 +87,6 @@ pub(super) fn start(
                     std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
                 let assumed_charset = inner.assumed_charset();
                 let without_bulk = without_bulk.unwrap_or(false);
-                let expected = Expected::default();
                 Ok(Retrieval { objects, missing, confirmed, assumed_charset, without_bulk, expected })
             }
         }
@@ -98,6 +102,10 @@ struct Driver {
     stop: CancellationToken,
     state: Mutex<State>,
     told: Arc<Mutex<Told>>,
+    /// How many objects are going to come.
+    expected: Expected,
+    /// The Patient ID is the client's, and nothing has proved it yet.
+    taken_over: bool,
 }
 
 /// What is known when the first object comes. Apart from the driver: who waits for that object must not keep alive
@@ -117,6 +125,10 @@ struct State {
     unlisted: Vec<Uid>,
     /// The last failure status of an operation.
     failure: Option<Error>,
+    /// An operation has ended well, and what it asked for matched nothing.
+    found_nothing: bool,
+    /// One operation is to bring everything: its counters are the retrieval's.
+    is_single: bool,
     meter: Meter,
 }
 
@@ -143,6 +155,9 @@ impl Driver {
     async fn run(self: Arc<Self>, steps: mpsc::Sender<Step<Object>>) {
         let begin = Instant::now();
         let result = self.bring_all().await;
+        if self.taken_over && self.collector.ledger().count() == 0 {
+            self.inner.knowledge.patients.forget(&self.retrieve.target.study);
+        }
         self.inner.failures().have_come(self.retrieve.form, |uid| self.collector.ledger().has(uid));
         let (count, archive) = (self.collector.ledger().count(), &self.inner.config.name);
         let ms = begin.elapsed().as_millis() as u64;
@@ -236,7 +251,9 @@ impl Driver {
             Verdict::Running | Verdict::Outstanding => (Vec::new(), 1),
         };
         // Where nothing comes there is nothing to answer 206 with.
-        if count > 0 {
+        let is_limited = !self.retrieve.only.is_empty();
+        // A name that the client gave may be one of nothing.
+        if count > 0 && !is_limited {
             let ledger = self.collector.ledger();
             let (mut failures, now) = (self.inner.failures(), Instant::now());
             failures.remember(&self.retrieve, &named, ledger.expected(), now);
@@ -244,9 +261,18 @@ impl Driver {
         if count == 0 && self.retrieve.form == Form::Native && self.exists_compressed(&named).await {
             return Err(self.inner.error(Kind::NotAcceptable).advise("ask for it with transfer-syntax=*"));
         }
+        if count == 0 && is_limited && unnamed == 0 && self.matches_nothing() {
+            return Err(self.inner.error(Kind::NotFound));
+        }
         self.count(|metrics| &metrics.missing, named.len() + unnamed);
         let incomplete = self.inner.error(Kind::Incomplete { missing: named.len() + unnamed, named });
         Err(self.state().failure.take().filter(|_| count == 0).unwrap_or(incomplete))
+    }
+
+    /// Whether the archive says, and nothing speaks against it, that it has nothing of what was named.
+    fn matches_nothing(&self) -> bool {
+        let state = self.state();
+        state.found_nothing && state.failure.is_none() && !self.collector.ledger().has_failed()
     }
 
     /// Everything is here; how far the archive's lists are to be relied on shows now.

@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::completeness::OperationId;
 use super::super::error::{Error, Kind};
-use super::operation::{Attempt, cancel, failed_uids};
+use super::operation::{Attempt, cancel, failed_uids, found_nothing};
 use super::{Ask, Driver};
 use crate::dicom::sop_class;
 use crate::dimse::command::{Command, field};
@@ -18,7 +18,10 @@ impl Driver {
             return Err(inner.error(Kind::Unsupported("C-MOVE: the bridge has no DIMSE listener".into())));
         };
         let limits = inner.limits();
-        let register = moves.register(&inner.config, self.retrieve.form, &self.collector, limits.deadline);
+        // The archive names as originator whoever it takes us for.
+        let calling = inner.title(&self.caller).unwrap_or(&inner.config.calling);
+        let (form, deadline) = (self.retrieve.form, limits.deadline);
+        let register = moves.register(&inner.config, calling, form, &self.collector, deadline);
         let busy = || inner.error(Kind::Timeout("another C-MOVE of the same objects"));
         let registration = self.unless_gone(register).await?.ok_or_else(busy)?;
         let (id, response) = loop {
@@ -45,6 +48,7 @@ impl Driver {
             self.list_what_there_is().await?;
         }
         self.settle(id, limits.deadline).await?;
+        self.state().found_nothing |= found_nothing(&response);
         if !self.collector.ledger().is_outstanding(id) {
             registration.settled();
         }
@@ -64,7 +68,10 @@ impl Driver {
                 reply = operation.next() => reply,
             };
             let error = match reply {
-                Ok(Reply::Pending(..)) => continue,
+                Ok(Reply::Pending(response, _)) => {
+                    self.note_counters(&response);
+                    continue;
+                }
                 Ok(Reply::Final(response, identifier)) => {
                     let failed = failed_uids(&mut operation, identifier);
                     operation.finish();

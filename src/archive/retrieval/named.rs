@@ -12,6 +12,9 @@ use crate::dimse::pool::Contexts;
 
 /// Most UIDs in one request at instance level: the list stays far below the 64 KiB of a short element.
 pub(in crate::archive) const UIDS_PER_REQUEST: usize = 64;
+/// Of instances that a client names and of which none has come: how many are tried one by one. Either the archive does not
+/// know lists of UIDs, or it has none of them.
+const TRIED_ONE_BY_ONE: usize = 4;
 
 impl Driver {
     /// Asks for objects by name, with the contexts of their classes.
@@ -26,8 +29,12 @@ impl Driver {
             }
         }
         let (inner, caller) = (Arc::clone(&self.inner), self.caller.clone());
+        let in_vain = self.state().found_nothing && self.collector.ledger().count() == 0;
+        let doubts_lists = self.retrieve.only.len() > 1 && in_vain;
+        let mut tried = 0;
         for (series, instances) in by_series {
-            let most = if inner.knowledge.takes_lists_of_uids() { UIDS_PER_REQUEST } else { 1 };
+            let takes_lists = inner.knowledge.takes_lists_of_uids() && !doubts_lists;
+            let most = if takes_lists { UIDS_PER_REQUEST } else { 1 };
             for instances in instances.chunks(most) {
                 let search = inner.instances_of(&caller, &target.study, &series, instances, true);
                 let classes = self.unless_gone(search).await?.unwrap_or_default();
@@ -37,6 +44,12 @@ impl Driver {
                     if self.collector.ledger().count() == 0 && self.moves_in_vain() {
                         return Ok(());
                     }
+                }
+                tried += 1;
+                match self.collector.ledger().count() {
+                    0 if doubts_lists && tried >= TRIED_ONE_BY_ONE => return Ok(()),
+                    count if doubts_lists && count > 0 => inner.knowledge.learn_no_lists_of_uids(),
+                    _ => {}
                 }
             }
         }

@@ -121,8 +121,12 @@ impl Driver {
             attempt => attempt,
         };
         match &attempt {
-            Ok(Attempt::Ended(response)) if ask.instances.len() > 1 && found_nothing(response) => {
-                self.inner.knowledge.learn_no_lists_of_uids();
+            Ok(Attempt::Ended(response)) if found_nothing(response) => {
+                self.state().found_nothing = true;
+                // What a client names itself may be unknown to the archive, list or not.
+                if ask.instances.len() > 1 && self.retrieve.only.is_empty() {
+                    self.inner.knowledge.learn_no_lists_of_uids();
+                }
             }
             Ok(Attempt::Ended(_)) => {}
             _ => self.collector.update(|ledger| ledger.withdraw(operation)),
@@ -185,7 +189,10 @@ impl Driver {
                     self.collector.update(|ledger| ledger.ended(id, &response, failed));
                     return Ok(Attempt::Ended(response));
                 }
-                Ok(Reply::Pending(..)) => Ok(()),
+                Ok(Reply::Pending(response, _)) => {
+                    self.note_counters(&response);
+                    Ok(())
+                }
                 Ok(Reply::Store { context, command }) => {
                     turnaround.object();
                     self.begin(&mut operation, id, context, command).map(|begun| storing = Some(begun))
@@ -217,6 +224,19 @@ impl Driver {
                     error => Err(inner.operation_error(error)),
                 };
             }
+        }
+    }
+
+    /// Tells readers how many objects the archive's counters speak of, where one operation brings them all. Counters
+    /// of 16 bits that are full say nothing.
+    pub(super) fn note_counters(&self, response: &Command) {
+        if !self.retrieve.having.is_empty() || !self.state().is_single {
+            return;
+        }
+        let counters = [response.remaining, response.completed, response.failed, response.warning];
+        let known = counters[..2].iter().all(Option::is_some) && !counters.contains(&Some(u16::MAX));
+        if known {
+            self.expected.tell(counters.into_iter().flatten().map(usize::from).sum());
         }
     }
 
@@ -349,7 +369,7 @@ fn refuses(response: &Command) -> bool {
 }
 
 /// Whether a final response says that what was asked for matches nothing.
-fn found_nothing(response: &Command) -> bool {
+pub(super) fn found_nothing(response: &Command) -> bool {
     let is_none = |count: Option<u16>| count.unwrap_or(0) == 0;
     let nothing = response.completed == Some(0) && is_none(response.failed) && is_none(response.warning);
     response.status == Some(status::SUCCESS) && nothing

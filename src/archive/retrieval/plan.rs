@@ -6,7 +6,7 @@ use super::super::Form;
 use super::super::contexts;
 use super::super::error::{Error, Kind};
 use super::super::survey::Series;
-use super::{Ask, Driver};
+use super::{Ask, Driver, UIDS_PER_REQUEST};
 use crate::dicom::Uid;
 use crate::dicom::query::{Level, Target};
 use crate::dimse::pool::Contexts;
@@ -56,6 +56,9 @@ impl Driver {
     /// one instance; and where some of it is at hand, what there is.
     pub(super) async fn plan(&self) -> Result<Plan, Error> {
         let target = self.collector.target().clone();
+        if let (false, Some(series)) = (self.retrieve.only.is_empty(), &target.series) {
+            return self.plan_only(series).await;
+        }
         let plan = match (&target.series, &target.instance) {
             (Some(series), Some(instance)) => self.plan_instance(series, instance).await,
             _ => self.plan_series().await,
@@ -78,6 +81,7 @@ impl Driver {
             return None;
         }
         let class = self.inner.knowledge.classes.of(series)?;
+        self.expected.tell(1);
         let contexts =
             contexts::of_class(self.retrieve.form, &class, &self.inner.learnt(), self.inner.terms());
         let Part { level, series, instances } = self.everything();
@@ -97,8 +101,37 @@ impl Driver {
             ledger.expect([(instance.clone(), series.clone())].into());
             ledger.confirm(confirmed);
         });
+        self.expected.tell(usize::from(!at_hand));
         let parts = if at_hand { Vec::new() } else { vec![self.everything()] };
         Ok(Plan { class, parts, lanes: 1, series: Vec::new() })
+    }
+
+    /// Some instances of a series, as the client names them. Only where nobody knows their class is the series asked
+    /// for, as its modality tells what contexts are likely.
+    async fn plan_only(&self, series: &Uid) -> Result<Plan, Error> {
+        let (inner, target) = (&self.inner, self.collector.target());
+        let wanted: Vec<Uid> = self.retrieve.only.difference(&self.retrieve.having).cloned().collect();
+        let class = inner.knowledge.classes.of(series);
+        let mut found = Vec::new();
+        if class.is_none() {
+            found = match self.unless_gone(inner.series_of(&self.caller, target)).await? {
+                Ok(found) if found.is_empty() => return Err(inner.error(Kind::NotFound)),
+                Ok(found) => found,
+                Err(Error { kind: Kind::Status { .. } | Kind::Unsupported(_), .. }) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+        }
+        self.expected.tell(wanted.len());
+        let expected = wanted.iter().map(|uid| (uid.clone(), series.clone())).collect();
+        self.collector.update(|ledger| ledger.expect(expected));
+        let most = if inner.knowledge.takes_lists_of_uids() { UIDS_PER_REQUEST } else { 1 };
+        let part = |instances: &[Uid]| Part {
+            level: Level::Instance,
+            series: Some(series.clone()),
+            instances: instances.to_vec(),
+        };
+        let parts = wanted.chunks(most).map(part).collect();
+        Ok(Plan { series: found, class, parts, lanes: 1 })
     }
 
     async fn plan_series(&self) -> Result<Plan, Error> {
@@ -120,6 +153,7 @@ impl Driver {
             if by_series { uids.iter().map(Part::of_series).collect() } else { vec![self.everything()] };
         if let Some(told) = series.iter().map(|s| s.count).sum() {
             self.collector.ledger().tell(told);
+            self.expected.tell(told);
         }
         self.state().unlisted = uids;
         Ok(Plan { series, parts, lanes: 1, class: None })
@@ -175,6 +209,7 @@ impl Driver {
             ledger.confirm(at_hand);
             ledger.missing()
         };
+        self.expected.tell(missing.len());
         let cuts = (cut.lanes > 1 || cut.in_turns) && missing.len() >= WORTH_CUTTING;
         let mut sizes = self.inner.pace.sizes(missing.len(), if cuts { cut.lanes } else { 0 });
         let mut rest: BTreeMap<&Uid, Vec<Uid>> = BTreeMap::new();
@@ -220,7 +255,10 @@ impl Driver {
         }
         let study = &self.collector.target().study;
         match self.unless_gone(self.inner.survey(&self.caller, study, &unlisted)).await? {
-            Ok(instances) => self.collector.update(|ledger| ledger.expect(instances)),
+            Ok(instances) => {
+                self.expected.tell(instances.len());
+                self.collector.update(|ledger| ledger.expect(instances));
+            }
             Err(error) => {
                 tracing::debug!(archive = self.inner.config.name, %error, "no list of instances");
             }

@@ -428,4 +428,5 @@ mod few;
 mod lanes;
 mod light;
 mod moving;
+mod only;
 mod rest;

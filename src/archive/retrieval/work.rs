@@ -36,7 +36,10 @@ impl Driver {
     /// Runs the operations of the plan.
     pub(super) async fn bring_parts(self: &Arc<Self>, plan: Plan, contexts: Contexts) -> Result<(), Error> {
         let most = plan.lanes;
-        self.state().meter = Meter::default();
+        {
+            let mut state = self.state();
+            (state.meter, state.is_single) = (Meter::default(), plan.parts.len() == 1);
+        }
         let parts = Mutex::new(plan.parts.into());
         let work = Arc::new(Work { parts, contexts, failure: Mutex::default() });
         let mut further = JoinSet::new();
@@ -65,9 +68,13 @@ impl Driver {
             }
             allowed += 1;
             if !self.inner.knowledge.takes_lists_of_uids() {
-                work.ask_by_series();
+                match self.retrieve.only.is_empty() {
+                    true => work.ask_by_series(),
+                    false => work.ask_one_by_one(),
+                }
             }
         }
+        self.state().is_single = false;
         let failure = work.failure().0.take();
         let samples = self.state().meter.read();
         // A slow reader makes all associations equally slow.
@@ -149,6 +156,18 @@ impl Work {
             }
         }
         *parts = whole;
+    }
+
+    /// The same, where a whole series would be too much.
+    fn ask_one_by_one(&self) {
+        let mut parts = self.parts();
+        let one = |part: &Part, uid| Part { instances: vec![uid], ..part.clone() };
+        let singles = parts.drain(..).flat_map(|part| {
+            let uids = part.instances.clone();
+            uids.into_iter().map(move |uid| one(&part, uid)).collect::<Vec<_>>()
+        });
+        let singles: VecDeque<Part> = singles.collect();
+        *parts = singles;
     }
 
     fn ask(&self, part: Part) -> Ask {

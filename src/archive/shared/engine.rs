@@ -65,14 +65,19 @@ impl Engine {
     }
 
     /// The answer with what comes out of `objects`.
-    pub(super) fn retrieval(&self, objects: impl Source + 'static, missing: Vec<Uid>) -> Retrieval {
+    pub(super) fn retrieval(
+        &self,
+        objects: impl Source + 'static,
+        missing: Vec<Uid>,
+        expected: Expected,
+    ) -> Retrieval {
         Retrieval {
             objects: Feed::over(Polled(objects)),
             missing,
             confirmed: BTreeSet::new(),
             assumed_charset: self.archive.assumed_charset(),
             without_bulk: false,
-            expected: Expected::default(),
+            expected,
         }
     }
 

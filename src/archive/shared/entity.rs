@@ -38,9 +38,12 @@ pub(super) async fn retrieve(
         }
     }
     let opening = poll_fn(|cx| member.poll_opened(cx)).await?;
+    // What is known of a study says nothing of one of its series.
+    let expected =
+        opening.expected.as_ref().filter(|(of, _)| *of == target).map(|(_, expected)| expected.clone());
     let objects =
         Objects { engine: Arc::clone(&engine), member, caller, target, form, fetch: None, held: None };
-    Ok(engine.retrieval(objects, opening.missing.clone()))
+    Ok(engine.retrieval(objects, opening.missing.clone(), expected.unwrap_or_default()))
 }
 
 /// The objects of a study or series for one reader.

@@ -19,7 +19,7 @@ use super::cache::{Cache, Key};
 use super::claim::{Claim, Reader};
 use super::proofs::Proof;
 use super::writer::{Reserve, Writer};
-use crate::archive::{Complete, Form, Result};
+use crate::archive::{Complete, Expected, Form, Result};
 use crate::dicom::Uid;
 use crate::dicom::object::Head;
 use crate::dicom::query::Target;
@@ -58,6 +58,8 @@ pub(super) struct Opening {
     pub(super) missing: Vec<Uid>,
     /// Those that were at hand, and that the archive still lists, with their series as far as it is known.
     pub(super) confirmed: Vec<(Uid, Option<Uid>)>,
+    /// How many objects come for whom, as far as is known.
+    pub(super) expected: Option<(Target, Expected)>,
 }
 
 /// A group that was begun, and has to be run.
@@ -139,7 +141,8 @@ impl Groups {
             member.give(Owed { instance: instance.clone(), series: series.clone(), claim }, false);
         }
         let missing = proof.missing.clone();
-        member.opening = Some(Arc::new(Opening { missing, ..Opening::default() }));
+        let expected = Some((member.target.clone(), Expected::of(proof.instances.len())));
+        member.opening = Some(Arc::new(Opening { missing, expected, ..Opening::default() }));
         member.end = Some(Ok(proof.complete.share()));
     }
 

@@ -13,7 +13,7 @@ use super::engine::{Engine, object};
 use super::groups::Membership;
 use super::polled::Source;
 use super::pump::Pump;
-use crate::archive::{Complete, Error, Form, Kind, Result, Retrieval, Step};
+use crate::archive::{Complete, Error, Expected, Form, Kind, Result, Retrieval, Step};
 use crate::caller::Caller;
 use crate::dicom::object::Object;
 use crate::dicom::query::Target;
@@ -117,7 +117,7 @@ async fn turn(engine: &Arc<Engine>, member: &Membership) -> OwnedSemaphorePermit
 
 /// The answer with an object. `member`: who waits for its last byte, where it is still coming.
 fn answer(engine: &Engine, claim: Claim, member: Option<Membership>) -> Retrieval {
-    engine.retrieval(One { object: Some(object(claim)), member }, Vec::new())
+    engine.retrieval(One { object: Some(object(claim)), member }, Vec::new(), Expected::of(1))
 }
 
 /// One object, then the end.

@@ -66,15 +66,16 @@ impl Pump {
         let having = self.having.keys().cloned().collect();
         let retrieve = Retrieve { having, ..Retrieve::new(self.target.clone(), self.form) };
         let retrieval = self.engine.archive.retrieve(caller, retrieve).await?;
-        let Retrieval { mut objects, missing, confirmed, .. } = retrieval;
+        let Retrieval { mut objects, missing, confirmed, expected, .. } = retrieval;
         let reserve = self.engine.cache.reserve();
         // Where they are does not depend on the cache, which may have dropped them since.
         let with_series = |instance: Uid| {
             let series = self.having.get(&instance).cloned();
             (instance, series)
         };
-        let confirmed = confirmed.into_iter().map(with_series).collect();
-        self.engine.groups.open(self.group, Opening { missing, confirmed });
+        let confirmed: Vec<_> = confirmed.into_iter().map(with_series).collect();
+        let expected = Some((self.target.clone(), expected.and(confirmed.len())));
+        self.engine.groups.open(self.group, Opening { missing, confirmed, expected });
         loop {
             let Object { head, series, body } = match objects.next().await {
                 Step::Item(object) => object,
