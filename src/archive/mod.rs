@@ -5,6 +5,7 @@ mod attributes;
 mod collector;
 mod completeness;
 mod contexts;
+mod destination;
 pub mod dimse;
 pub mod error;
 mod failures;
@@ -40,6 +41,7 @@ use crate::dicom::object::Object;
 use crate::dicom::query::{Query, Target};
 
 pub use arrival::{Arrival, Unclaimed};
+pub use destination::{Destination, Destinations, Place};
 pub use error::{Error, Fault, Kind};
 pub use move_destination::{MoveDestination, Origin};
 use relay::Relay;
