@@ -1,0 +1,309 @@
+//! The counters of a C-GET or C-MOVE: what has become of its sub-operations, and what the responses say of it. No I/O.
+//!
+//! A pending response has all four counters. The last one has no Number of Remaining Sub-operations, unless the client
+//! cancelled (PS3.4 C.4.2.1.6 to C.4.2.1.9, C.4.3.1.5 to C.4.3.1.8); where sub-operations have failed its identifier is
+//! the Failed SOP Instance UID List (PS3.4 C.4.2.1.4.2, C.4.3.1.3.2).
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{Uid, VR, tags};
+use crate::dimse::command::Command;
+use crate::dimse::status::{self, Class};
+
+/// Most UIDs of a Failed SOP Instance UID List: some 4 MiB, which is as much as peers can be trusted to read.
+const MOST_FAILED_UIDS: usize = 60_000;
+
+/// Counts the sub-operations of one retrieval.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// How many there are going to be, as far as is known.
+    expected: usize,
+    completed: usize,
+    warning: usize,
+    failed: BTreeSet<Uid>,
+    /// Further ones that failed, and that nobody can name.
+    unnamed: usize,
+}
+
+/// What has become of a sub-operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The object is delivered.
+    Completed,
+    /// It is delivered, with reservations of the receiver.
+    Warning,
+    /// It is not.
+    Failed,
+}
+
+/// How a retrieval ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// There is nothing more to come.
+    Whole,
+    /// The client cancelled.
+    Cancelled,
+    /// With a failure: the status that says so where nothing was delivered, and Error Comment.
+    Failed(u16, Option<String>),
+}
+
+/// The numbers of sub-operations in a response. They have 16 bits: what is more is told as 65,535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counters {
+    remaining: Option<u16>,
+    completed: u16,
+    failed: u16,
+    warning: u16,
+}
+
+/// What the last response says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Last {
+    pub(super) status: u16,
+    pub(super) counters: Counters,
+    pub(super) comment: Option<String>,
+    /// The instances that failed, as far as they can be named.
+    pub(super) failed: Vec<Uid>,
+}
+
+impl Tally {
+    /// There are going to be so many sub-operations; fewer than were known of before say nothing.
+    pub(super) fn expect(&mut self, count: usize) {
+        self.expected = self.expected.max(count);
+    }
+
+    /// A sub-operation has ended. One that fails twice is counted once.
+    pub(super) fn count(&mut self, instance: &Uid, outcome: Outcome) {
+        match outcome {
+            Outcome::Completed => self.completed += 1,
+            Outcome::Warning => self.warning += 1,
+            Outcome::Failed => drop(self.failed.insert(instance.clone())),
+        }
+    }
+
+    /// So many objects did not come, and nobody knows which.
+    pub(super) fn fail_unnamed(&mut self, count: usize) {
+        self.unnamed += count;
+    }
+
+    /// How many sub-operations have ended.
+    pub(super) fn done(&self) -> usize {
+        self.delivered() + self.failed()
+    }
+
+    /// How many objects are where they are to be.
+    pub(super) fn delivered(&self) -> usize {
+        self.completed + self.warning
+    }
+
+    /// What a pending response says: something remains, as long as there is no last one.
+    pub(super) fn pending(&self) -> Counters {
+        self.counters(Some(self.expected.saturating_sub(self.done()).max(1)))
+    }
+
+    /// What the last response says. Where a failure ended the retrieval, what was still expected has failed.
+    pub(super) fn last(mut self, ending: Ending) -> Last {
+        let left = self.expected.saturating_sub(self.done());
+        let (ended, comment) = match ending {
+            Ending::Cancelled => {
+                return self.say(status::CANCEL, Some(left), None);
+            }
+            Ending::Whole => (None, None),
+            Ending::Failed(status, comment) => {
+                self.unnamed += left;
+                let is_failure = status::class(status) == Class::Failure;
+                (Some(if is_failure { status } else { status::OUT_OF_RESOURCES_SUB_OPERATIONS }), comment)
+            }
+        };
+        let status = match (self.delivered(), self.failed()) {
+            (0, failed) if failed > 0 || ended.is_some() => {
+                ended.unwrap_or(status::OUT_OF_RESOURCES_SUB_OPERATIONS)
+            }
+            (_, failed) if failed > 0 || self.warning > 0 || ended.is_some() => {
+                status::SUB_OPERATIONS_WARNING
+            }
+            _ => status::SUCCESS,
+        };
+        self.say(status, None, comment.filter(|_| status != status::SUCCESS))
+    }
+
+    fn say(self, status: u16, remaining: Option<usize>, comment: Option<String>) -> Last {
+        let counters = self.counters(remaining);
+        let failed = self.failed.into_iter().take(MOST_FAILED_UIDS).collect();
+        Last { status, counters, comment, failed }
+    }
+
+    fn failed(&self) -> usize {
+        self.failed.len() + self.unnamed
+    }
+
+    fn counters(&self, remaining: Option<usize>) -> Counters {
+        let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        Counters {
+            remaining: remaining.map(number),
+            completed: number(self.completed),
+            failed: number(self.failed()),
+            warning: number(self.warning),
+        }
+    }
+}
+
+impl Counters {
+    /// Writes them into a response.
+    pub(super) fn write(self, response: &mut Command) {
+        response.remaining = self.remaining;
+        response.completed = Some(self.completed);
+        response.failed = Some(self.failed);
+        response.warning = Some(self.warning);
+    }
+}
+
+/// The identifier of a last response, without Specific Character Set; `None`: there is nothing to name, and no data set
+/// then.
+pub(super) fn identifier(failed: &[Uid], layout: Layout) -> Option<Bytes> {
+    if failed.is_empty() {
+        return None;
+    }
+    let mut list = DataSet::new();
+    let uids = failed.iter().map(|uid| uid.as_str().to_owned()).collect();
+    list.set_strings(tags::FAILED_SOP_INSTANCE_UID_LIST, VR::UI, uids);
+    Some(list.encode(layout, QueryCharset::Auto).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn uid(n: usize) -> Uid {
+        format!("1.2.{n}").parse().unwrap()
+    }
+
+    fn tally(expected: usize, outcomes: &[Outcome]) -> Tally {
+        let mut tally = Tally::default();
+        tally.expect(expected);
+        outcomes.iter().enumerate().for_each(|(n, outcome)| tally.count(&uid(n), *outcome));
+        tally
+    }
+
+    use Outcome::{Completed, Failed, Warning};
+
+    #[test]
+    fn the_last_status_says_what_was_delivered() {
+        let out_of_resources = || Ending::Failed(0xA700, Some("no more".into()));
+        for (outcomes, ending, wanted) in [
+            (&[Completed, Completed][..], Ending::Whole, 0x0000),
+            (&[Completed, Failed], Ending::Whole, 0xB000),
+            (&[Completed, Warning], Ending::Whole, 0xB000),
+            (&[Warning, Failed], Ending::Whole, 0xB000),
+            (&[Failed, Failed], Ending::Whole, 0xA702),
+            (&[Completed], Ending::Cancelled, 0xFE00),
+            (&[], Ending::Cancelled, 0xFE00),
+            (&[Completed], out_of_resources(), 0xB000),
+            (&[Failed], out_of_resources(), 0xA700),
+            (&[], out_of_resources(), 0xA700),
+            // What is no failure does not end what brought nothing well.
+            (&[], Ending::Failed(0xB000, None), 0xA702),
+            (&[], Ending::Whole, 0x0000),
+        ] {
+            let expected = if ending == Ending::Whole { 0 } else { 2 };
+            let last = tally(expected, outcomes).last(ending.clone());
+            assert_eq!(last.status, wanted, "{outcomes:?} {ending:?}");
+        }
+    }
+
+    #[test]
+    fn only_pending_and_cancelled_responses_tell_what_remains() {
+        assert_eq!(tally(5, &[Completed, Failed]).pending().remaining, Some(3));
+        assert_eq!(tally(2, &[Completed, Failed]).pending().remaining, Some(1), "it still runs");
+        assert_eq!(tally(5, &[Completed]).last(Ending::Cancelled).counters.remaining, Some(4));
+        for ending in [Ending::Whole, Ending::Failed(0xC000, None)] {
+            assert_eq!(tally(5, &[Completed]).last(ending).counters.remaining, None);
+        }
+    }
+
+    #[test]
+    fn hazard_what_did_not_come_has_failed_where_the_archive_broke_off() {
+        let last = tally(500, &[Completed; 50]).last(Ending::Failed(0xA702, Some("it is gone".into())));
+        assert_eq!((last.status, last.counters.completed, last.counters.failed), (0xB000, 50, 450));
+        assert_eq!((last.comment.as_deref(), last.failed.len()), (Some("it is gone"), 0));
+    }
+
+    #[test]
+    fn an_instance_that_fails_twice_is_counted_once() {
+        let mut tally = tally(2, &[Failed]);
+        tally.count(&uid(0), Failed);
+        assert_eq!(tally.done(), 1);
+    }
+
+    #[test]
+    fn the_identifier_names_what_failed_and_nothing_else() {
+        for layout in [Layout::ExplicitLe, Layout::ImplicitLe] {
+            assert_eq!(identifier(&[], layout), None);
+            let bytes = identifier(&[uid(1), uid(2)], layout).unwrap();
+            let list = DataSet::parse(&bytes, layout, None).unwrap().data_set;
+            assert_eq!(list.strings(tags::FAILED_SOP_INSTANCE_UID_LIST), ["1.2.1", "1.2.2"]);
+            assert_eq!(list.len(), 1);
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Expect(usize),
+        Count(usize, Outcome),
+        FailUnnamed(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let outcome = prop_oneof![Just(Completed), Just(Warning), Just(Failed)];
+        let step = prop_oneof![
+            (0..200_usize).prop_map(Step::Expect),
+            (0..50_usize, outcome).prop_map(|(n, outcome)| Step::Count(n, outcome)),
+            (0..5_usize).prop_map(Step::FailUnnamed),
+        ];
+        proptest::collection::vec(step, 0..100)
+    }
+
+    fn sum(counters: Counters) -> usize {
+        let Counters { remaining, completed, failed, warning } = counters;
+        [remaining.unwrap_or(0), completed, failed, warning].into_iter().map(usize::from).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn counters_add_up_and_never_go_back(steps in steps()) {
+            let mut tally = Tally::default();
+            let mut before = tally.pending();
+            for step in steps {
+                match step {
+                    Step::Expect(count) => tally.expect(count),
+                    Step::Count(n, outcome) => tally.count(&uid(n), outcome),
+                    Step::FailUnnamed(count) => tally.fail_unnamed(count),
+                }
+                let now = tally.pending();
+                prop_assert_eq!(sum(now), tally.expected.max(tally.done() + 1));
+                prop_assert!(now.completed >= before.completed && now.failed >= before.failed);
+                prop_assert!(now.warning >= before.warning && sum(now) >= sum(before));
+                before = now;
+            }
+            let (expected, done) = (tally.expected, tally.done());
+            let last = tally.last(Ending::Cancelled);
+            prop_assert_eq!(sum(last.counters), expected.max(done));
+        }
+    }
+
+    #[test]
+    fn hazard_counters_of_more_objects_than_sixteen_bits_can_tell_stay_at_their_largest() {
+        let mut tally = Tally::default();
+        tally.expect(usize::MAX);
+        tally.fail_unnamed(70_000);
+        let counters = tally.pending();
+        assert_eq!((counters.remaining, counters.failed), (Some(u16::MAX), u16::MAX));
+    }
+}
