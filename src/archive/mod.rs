@@ -3,6 +3,7 @@
 mod arrival;
 mod attributes;
 mod collector;
+pub mod commitment;
 mod completeness;
 mod contexts;
 mod destination;

@@ -32,6 +32,8 @@ pub const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
 pub const INVALID_SOP_INSTANCE: u16 = 0x0117;
 /// No such event type.
 pub const NO_SUCH_EVENT_TYPE: u16 = 0x0113;
+/// No such SOP class.
+pub const NO_SUCH_SOP_CLASS: u16 = 0x0118;
 /// No such SOP instance.
 pub const NO_SUCH_INSTANCE: u16 = 0x0112;
 /// Invalid argument value.
