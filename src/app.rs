@@ -105,7 +105,12 @@ impl App {
             let shared = Shared::new(Arc::new(archive.clone()), cache.clone(), metrics.clone());
             Arc::new(shared) as Arc<dyn Archive>
         };
-        let router = Router::new(archives.iter().map(share), config.default_archive.as_deref());
+        let called_as = config
+            .archives
+            .iter()
+            .flat_map(|archive| archive.called_as.iter().map(|title| (title, archive.name.as_str())));
+        let router = Router::new(archives.iter().map(share), config.default_archive.as_deref())
+            .with_routes(&config.routes, called_as);
         let (clients, numbers) = (router.clone(), metrics.clone());
         let services = http::Services { archives: router, cache, metrics, shutdown: shutdown.clone() };
         let service = TowerToHyperService::new(http::app(config.http.front, services));

@@ -5,6 +5,7 @@
 
 mod archive;
 mod environment;
+mod route;
 mod section;
 
 use std::collections::BTreeMap;
@@ -148,7 +149,7 @@ fn whole(table: Table, report: &Report) -> Config {
     let mut root = Section::root(table, report);
     let log = log(root.section("log"));
     let http = http(root.section("http"));
-    let dimse = dimse(root.section("dimse"));
+    let mut dimse = dimse(root.section("dimse"));
     let named = root.named_sections("archive");
     if named.is_empty() {
         report.add("archive", "name at least one archive, as [archive.main] with its ae_title and address");
@@ -158,13 +159,15 @@ fn whole(table: Table, report: &Report) -> Config {
         named.into_iter().filter_map(|(name, section)| archive::read(&name, section, own_title)).collect();
     let default_archive = root.text("default_archive");
     check_default(default_archive.as_deref(), &archives, report);
+    let routes = route::read(root.section_list("route"), &archives, report);
+    dimse.front.titles.extend(routes.iter().flat_map(|rule| rule.called.iter().cloned()));
     root.without_effect("ae", "DIMSE clients come");
     let cache = cache(root.section("cache"));
     for (key, what) in [("tls", "TLS comes"), ("auth", "users come"), ("audit", "the audit trail comes")] {
         root.later(key, what);
     }
     root.finish();
-    let (routes, state) = (Vec::new(), None);
+    let state = None;
     Config { default_archive, http, dimse, archives, cache, routes, state, log, notes: report.notes() }
 }
 

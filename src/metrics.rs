@@ -87,6 +87,12 @@ pub struct Counters {
     /// Associations towards archives, by state: `open` (all of them, those being opened too), `idle` of these; and
     /// requests for one that are `waiting`.
     pub associations: Family<InState, Gauge>,
+    /// Associations of DIMSE clients, and of archives that send what we asked for, that are open.
+    pub dimse_associations: Gauge,
+    /// Associations that were rejected.
+    pub dimse_rejected: Counter,
+    /// Requests of DIMSE clients by how they ended: `success`, `warning`, `failure`, `cancelled`.
+    pub dimse_operations: Family<Outcome, Counter>,
     /// Seconds until a retrieval had ended.
     pub retrieval_seconds: Durations,
 }
@@ -126,6 +132,13 @@ impl Default for Metrics {
         registry.register("missing", "Objects that did not come", c.missing.clone());
         registry.register("searches", "Searches", c.searches.clone());
         registry.register("associations", "Associations towards archives", c.associations.clone());
+        registry.register(
+            "dimse_associations",
+            "Associations of DIMSE clients",
+            c.dimse_associations.clone(),
+        );
+        registry.register("dimse_rejected", "Associations rejected", c.dimse_rejected.clone());
+        registry.register("dimse_operations", "Requests of DIMSE clients", c.dimse_operations.clone());
         registry.register("retrieval_seconds", "Duration of retrievals", c.retrieval_seconds.0.clone());
         Self(Arc::new(Inner { registry, counters }))
     }

@@ -1,4 +1,7 @@
 //! Finds the archive that a request is meant for.
+//!
+//! Web requests name it in their path. DIMSE requests do by the titles under which they come: the first rule that
+//! matches decides, then the title by which an archive is called, then the default.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +9,42 @@ use std::sync::Arc;
 
 use crate::archive::Archive;
 use crate::dicom::{AeTitle, Uid};
+use config::RuleConfig;
 
 pub mod config;
 
-/// The archives by their names in the configuration. Cheap to clone.
+/// The archives by their names in the configuration, and the rules. Cheap to clone.
 #[derive(Clone)]
 pub struct Router {
     archives: Arc<BTreeMap<String, Arc<dyn Archive>>>,
     default: Option<Arc<dyn Archive>>,
+    rules: Arc<[Rule]>,
+    called_as: Arc<BTreeMap<AeTitle, Arc<dyn Archive>>>,
+}
+
+struct Rule {
+    config: RuleConfig,
+    archives: Vec<Arc<dyn Archive>>,
+}
+
+/// Where requests go, and what says so.
+#[derive(Clone, Copy)]
+pub struct Route<'a> {
+    /// What decides.
+    pub reason: Reason,
+    /// The archives; never none.
+    pub archives: &'a [Arc<dyn Archive>],
+}
+
+/// What decides about where requests go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The rule of this index.
+    Rule(usize),
+    /// The called title is one of the archive's.
+    CalledAs,
+    /// Nothing else did.
+    Default,
 }
 
 impl Router {
@@ -26,7 +57,25 @@ impl Router {
             None if archives.len() == 1 => archives.values().next(),
             None => None,
         };
-        Self { default: default.cloned(), archives: Arc::new(archives) }
+        let (rules, called_as) = (Arc::default(), Arc::default());
+        Self { default: default.cloned(), archives: Arc::new(archives), rules, called_as }
+    }
+
+    /// The same with rules, and with titles by which archives are called, each with the archive's name.
+    pub fn with_routes<'a>(
+        self,
+        rules: &[RuleConfig],
+        called_as: impl IntoIterator<Item = (&'a AeTitle, &'a str)>,
+    ) -> Self {
+        let named = |name: &str| self.archives.get(name).cloned();
+        let rule = |config: &RuleConfig| {
+            let archives: Vec<_> = config.archives.iter().filter_map(|name| named(name)).collect();
+            Rule { config: config.clone(), archives }
+        };
+        let called_as =
+            called_as.into_iter().filter_map(|(title, name)| Some((title.clone(), named(name)?))).collect();
+        let rules = rules.iter().map(rule).collect();
+        Self { rules, called_as: Arc::new(called_as), ..self }
     }
 
     /// The archive for requests that name none.
@@ -39,25 +88,74 @@ impl Router {
         self.archives.get(name)
     }
 
-    /// The archives to which requests of a class may go that come under these titles, the first choice first.
-    pub fn candidates(&self, _called: &AeTitle, _calling: &AeTitle, _class: &Uid) -> Vec<Arc<dyn Archive>> {
-        self.default.iter().cloned().collect()
+    /// Where requests of a class go that come under these titles, objects aside; `None`: nowhere.
+    pub fn for_service(&self, called: &AeTitle, calling: &AeTitle, class: &Uid) -> Option<&Arc<dyn Archive>> {
+        self.route(called, calling, class, None)?.archives.first()
     }
 
-    /// Whether [`Self::for_object`] wants to know the modality of such objects.
-    pub fn asks_for_modality(&self, _called: &AeTitle, _calling: &AeTitle, _class: &Uid) -> bool {
-        false
+    /// The archives at which objects of a class may be stored, whatever their modality, each once.
+    pub fn candidates(&self, called: &AeTitle, calling: &AeTitle, class: &Uid) -> Vec<Arc<dyn Archive>> {
+        let mut found: Vec<Arc<dyn Archive>> = Vec::new();
+        for archive in self.routes(called, calling, class).iter().flat_map(|route| route.archives) {
+            if !found.iter().any(|known| known.name() == archive.name()) {
+                found.push(Arc::clone(archive));
+            }
+        }
+        found
     }
 
-    /// The archives at which an object is to be stored. `modality`: as its data set says.
+    /// The archives at which an object is to be stored, all of them. `modality`: as its data set says.
     pub fn for_object(
         &self,
         called: &AeTitle,
         calling: &AeTitle,
         class: &Uid,
-        _modality: Option<&str>,
+        modality: Option<&str>,
     ) -> Vec<Arc<dyn Archive>> {
-        self.candidates(called, calling, class)
+        self.route(called, calling, class, modality).map_or_else(Vec::new, |route| route.archives.to_vec())
+    }
+
+    /// Whether an object's modality has a say in where it is stored.
+    pub fn asks_for_modality(&self, called: &AeTitle, calling: &AeTitle, class: &Uid) -> bool {
+        self.routes(called, calling, class).len() > 1
+    }
+
+    /// What decides about objects of a class, in order: rules for some modalities, and what is for all others.
+    pub fn routes(&self, called: &AeTitle, calling: &AeTitle, class: &Uid) -> Vec<Route<'_>> {
+        let mut found = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            if rule.config.matches(called, calling, class) {
+                found.push(Route { reason: Reason::Rule(index), archives: &rule.archives });
+                if rule.config.modality.is_empty() {
+                    return found;
+                }
+            }
+        }
+        found.extend(self.without_rule(called));
+        found
+    }
+
+    /// What decides about a request, or about an object of this modality.
+    pub fn route(
+        &self,
+        called: &AeTitle,
+        calling: &AeTitle,
+        class: &Uid,
+        modality: Option<&str>,
+    ) -> Option<Route<'_>> {
+        let matches = |rule: &Rule| {
+            rule.config.matches(called, calling, class) && rule.config.matches_modality(modality)
+        };
+        let rule = self.rules.iter().enumerate().find(|(_, rule)| matches(rule));
+        let by_rule =
+            rule.map(|(index, rule)| Route { reason: Reason::Rule(index), archives: &rule.archives });
+        by_rule.or_else(|| self.without_rule(called))
+    }
+
+    fn without_rule(&self, called: &AeTitle) -> Option<Route<'_>> {
+        let by_title = self.called_as.get(called).map(|archive| (Reason::CalledAs, archive));
+        let (reason, archive) = by_title.or(self.default.as_ref().map(|a| (Reason::Default, a)))?;
+        Some(Route { reason, archives: std::slice::from_ref(archive) })
     }
 
     /// All names, sorted.
@@ -74,21 +172,4 @@ impl fmt::Debug for Router {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::testing::Fake;
-
-    fn router(names: &[&str], default: Option<&str>) -> Router {
-        Router::new(names.iter().map(|name| Fake::named(name) as Arc<dyn Archive>), default)
-    }
-
-    #[test]
-    fn a_single_archive_is_the_default_and_one_of_several_must_be_named() {
-        let name = |router: &Router| router.default_archive().map(|archive| archive.name().to_owned());
-        assert_eq!(name(&router(&["a"], None)).as_deref(), Some("a"));
-        assert_eq!(name(&router(&["a", "b"], None)), None);
-        assert_eq!(name(&router(&["a", "b"], Some("b"))).as_deref(), Some("b"));
-        assert!(router(&["a", "b"], None).by_name("a").is_some());
-        assert!(router(&["a"], None).by_name("b").is_none());
-    }
-}
+mod tests;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use super::explain::explain;
 use crate::config::Config;
+use crate::dicom::AeTitle;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -11,11 +13,18 @@ pub(super) struct Arguments {
     /// The configuration file. Without it, the environment's GANTRY_… variables alone.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Tell where the requests of a DIMSE client go that calls itself CALLING, and us CALLED.
+    #[arg(long, num_args = 2, value_names = ["CALLING", "CALLED"])]
+    explain: Option<Vec<AeTitle>>,
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref())?;
+    if let Some([calling, called]) = arguments.explain.as_deref() {
+        print!("{}", explain(&config, calling, called));
+        return Ok(());
+    }
     for note in &config.notes {
         println!("{note}");
     }

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod demo;
+mod explain;
 mod pacs;
 mod serve;
 

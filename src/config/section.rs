@@ -133,7 +133,7 @@ impl<'a> Section<'a> {
 
     /// As [`Section::parsed`], of a key that must be there.
     pub(super) fn required<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Option<T> {
-        if !self.table.contains_key(key) {
+        if !self.has(key) {
             self.known.push(key);
             self.error(key, format!("missing: give {expected}"));
             return None;
@@ -198,6 +198,17 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// As [`Section::list`], of which a single one may stand there without brackets.
+    pub(super) fn one_or_list<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Option<Vec<T>> {
+        let by_environment = self.set_by_environment(key);
+        if let Some(value @ Value::String(_)) = self.table.get_mut(key)
+            && !by_environment
+        {
+            *value = Value::Array(vec![value.clone()]);
+        }
+        self.list(key, expected)
+    }
+
     /// One of these words.
     pub(super) fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let names: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
@@ -223,6 +234,11 @@ impl<'a> Section<'a> {
         if self.table.remove(key).is_some() {
             self.error(key, format!("{what} with a later version; take the key out"));
         }
+    }
+
+    /// Whether a key is there that has not been taken yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// Whether the table had no keys at all.

@@ -1,53 +1,218 @@
-//! What one association did, for the line in the log at its end.
+//! What one association did: counted while it lasts, and one line in the log at its end, fit for an audit.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Instant;
 
+use crate::dimse::command::field;
 use crate::dimse::scp::Peer;
+use crate::dimse::status::{Class, class};
+use crate::metrics::{Metrics, Outcome};
+
+/// Most different statuses that the line names; further ones are counted together. An archive has a few dozen.
+const MAX_STATUSES: usize = 32;
 
 /// Counts what happens on an association.
 #[derive(Debug)]
 pub(super) struct Account {
+    metrics: Metrics,
     begin: Instant,
     accepted: (usize, usize),
-    operations: usize,
-    failures: usize,
+    operations: BTreeMap<&'static str, usize>,
+    statuses: BTreeMap<u16, usize>,
+    more_statuses: usize,
+    last_status: u16,
     objects: usize,
     bytes: u64,
 }
 
 impl Account {
     /// For an association of which so many contexts of so many were accepted.
-    pub(super) fn new(accepted: usize, of: usize) -> Self {
-        let begin = Instant::now();
-        Self { begin, accepted: (accepted, of), operations: 0, failures: 0, objects: 0, bytes: 0 }
+    pub(super) fn new(accepted: usize, of: usize, metrics: Metrics) -> Self {
+        metrics.dimse_associations.inc();
+        Self {
+            metrics,
+            begin: Instant::now(),
+            accepted: (accepted, of),
+            operations: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            more_statuses: 0,
+            last_status: 0,
+            objects: 0,
+            bytes: 0,
+        }
     }
 
     /// A request with this Command Field has come.
-    pub(super) fn operation(&mut self, _field: u16) {
-        self.operations += 1;
+    pub(super) fn operation(&mut self, field: u16) {
+        *self.operations.entry(name(field)).or_default() += 1;
     }
 
     /// A response with this status was given.
     pub(super) fn status(&mut self, code: u16) {
-        use crate::dimse::status::{Class, class};
-        self.failures += usize::from(class(code) == Class::Failure);
+        self.last_status = code;
+        let room = self.statuses.len() < MAX_STATUSES;
+        match self.statuses.get_mut(&code) {
+            Some(count) => *count += 1,
+            None if room => drop(self.statuses.insert(code, 1)),
+            None => self.more_statuses += 1,
+        }
     }
 
-    /// An object of so many bytes went through.
+    /// An object of so many bytes went through, in either direction.
     pub(super) fn object(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
+    }
+
+    /// The request that was answered last is done; it was for this archive.
+    pub(super) fn done(&self, archive: &str) {
+        self.done_with(archive, self.last_status);
+    }
+
+    /// A request, or its part for this archive, is done with this status.
+    pub(super) fn done_with(&self, archive: &str, code: u16) {
+        let outcome = match class(code) {
+            Class::Success | Class::Pending => "success",
+            Class::Warning => "warning",
+            Class::Cancel => "cancelled",
+            Class::Failure => "failure",
+        };
+        let outcome = Outcome { archive: archive.to_owned(), outcome };
+        self.metrics.dimse_operations.get_or_create(&outcome).inc();
     }
 
     /// The association has ended so.
     pub(super) fn finish(&self, peer: &Peer, end: &str) {
         let Peer { address, calling, called } = peer;
         let (accepted, of) = self.accepted;
-        let Self { operations, failures, objects, bytes, .. } = self;
-        let ms = self.begin.elapsed().as_millis() as u64;
+        let contexts = format!("{accepted} of {of}");
+        let operations = listed(self.operations.iter());
+        let mut statuses = listed(self.statuses.iter().map(|(code, count)| (format!("{code:04X}"), count)));
+        if self.more_statuses > 0 {
+            statuses.push_str(&format!(", more {}", self.more_statuses));
+        }
+        let Self { objects, bytes, .. } = self;
+        let ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
-            %calling, %called, %address, contexts = format!("{accepted} of {of}"), operations, failures, objects, bytes,
-            ms, end, "association ended"
+            %calling, %called, %address, contexts, operations, statuses, objects, bytes, ms, end,
+            "association ended"
         );
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.metrics.dimse_associations.dec();
+    }
+}
+
+fn listed<'a, T: Display>(counts: impl Iterator<Item = (T, &'a usize)>) -> String {
+    counts.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The name of a request (PS3.7 E.1).
+fn name(command_field: u16) -> &'static str {
+    match command_field {
+        field::C_STORE_RQ => "C-STORE",
+        field::C_GET_RQ => "C-GET",
+        field::C_FIND_RQ => "C-FIND",
+        field::C_MOVE_RQ => "C-MOVE",
+        field::C_ECHO_RQ => "C-ECHO",
+        field::N_EVENT_REPORT_RQ => "N-EVENT-REPORT",
+        field::N_GET_RQ => "N-GET",
+        field::N_SET_RQ => "N-SET",
+        field::N_ACTION_RQ => "N-ACTION",
+        field::N_CREATE_RQ => "N-CREATE",
+        field::N_DELETE_RQ => "N-DELETE",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What is logged while `run` runs.
+    fn logged(run: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+        impl Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, run);
+        String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn peer() -> Peer {
+        let title = |text: &str| text.parse().unwrap();
+        Peer { address: [10, 0, 0, 7].into(), calling: title("CT1"), called: title("GANTRY") }
+    }
+
+    #[test]
+    fn one_line_says_who_came_what_was_done_and_how_it_ended() {
+        let mut account = Account::new(2, 3, Metrics::default());
+        for _ in 0..2 {
+            account.operation(field::C_FIND_RQ);
+            [0xFF00, 0xFF00, 0].into_iter().for_each(|code| account.status(code));
+        }
+        account.operation(field::C_STORE_RQ);
+        account.status(0xA700);
+        account.object(1024);
+        let log = logged(|| account.finish(&peer(), "released"));
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for part in [
+            "calling=CT1",
+            "called=GANTRY",
+            "address=10.0.0.7",
+            "contexts=\"2 of 3\"",
+            "operations=\"C-FIND 2, C-STORE 1\"",
+            "statuses=\"0000 2, A700 1, FF00 4\"",
+            "objects=1 bytes=1024",
+            "end=\"released\"",
+        ] {
+            assert!(log.contains(part), "{part}: {log}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_makes_up_statuses_does_not_make_the_line_long() {
+        let mut account = Account::new(1, 1, Metrics::default());
+        (0..1000).for_each(|code| account.status(code));
+        account.status(5);
+        let log = logged(|| account.finish(&peer(), "released"));
+        assert!(log.contains("0005 2") && log.contains("001F 1, more 968") && !log.contains("0020"), "{log}");
+    }
+
+    #[test]
+    fn associations_and_operations_are_counted() {
+        let metrics = Metrics::default();
+        let mut account = Account::new(1, 1, metrics.clone());
+        for code in [0, 0xB000, 0xC000, 0] {
+            account.status(code);
+            account.done("main");
+        }
+        let text = metrics.text();
+        let counted = |outcome: &str, count| {
+            text.contains(&format!(
+                "gantry_dimse_operations_total{{archive=\"main\",outcome=\"{outcome}\"}} {count}\n"
+            ))
+        };
+        assert!(counted("success", 2) && counted("warning", 1) && counted("failure", 1), "{text}");
+        assert!(text.contains("gantry_dimse_associations 1\n"), "{text}");
+        drop(account);
+        assert!(metrics.text().contains("gantry_dimse_associations 0\n"));
     }
 }

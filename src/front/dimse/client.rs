@@ -13,9 +13,14 @@ use super::config::Timeouts;
 use crate::dimse::association::{Association, AssociationError, Event};
 use crate::dimse::command::{Command, field};
 use crate::dimse::scp::Peer;
+use crate::metrics::Metrics;
 
 /// Most bytes of answers that are queued when the next request is taken: some hundred.
 const MAX_UNREAD: usize = 64 << 10;
+
+/// Most bytes of answers that are queued while the archive is listened to: some hundred matches, or the pieces of an
+/// object.
+pub(super) const MAX_UNSENT: usize = 256 << 10;
 
 /// A client's association.
 pub(super) struct Client {
@@ -76,8 +81,9 @@ impl Client {
         plan: Plan,
         timeouts: Timeouts,
         shutdown: CancellationToken,
+        metrics: Metrics,
     ) -> Self {
-        let account = Account::new(association.agreement().contexts.len(), plan.proposed);
+        let account = Account::new(association.agreement().contexts.len(), plan.proposed, metrics);
         Self { association, peer, plan, account, timeouts, shutdown, current: 0, last_id: 0 }
     }
 
@@ -99,6 +105,7 @@ impl Client {
                     return Err(End::Abort("a response to no request".into()));
                 }
                 Event::Command { context, command } => {
+                    tracing::trace!(target: "gantry::front::dimse", calling = %self.peer.calling, ?command, "request");
                     self.current = command.message_id;
                     self.account.operation(command.field);
                     return Ok((context, command));
@@ -176,6 +183,7 @@ impl Client {
     pub(super) fn respond(&mut self, context: u8, response: Command, data: Option<Bytes>) {
         let mut response = response;
         response.has_data_set = data.is_some();
+        tracing::trace!(target: "gantry::front::dimse", calling = %self.peer.calling, command = ?response, "response");
         self.account.status(response.status.unwrap_or_default());
         self.association.send(context, &response, data);
     }

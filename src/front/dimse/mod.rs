@@ -112,8 +112,12 @@ impl Front {
             let (Some(context), Some(served)) = (accepted, served) else {
                 return End::Abort("a request in a context that was not accepted".into());
             };
+            let archive = served.archive().cloned();
             if let Err(end) = self.serve_one(client, Request { context, command, served }).await {
                 return end;
+            }
+            if let Some(archive) = archive {
+                client.account.done(archive.name());
             }
         }
     }
@@ -200,7 +204,8 @@ impl scp::Service for Front {
         let place = (!plan.is_return).then(|| self.clients.token());
         let shutdown = if plan.is_return { shutdown } else { self.services.shutdown.clone() };
         Box::pin(async move {
-            let mut client = Client::new(association, peer, plan, self.config.timeouts, shutdown);
+            let metrics = self.services.metrics.clone();
+            let mut client = Client::new(association, peer, plan, self.config.timeouts, shutdown, metrics);
             let end = self.converse(&mut client).await;
             let Client { association, peer, account, .. } = client;
             match end {

@@ -24,3 +24,16 @@ pub(super) enum Served {
     /// On an association of its own behind.
     Own,
 }
+
+impl Served {
+    /// The archive that serves all of the context's requests, where there is one.
+    pub(super) fn archive(&self) -> Option<&Arc<dyn Archive>> {
+        match self {
+            Self::Find(_, archive)
+            | Self::Get(archive)
+            | Self::Move(archive)
+            | Self::Normalized(_, archive) => Some(archive),
+            Self::Verification | Self::Storage | Self::Own => None,
+        }
+    }
+}

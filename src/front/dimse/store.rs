@@ -98,6 +98,10 @@ async fn pass_on(
     let destinations = archives.iter().map(|archive| destination(client, archive));
     let fan = Fan::new(&head, destinations);
     let outcomes = stream(client, fan, held, whole).await?;
+    for Outcome { archive, result } in &outcomes {
+        let code = result.as_ref().map_or(status::UNABLE_TO_PROCESS, |stored| stored.status);
+        client.account.done_with(archive, code);
+    }
     Ok(worst(&outcomes))
 }
 
