@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::dimse::DimseArchive;
+use crate::archive::commitment::{Commitments, OpenError};
+use crate::archive::dimse::{Config as ArchiveConfig, DimseArchive};
 use crate::archive::shared::{Cache, Shared};
 use crate::archive::{Archive, MoveDestination};
 use crate::config::Config;
@@ -35,24 +36,33 @@ pub struct App {
     archives: Vec<DimseArchive>,
     moves: MoveDestination,
     cache: Cache,
+    commitments: Commitments,
     metrics: Metrics,
 }
 
-/// A port cannot be bound.
+/// A port cannot be bound, or a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({key}): {source}")]
-pub struct BindError {
-    /// The configuration's key.
-    key: &'static str,
-    address: SocketAddr,
-    source: io::Error,
+pub enum BindError {
+    /// A port.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Listen {
+        /// The configuration's key.
+        key: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file for what must survive a restart.
+    #[error(transparent)]
+    State(#[from] OpenError),
 }
 
 impl App {
-    /// Binds the ports, so that what is in the way shows before anything has started.
+    /// Binds the ports and opens the files, so that what is in the way shows before anything has started.
     ///
     /// # Errors
-    /// A port cannot be bound.
+    /// A port cannot be bound, or a file cannot be used.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         let http = bind("http.listen", config.http.listen).await?;
         let dimse = bind("dimse.listen", config.dimse.listen).await?;
@@ -61,11 +71,15 @@ impl App {
         let clients = config.dimse.front.aes.iter().map(|ae| ae.title.clone());
         let moves = MoveDestination::new(title, &reachable_at, &config.archives, clients);
         let metrics = Metrics::default();
-        let archive =
-            |config: &_| DimseArchive::new(Clone::clone(config), Some(moves.clone()), None, metrics.clone());
+        let commitments =
+            Commitments::open(config.state.as_deref(), config.dimse.commitment, &config.archives)?;
+        let archive = |config: &ArchiveConfig| {
+            let reports = commitments.of(&config.name);
+            DimseArchive::new(config.clone(), Some(moves.clone()), Some(reports), metrics.clone())
+        };
         let archives = config.archives.iter().map(archive).collect();
         let cache = Cache::new(config.cache.clone(), metrics.clone());
-        Ok(Self { config, http, dimse, archives, moves, cache, metrics })
+        Ok(Self { config, http, dimse, archives, moves, cache, commitments, metrics })
     }
 
     /// The archives, in the configuration's order: what they hold open can be counted.
@@ -95,7 +109,7 @@ impl App {
 
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, http, dimse, archives, moves, cache, metrics } = self;
+        let Self { config, http, dimse, archives, moves, cache, commitments, metrics } = self;
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
             max_connections: config.dimse.front.max_associations + RETURNS + ASKING,
@@ -114,8 +128,13 @@ impl App {
         let (clients, numbers) = (router.clone(), metrics.clone());
         let services = http::Services { archives: router, cache, metrics, shutdown: shutdown.clone() };
         let service = TowerToHyperService::new(http::app(config.http.front, services));
-        let services =
-            dimse::Services { router: clients, moves, metrics: numbers, shutdown: shutdown.clone() };
+        let services = dimse::Services {
+            router: clients,
+            moves,
+            commitments,
+            metrics: numbers,
+            shutdown: shutdown.clone(),
+        };
         let front = Front::new(config.dimse.front, services);
         // Retrievals under way still receive while clients drain, so this one ends last.
         let stop_receiving = CancellationToken::new();
@@ -142,7 +161,7 @@ impl App {
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { key, address, source })
+    TcpListener::bind(address).await.map_err(|source| BindError::Listen { key, address, source })
 }
 
 #[cfg(test)]

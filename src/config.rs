@@ -7,6 +7,7 @@ mod archive;
 mod environment;
 mod route;
 mod section;
+mod state;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use toml::Table;
 
+use crate::archive::commitment::Config as CommitmentConfig;
 use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::dicom::AeTitle;
@@ -84,6 +86,8 @@ pub struct Dimse {
     pub move_ae_titles: Vec<AeTitle>,
     /// How clients are served.
     pub front: DimseFrontConfig,
+    /// `dimse.commitment`.
+    pub commitment: CommitmentConfig,
 }
 
 /// One thing that is wrong with the configuration.
@@ -163,11 +167,11 @@ fn whole(table: Table, report: &Report) -> Config {
     dimse.front.titles.extend(routes.iter().flat_map(|rule| rule.called.iter().cloned()));
     root.without_effect("ae", "DIMSE clients come");
     let cache = cache(root.section("cache"));
+    let state = state::state(root.section("state"));
     for (key, what) in [("tls", "TLS comes"), ("auth", "users come"), ("audit", "the audit trail comes")] {
         root.later(key, what);
     }
     root.finish();
-    let state = None;
     Config { default_archive, http, dimse, archives, cache, routes, state, log, notes: report.notes() }
 }
 
@@ -281,13 +285,14 @@ fn dimse(mut section: Section<'_>) -> Dimse {
     if move_ae_titles.as_ref().is_some_and(Vec::is_empty) {
         section.error("move_ae_titles", "name at least one title; leave the key out for `ae_title`");
     }
+    let commitment = state::commitment(section.section("commitment"));
     section.without_effect("accept", "DIMSE clients come");
     section.later("tls", "TLS comes");
     section.finish();
     let move_ae_titles = move_ae_titles.unwrap_or_else(|| vec![ae_title.clone()]);
     let mut front = DimseFrontConfig::new(ae_title.clone());
     front.titles.extend(move_ae_titles.iter().cloned());
-    Dimse { listen, move_ae_titles, ae_title, front }
+    Dimse { listen, move_ae_titles, ae_title, front, commitment }
 }
 
 /// The keys that came from the environment, each with its variable.

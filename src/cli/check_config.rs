@@ -28,6 +28,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     for note in &config.notes {
         println!("{note}");
     }
+    if config.state.is_none() {
+        println!("state.path is not set: storage commitment under way is forgotten at a restart");
+    }
     let names: Vec<&str> = config.archives.iter().map(|archive| archive.name.as_str()).collect();
     println!("the configuration is good: {} archive(s): {}", names.len(), names.join(", "));
     Ok(())

@@ -305,6 +305,9 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "revalidate",
         "retrieve_ahead",
         "searches",
+        "wait",
+        "retry_for",
+        "retry_after",
         "path",
         "size",
     ] {

@@ -137,11 +137,6 @@ impl Commitments {
         self.shared.config
     }
 
-    /// Whether an archive calls itself so.
-    pub fn is_archive(&self, calling: &AeTitle) -> bool {
-        self.shared.archives.iter().any(|(_, titles)| titles.contains(calling))
-    }
-
     /// Records that a client asks an archive, before it does: the report may overtake the response.
     ///
     /// # Errors

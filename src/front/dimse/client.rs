@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Plan;
 use super::account::Account;
 use super::config::Timeouts;
+use super::events::{Mailbox, Outgoing};
 use crate::dimse::association::{Association, AssociationError, Event};
 use crate::dimse::command::{Command, field};
 use crate::dimse::scp::Peer;
@@ -32,9 +33,11 @@ pub(super) struct Client {
     pub(super) plan: Plan,
     /// What it did.
     pub(super) account: Account,
-    timeouts: Timeouts,
+    /// What it is to be told.
+    pub(super) mailbox: Mailbox,
+    pub(super) timeouts: Timeouts,
     /// Between two requests, this ends the association.
-    shutdown: CancellationToken,
+    pub(super) shutdown: CancellationToken,
     /// Message ID of the request that is being served.
     current: u16,
     /// The last message ID of ours.
@@ -84,7 +87,8 @@ impl Client {
         metrics: Metrics,
     ) -> Self {
         let account = Account::new(association.agreement().contexts.len(), plan.proposed, metrics);
-        Self { association, peer, plan, account, timeouts, shutdown, current: 0, last_id: 0 }
+        let (mailbox, current, last_id) = (Mailbox::default(), 0, 0);
+        Self { association, peer, plan, account, mailbox, timeouts, shutdown, current, last_id }
     }
 
     /// The next request, with the number of its context. A C-CANCEL of what has ended already is dropped.
@@ -94,6 +98,10 @@ impl Client {
             let event = tokio::select! {
                 biased;
                 event = timeout(self.timeouts.idle, self.association.event()) => event,
+                report = self.mailbox.next() => {
+                    self.tell(report);
+                    continue;
+                }
                 () = self.shutdown.cancelled() => return Err(End::Abort("shutting down".into())),
             };
             match event.map_err(|_| End::Abort("it said nothing for too long".into()))?? {
@@ -102,16 +110,31 @@ impl Client {
                 Event::Data { .. } => {}
                 Event::Command { command, .. } if command.field == field::C_CANCEL_RQ => {}
                 Event::Command { command, .. } if command.is_response() => {
-                    return Err(End::Abort("a response to no request".into()));
+                    if !self.mailbox.answered(&command) {
+                        return Err(End::Abort("a response to no request".into()));
+                    }
                 }
                 Event::Command { context, command } => {
-                    tracing::trace!(target: "gantry::front::dimse", calling = %self.peer.calling, ?command, "request");
-                    self.current = command.message_id;
-                    self.account.operation(command.field);
+                    self.begin(&command);
                     return Ok((context, command));
                 }
             }
         }
+    }
+
+    /// A request is to be served.
+    pub(super) fn begin(&mut self, request: &Command) {
+        tracing::trace!(target: "gantry::front::dimse", calling = %self.peer.calling, command = ?request, "request");
+        self.current = request.message_id;
+        self.account.operation(request.field);
+    }
+
+    /// Queues a report of an archive.
+    pub(super) fn tell(&mut self, report: Outgoing) {
+        let Outgoing { context, mut command, data, answer } = report;
+        command.message_id = self.fresh_id();
+        self.mailbox.sent(command.message_id, answer);
+        self.association.send(context, &command, Some(data));
     }
 
     /// The next piece of the request's data set, and whether it is the last. Cancel-safe.
@@ -195,14 +218,16 @@ impl Client {
     }
 
     /// Asynchronous operations are not negotiated: while a request is served there is no other.
-    fn judge(&self, event: Event) -> Result<Option<Meanwhile>, End> {
+    fn judge(&mut self, event: Event) -> Result<Option<Meanwhile>, End> {
         match event {
             Event::ReleaseRequested => Err(End::Release),
             Event::Data { .. } => Ok(None),
             Event::Command { command, .. } if command.field == field::C_CANCEL_RQ => {
                 Ok((command.message_id == self.current).then_some(Meanwhile::Cancel))
             }
-            Event::Command { command, .. } if command.is_response() => Ok(Some(Meanwhile::Response(command))),
+            Event::Command { command, .. } if command.is_response() => {
+                Ok((!self.mailbox.answered(&command)).then_some(Meanwhile::Response(command)))
+            }
             Event::Command { .. } => Err(End::Abort("a request while another is served".into())),
         }
     }

@@ -10,6 +10,7 @@ pub mod config;
 mod events;
 mod find;
 mod normalized;
+#[expect(dead_code, reason = "contexts of its kind are accepted next")]
 mod own;
 mod retrieve;
 mod returns;
@@ -29,6 +30,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::archive::commitment::Commitments;
+use crate::archive::relay::Service;
 use crate::archive::{MoveDestination, Origin};
 use crate::dicom::sop_class;
 use crate::dimse::association::Association;
@@ -40,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::router::Router;
 use client::{Client, End};
 use config::Config;
+use events::{Courier, Mailbox, Registry};
 use service::Served;
 
 /// How long the end of an association may take.
@@ -52,6 +56,8 @@ pub struct Services {
     pub router: Router,
     /// Whom objects of our own C-MOVEs are given to.
     pub moves: MoveDestination,
+    /// Storage commitment under way.
+    pub commitments: Commitments,
     /// What is counted.
     pub metrics: Metrics,
     /// No new client is taken, and those there are end with their request.
@@ -64,6 +70,10 @@ pub struct Front {
     services: Services,
     seats: Arc<Semaphore>,
     clients: TaskTracker,
+    /// The clients' associations on which reports can be sent.
+    registry: Arc<Registry>,
+    /// Requests on their way to archives, and the courier of reports.
+    tasks: TaskTracker,
 }
 
 /// What a negotiation found out.
@@ -87,7 +97,11 @@ impl Front {
     /// A front end by this configuration.
     pub fn new(config: Config, services: Services) -> Arc<Self> {
         let seats = Arc::new(Semaphore::new(config.max_associations));
-        Arc::new(Self { config, services, seats, clients: TaskTracker::new() })
+        let (registry, tasks) = (Arc::<Registry>::default(), TaskTracker::new());
+        let addresses = config.aes.iter().filter_map(|ae| Some((ae.title.clone(), ae.address.clone()?)));
+        let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), addresses.collect());
+        tasks.spawn(courier.run(services.shutdown.clone()));
+        Arc::new(Self { config, services, seats, clients: TaskTracker::new(), registry, tasks })
     }
 
     /// How many clients have an association.
@@ -99,6 +113,20 @@ impl Front {
     pub async fn drained(&self) {
         self.clients.close();
         self.clients.wait().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Where reports for this client go in.
+    fn mailbox(&self, peer: &Peer, association: &Association, plan: &Plan) -> Mailbox {
+        let is_commitment = |context: &&AcceptedContext| {
+            let served = plan.contexts.get(&context.id);
+            context.requestor_is_scu && matches!(served, Some(Served::Normalized(Service::Commit, _)))
+        };
+        match association.agreement().contexts.iter().find(is_commitment) {
+            Some(context) => Mailbox::new(&self.registry, &peer.calling, context.clone()),
+            None => Mailbox::default(),
+        }
     }
 
     async fn converse(&self, client: &mut Client) -> End {
@@ -204,8 +232,10 @@ impl scp::Service for Front {
         let place = (!plan.is_return).then(|| self.clients.token());
         let shutdown = if plan.is_return { shutdown } else { self.services.shutdown.clone() };
         Box::pin(async move {
-            let metrics = self.services.metrics.clone();
+            let (mailbox, metrics) =
+                (self.mailbox(&peer, &association, &plan), self.services.metrics.clone());
             let mut client = Client::new(association, peer, plan, self.config.timeouts, shutdown, metrics);
+            client.mailbox = mailbox;
             let end = self.converse(&mut client).await;
             let Client { association, peer, account, .. } = client;
             match end {

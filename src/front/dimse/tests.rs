@@ -1,4 +1,5 @@
 use super::*;
+use crate::archive::commitment::Config as CommitmentConfig;
 use crate::dicom::{AeTitle, Uid, transfer_syntax};
 use crate::dimse::association::{Request as AssociationRequest, Requested};
 use crate::dimse::negotiation::Proposal;
@@ -11,8 +12,9 @@ async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
     let mut config = Config::new(title("GANTRY"));
     config.timeouts.write = Duration::from_millis(50);
     let router = Router::new([], None);
-    let services =
-        Services { router, moves, metrics: Metrics::default(), shutdown: CancellationToken::new() };
+    let commitments = Commitments::open(None, CommitmentConfig::default(), &[]).unwrap();
+    let (metrics, shutdown) = (Metrics::default(), CancellationToken::new());
+    let services = Services { router, moves, commitments, metrics, shutdown };
     let front = Front::new(config, services);
     let (ours, theirs) = tokio::io::duplex(1024);
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,0 +1,181 @@
+//! The associations that clients have open, on which they can be told of storage commitment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{ANSWER, message};
+use crate::archive::commitment::Event;
+use crate::dicom::AeTitle;
+use crate::dimse::command::Command;
+use crate::dimse::negotiation::AcceptedContext;
+
+/// Reports that wait on one association: one is told after the other, so that there are no more.
+const DEPTH: usize = 2;
+
+/// The associations of all clients on which storage commitment was agreed.
+#[derive(Debug, Default)]
+pub(in crate::front::dimse) struct Registry {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By title; the association that asked last is the last.
+    open: BTreeMap<AeTitle, Vec<Open>>,
+    /// Who has come since somebody looked.
+    arrived: BTreeSet<AeTitle>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: u64,
+    sender: mpsc::Sender<Delivery>,
+}
+
+/// A report on its way to a client.
+#[derive(Debug)]
+struct Delivery {
+    event: Event,
+    data: Bytes,
+    /// The title that stands in the report for the archive's.
+    title: AeTitle,
+    answer: oneshot::Sender<u16>,
+}
+
+/// What one association is to tell its client.
+#[derive(Debug, Default)]
+pub(in crate::front::dimse) struct Mailbox {
+    /// `None`: storage commitment was not agreed.
+    entry: Option<Entry>,
+    /// Reports that the client has not answered, by their message IDs.
+    open: BTreeMap<u16, oneshot::Sender<u16>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    registry: Arc<Registry>,
+    client: AeTitle,
+    id: u64,
+    context: AcceptedContext,
+    deliveries: mpsc::Receiver<Delivery>,
+}
+
+impl Registry {
+    /// Tells a client on the association on which it has asked last, if it has one open; the status of its answer.
+    pub(super) async fn tell(
+        &self,
+        client: &AeTitle,
+        event: Event,
+        data: Bytes,
+        title: AeTitle,
+    ) -> Option<u16> {
+        let sender = self.lock().open.get(client)?.last()?.sender.clone();
+        let (answer, answered) = oneshot::channel();
+        sender.try_send(Delivery { event, data, title, answer }).ok()?;
+        timeout(ANSWER, answered).await.ok()?.ok()
+    }
+
+    /// Waits for clients that can be told, and gives those that have come.
+    pub(super) async fn arrived(&self) -> BTreeSet<AeTitle> {
+        self.arrived.notified().await;
+        std::mem::take(&mut self.lock().arrived)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mailbox {
+    /// The mailbox of a client's association on which storage commitment was agreed in this context.
+    pub(in crate::front::dimse) fn new(
+        registry: &Arc<Registry>,
+        client: &AeTitle,
+        context: AcceptedContext,
+    ) -> Self {
+        let (sender, deliveries) = mpsc::channel(DEPTH);
+        let mut state = registry.lock();
+        let id = state.next;
+        state.next += 1;
+        state.open.entry(client.clone()).or_default().push(Open { id, sender });
+        state.arrived.insert(client.clone());
+        drop(state);
+        registry.arrived.notify_one();
+        let (registry, client) = (Arc::clone(registry), client.clone());
+        let entry = Entry { registry, client, id, context, deliveries };
+        Self { entry: Some(entry), open: BTreeMap::new() }
+    }
+
+    /// The client asks on this association: it is told here rather than on others.
+    pub(in crate::front::dimse) fn prefer(&self) {
+        let Some(Entry { registry, client, id, .. }) = &self.entry else { return };
+        if let Some(open) = registry.lock().open.get_mut(client) {
+            open.sort_by_key(|open| open.id == *id);
+        }
+    }
+
+    /// The next report, as a request without message ID, with its context; never, where nothing was agreed.
+    /// Cancel-safe.
+    pub(in crate::front::dimse) async fn next(&mut self) -> Outgoing {
+        loop {
+            let delivery = match &mut self.entry {
+                Some(entry) => entry.deliveries.recv().await,
+                None => None,
+            };
+            let (Some(Delivery { event, data, title, answer }), Some(entry)) = (delivery, &self.entry) else {
+                // The registry holds the other end as long as this lives.
+                return std::future::pending().await;
+            };
+            // Nobody waits any more for an answer here.
+            if answer.is_closed() {
+                continue;
+            }
+            if let Some((command, data)) = message(&event, &data, &title, &entry.context.transfer_syntax) {
+                return Outgoing { context: entry.context.id, command, data, answer };
+            }
+        }
+    }
+
+    /// A report has left under this message ID.
+    pub(in crate::front::dimse) fn sent(&mut self, message_id: u16, answer: Answer) {
+        self.open.retain(|_, answer| !answer.is_closed());
+        self.open.insert(message_id, answer);
+    }
+
+    /// Whether this is the client's answer to a report; the one who waits for it knows it then.
+    pub(in crate::front::dimse) fn answered(&mut self, response: &Command) -> bool {
+        let answer = self.open.remove(&response.message_id);
+        // One that comes too late is one all the same.
+        answer.map(|answer| answer.send(response.status.unwrap_or_default())).is_some()
+    }
+}
+
+/// The way back for a client's answer.
+pub(in crate::front::dimse) type Answer = oneshot::Sender<u16>;
+
+/// A report that is to be sent.
+#[derive(Debug)]
+pub(in crate::front::dimse) struct Outgoing {
+    pub(in crate::front::dimse) context: u8,
+    pub(in crate::front::dimse) command: Command,
+    pub(in crate::front::dimse) data: Bytes,
+    pub(in crate::front::dimse) answer: Answer,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        if let Some(open) = state.open.get_mut(&self.client) {
+            open.retain(|open| open.id != self.id);
+            if open.is_empty() {
+                state.open.remove(&self.client);
+            }
+        }
+    }
+}
