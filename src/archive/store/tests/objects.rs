@@ -153,7 +153,7 @@ async fn a_broken_object_that_is_not_checked_is_passed_on_as_it_is() {
     let announced = head(CT, EXPLICIT_VR_LE, 1);
     let good = data_set(&announced, 10_000);
     let other_instance = data_set(&head(CT, EXPLICIT_VR_LE, 2), 10);
-    let short = good.slice(..good.len() / 2 & !1);
+    let short = good.slice(..(good.len() / 2) & !1);
     let without_vrs = data_set(&head(CT, IMPLICIT_VR_LE, 1), 10);
     let garbage = Bytes::from_static(b"no data set at all");
     for bytes in [good, other_instance, short, without_vrs, garbage] {
