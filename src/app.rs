@@ -147,6 +147,7 @@ impl App {
             tokio::join!(serve_http(http, service, config.http.settings, shutdown.clone()), clients);
             // Nobody asks any more; what is idle is released, what is stuck gets as long again.
             let deadline = Instant::now() + drain;
+            front.shut_down(deadline).await;
             for archive in &archives {
                 archive.shut_down(deadline).await;
             }

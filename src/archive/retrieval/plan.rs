@@ -153,7 +153,7 @@ impl Driver {
             if by_series { uids.iter().map(Part::of_series).collect() } else { vec![self.everything()] };
         if let Some(told) = series.iter().map(|s| s.count).sum() {
             self.collector.ledger().tell(told);
-            self.expected.tell(told);
+            self.expected.tell(told.saturating_sub(self.retrieve.having.len()));
         }
         self.state().unlisted = uids;
         Ok(Plan { series, parts, lanes: 1, class: None })

@@ -4,7 +4,6 @@
 //! that serves it.
 
 mod account;
-#[expect(dead_code, reason = "requests of other kinds are served next")]
 mod client;
 pub mod config;
 mod events;
@@ -31,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::archive::commitment::Commitments;
+use crate::archive::dimse::config::Timeouts;
 use crate::archive::relay::Service;
-use crate::archive::{MoveDestination, Origin};
+use crate::archive::{Destinations, MoveDestination, Origin, Place};
 use crate::dicom::sop_class;
 use crate::dimse::association::Association;
 use crate::dimse::command::{Command, field};
@@ -42,7 +42,7 @@ use crate::dimse::scp::{self, Negotiated, Peer};
 use crate::metrics::Metrics;
 use crate::router::Router;
 use client::{Client, End};
-use config::Config;
+use config::{AeConfig, Config};
 use events::{Courier, Mailbox, Registry};
 use service::Served;
 
@@ -68,6 +68,8 @@ pub struct Services {
 pub struct Front {
     config: Config,
     services: Services,
+    /// Where objects of clients' C-MOVEs go.
+    destinations: Destinations,
     seats: Arc<Semaphore>,
     clients: TaskTracker,
     /// The clients' associations on which reports can be sent.
@@ -101,7 +103,8 @@ impl Front {
         let addresses = config.aes.iter().filter_map(|ae| Some((ae.title.clone(), ae.address.clone()?)));
         let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), addresses.collect());
         tasks.spawn(courier.run(services.shutdown.clone()));
-        Arc::new(Self { config, services, seats, clients: TaskTracker::new(), registry, tasks })
+        let destinations = destinations(&config, &services.metrics);
+        Arc::new(Self { config, services, destinations, seats, clients: TaskTracker::new(), registry, tasks })
     }
 
     /// How many clients have an association.
@@ -127,6 +130,11 @@ impl Front {
             Some(context) => Mailbox::new(&self.registry, &peer.calling, context.clone()),
             None => Mailbox::default(),
         }
+    }
+
+    /// Releases the associations to destinations; those in use at most until `deadline`.
+    pub async fn shut_down(&self, deadline: Instant) {
+        self.destinations.shut_down(deadline).await;
     }
 
     async fn converse(&self, client: &mut Client) -> End {
@@ -167,6 +175,15 @@ impl Front {
             _ => refuse(client, request).await,
         }
     }
+}
+
+/// The application entities whose addresses are known.
+fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
+    let place = |ae: &AeConfig| {
+        let max_associations = ae.max_associations.unwrap_or(config.max_associations_per_ae);
+        Some(Place { title: ae.title.clone(), address: ae.address.clone()?, max_associations })
+    };
+    Destinations::new(config.aes.iter().filter_map(place), Timeouts::default(), metrics.clone())
 }
 
 /// Answers a request that the context's SOP class does not have (PS3.7 Annex C).

@@ -14,6 +14,8 @@ use crate::dicom::{Tag, Uid, sop_class, tags};
 /// Most UIDs that one identifier may name, and most studies of a patient: a client that wants more asks at the level
 /// above. So many take some hundred kilobytes of bookkeeping.
 const MOST_UIDS: usize = 4096;
+/// Most instances that are named when they could not be delivered.
+const MOST_NAMED: usize = 60_000;
 /// Most instances of a request for which somebody may wait at a screen.
 const FEW_INSTANCES: usize = 4;
 
@@ -207,13 +209,10 @@ impl Selection {
     /// The studies of the patient.
     async fn studies(&self, archive: &dyn Archive, caller: &Caller) -> Result<Vec<Uid>, Unresolved> {
         let patient = self.patient.clone().unwrap_or_default();
-        let key = MatchingKey {
-            path: tags::PATIENT_ID.into(),
-            vr: vr_of(tags::PATIENT_ID),
-            values: vec![patient.clone()],
-        };
+        let (path, vr) = (tags::PATIENT_ID.into(), vr_of(tags::PATIENT_ID));
+        let key = MatchingKey { path, vr, values: vec![patient.clone()] };
         let mut studies = BTreeSet::new();
-        for found in matches(archive, caller, Level::Study, vec![key]).await? {
+        for found in matches(archive, caller, Level::Study, vec![key], MOST_UIDS).await? {
             // Archives match on Patient IDs by rules of their own, and another patient's studies are not wanted.
             let is_own = found.string(tags::PATIENT_ID).is_none_or(|id| id.trim() == patient);
             if let Some(study) = found.uid(tags::STUDY_INSTANCE_UID).filter(|_| is_own) {
@@ -229,18 +228,13 @@ impl Selection {
         archive: &dyn Archive,
         caller: &Caller,
     ) -> Result<BTreeMap<Uid, Parents>, Unresolved> {
-        let key = |tag: Tag, uids: &[Uid]| MatchingKey {
-            path: tag.into(),
-            vr: vr_of(tag),
-            values: uids.iter().map(|uid| uid.as_str().to_owned()).collect(),
-        };
         let mut keys = vec![key(self.level.unique_key(), &self.uids)];
         keys.extend(
             self.study.as_ref().map(|study| key(tags::STUDY_INSTANCE_UID, std::slice::from_ref(study))),
         );
         keys.extend(self.series.as_ref().map(|s| key(tags::SERIES_INSTANCE_UID, std::slice::from_ref(s))));
         let mut parents: BTreeMap<Uid, Parents> = BTreeMap::new();
-        for found in matches(archive, caller, self.level, keys).await? {
+        for found in matches(archive, caller, self.level, keys, MOST_UIDS).await? {
             let (Some(uid), Some(study)) =
                 (found.uid(self.level.unique_key()), found.uid(tags::STUDY_INSTANCE_UID))
             else {
@@ -261,6 +255,19 @@ impl Selection {
     }
 }
 
+/// The instances of what was to be retrieved, as far as the archive names them.
+pub(super) async fn named(archive: &dyn Archive, caller: &Caller, retrieve: &Retrieve) -> BTreeSet<Uid> {
+    let Retrieve { target, only, .. } = retrieve;
+    if !only.is_empty() || target.instance.is_some() {
+        return only.iter().chain(&target.instance).cloned().collect();
+    }
+    let series = target.series.iter().map(|series| (tags::SERIES_INSTANCE_UID, series));
+    let above = [(tags::STUDY_INSTANCE_UID, &target.study)].into_iter().chain(series);
+    let keys = above.map(|(tag, uid)| key(tag, std::slice::from_ref(uid))).collect();
+    let found = matches(archive, caller, Level::Instance, keys, MOST_NAMED).await.unwrap_or_default();
+    found.iter().filter_map(|found| found.uid(tags::SOP_INSTANCE_UID)).collect()
+}
+
 const NOT_KNOWN: Refusal = Refusal("the levels above are not known: name their unique keys");
 
 /// What is above a series or an instance.
@@ -270,12 +277,19 @@ struct Parents {
     series: Option<Uid>,
 }
 
-/// All matches of a search.
+/// A key that matches these UIDs.
+fn key(tag: Tag, uids: &[Uid]) -> MatchingKey {
+    let values = uids.iter().map(|uid| uid.as_str().to_owned()).collect();
+    MatchingKey { path: tag.into(), vr: vr_of(tag), values }
+}
+
+/// All matches of a search, of which there may be so many.
 async fn matches(
     archive: &dyn Archive,
     caller: &Caller,
     level: Level,
     keys: Vec<MatchingKey>,
+    most: usize,
 ) -> Result<Vec<std::sync::Arc<DataSet>>, Unresolved> {
     let query = Query {
         level,
@@ -287,7 +301,7 @@ async fn matches(
         empty_value: false,
         multiple_value: false,
         offset: 0,
-        limit: Some(MOST_UIDS + 1),
+        limit: Some(most + 1),
     };
     let mut search = match archive.search(caller, query).await {
         Ok(search) => search,
@@ -297,8 +311,8 @@ async fn matches(
     let mut found = Vec::new();
     loop {
         match search.matches.next().await {
-            Step::Item(_) if found.len() >= MOST_UIDS => {
-                return Err(Refusal("more than 4096 matches: name the studies").into());
+            Step::Item(_) if found.len() >= most => {
+                return Err(Refusal("it matches more than can be retrieved at once").into());
             }
             Step::Item(item) => found.push(item),
             Step::End(Ok(_)) => return Ok(found),

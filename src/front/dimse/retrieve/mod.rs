@@ -1,19 +1,183 @@
 //! C-GET and C-MOVE: the archive's objects, to the client or to a destination.
+//!
+//! What the identifier asks for ([`identifier`]) is retrieved from the archive as for the web. Each object is delivered
+//! ([`delivery`]) and counted ([`tally`]), so that the counters are of what the receiver really has. Only a C-MOVE to a
+//! destination that is configured so goes to the archive as it is ([`direct`]).
 
-#[expect(dead_code, reason = "retrievals are served next")]
+mod delivery;
+mod direct;
 mod identifier;
-#[expect(dead_code, reason = "retrievals are served next")]
+mod onto_client;
+mod sub_operations;
 mod tally;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::delivery::{Delivery, ToDestination};
+use self::identifier::{Model, Selection, Unresolved, selection};
+use self::sub_operations::{SubOperations, unless_cancelled};
+use self::tally::{Ending, Tally};
 use super::client::{Client, End};
+use super::config::Moves;
+use super::service::Served;
 use super::{Front, Request, refuse};
+use crate::archive::Archive;
+use crate::caller::{Caller, Priority};
+use crate::dicom::AeTitle;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::transfer_syntax::layout;
+use crate::dimse::command::Command;
+use crate::dimse::negotiation::AcceptedContext;
+use crate::dimse::status;
+
+/// Longest identifier of a request, in bytes: 4096 UIDs take a quarter of it.
+const MAX_IDENTIFIER: usize = 1 << 20;
 
 /// Serves one C-GET.
 pub(super) async fn get(_: &Front, client: &mut Client, request: Request) -> Result<(), End> {
-    refuse(client, request).await
+    let Served::Get(archive) = request.served.clone() else { return refuse(client, request).await };
+    let Request { context, command, .. } = request;
+    let Some(identifier) = identifier_of(client, &context, &command).await? else { return Ok(()) };
+    let retrieving = Retrieving { archive, context, command };
+    let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
+    let caller = retrieving.caller(client, selection.priority());
+    retrieving.run(client, selection, caller, Delivery::OntoClient).await
 }
 
 /// Serves one C-MOVE.
-pub(super) async fn move_(_: &Front, client: &mut Client, request: Request) -> Result<(), End> {
-    refuse(client, request).await
+pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
+    let Served::Move(archive) = request.served.clone() else { return refuse(client, request).await };
+    let Request { context, command, .. } = request;
+    let Some(identifier) = identifier_of(client, &context, &command).await? else { return Ok(()) };
+    let retrieving = Retrieving { archive, context, command };
+    let Retrieving { archive, command, context, .. } = &retrieving;
+    let title = command.move_destination.clone();
+    let configured = title.as_ref().and_then(|title| front.config.ae(title));
+    let (Some(title), Some(ae)) = (title.filter(|title| !front.config.titles.contains(title)), configured)
+    else {
+        retrieving.refuse(client, status::MOVE_DESTINATION_UNKNOWN, "the move destination is not configured");
+        return Ok(());
+    };
+    if ae.moves == Moves::Direct {
+        let Some(relay) = archive.relay() else {
+            retrieving.refuse(
+                client,
+                status::MOVE_DESTINATION_UNKNOWN,
+                "the archive cannot send there itself",
+            );
+            return Ok(());
+        };
+        let caller = retrieving.caller(client, Priority::Bulk);
+        direct::run(client, relay, &caller, context, command, identifier).await?;
+        client.account.done(archive.name());
+        return Ok(());
+    }
+    let Some(destination) = front.destinations.get(&title, &client.peer.called) else {
+        retrieving.refuse(client, status::MOVE_DESTINATION_UNKNOWN, "the move destination has no address");
+        return Ok(());
+    };
+    let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
+    let caller = retrieving.caller(client, selection.priority());
+    let originator = (client.peer.calling.clone(), command.message_id);
+    let to = ToDestination { destination, title, caller: caller.clone(), originator, in_vain: 0 };
+    retrieving.run(client, selection, caller, Delivery::ToDestination(to)).await
+}
+
+/// The request's identifier; `None`: it is too long, and the client has been told.
+async fn identifier_of(
+    client: &mut Client,
+    context: &AcceptedContext,
+    command: &Command,
+) -> Result<Option<Bytes>, End> {
+    let read = client.data_set(command, MAX_IDENTIFIER).await?;
+    if read.is_err() {
+        client.respond(context.id, refusal(command, IDENTIFIER, "the identifier is too long"), None);
+    }
+    Ok(read.ok())
+}
+
+const IDENTIFIER: u16 = status::IDENTIFIER_DOES_NOT_MATCH;
+
+fn refusal(command: &Command, status: u16, comment: &str) -> Command {
+    Command { comment: Some(comment.to_owned()), ..command.response(status) }
+}
+
+/// A C-GET or C-MOVE that is served here.
+struct Retrieving {
+    archive: Arc<dyn Archive>,
+    context: AcceptedContext,
+    command: Command,
+}
+
+impl Retrieving {
+    fn caller(&self, client: &Client, priority: Priority) -> Caller {
+        let title: Option<AeTitle> = self.archive.names_client().then(|| client.peer.calling.clone());
+        Caller { client: Some(client.peer.address), priority, title }
+    }
+
+    fn refuse(&self, client: &mut Client, status: u16, comment: &str) {
+        client.respond(self.context.id, refusal(&self.command, status, comment), None);
+        client.account.done(self.archive.name());
+    }
+
+    /// What is asked for; `None`: that cannot be told, and the client has been told so.
+    fn selection(&self, client: &mut Client, identifier: &[u8]) -> Option<Selection> {
+        let Some(model) = Model::of(&self.context.abstract_syntax) else {
+            self.refuse(client, status::SOP_CLASS_NOT_SUPPORTED, "no query/retrieve class");
+            return None;
+        };
+        let assumed = self.archive.assumed_charset();
+        let parsed = DataSet::parse(identifier, layout(&self.context.transfer_syntax), assumed.as_ref());
+        let selected = match &parsed {
+            Ok(parsed) => selection(&parsed.data_set, model).map_err(|refusal| refusal.0),
+            Err(_) => Err("the identifier cannot be read"),
+        };
+        selected.map_err(|why| self.refuse(client, IDENTIFIER, why)).ok()
+    }
+
+    async fn run(
+        &self,
+        client: &mut Client,
+        selection: Selection,
+        caller: Caller,
+        delivery: Delivery,
+    ) -> Result<(), End> {
+        let form = delivery.form(client);
+        let resolving = selection.resolve(&*self.archive, &caller, form);
+        let retrieves = match unless_cancelled(client, resolving).await? {
+            Some(Ok(retrieves)) => Ok(retrieves),
+            Some(Err(Unresolved::Refused(refusal))) => {
+                self.refuse(client, IDENTIFIER, refusal.0);
+                return Ok(());
+            }
+            Some(Err(Unresolved::Failed(error))) => {
+                let (code, comment) = super::status::of(&error, self.command.field);
+                Err(Ending::Failed(code, comment))
+            }
+            None => Err(Ending::Cancelled),
+        };
+        let mut work = SubOperations {
+            archive: Arc::clone(&self.archive),
+            caller,
+            request: &self.command,
+            context: self.context.id,
+            delivery,
+            tally: Tally::default(),
+            later: 0,
+        };
+        let ending = match retrieves {
+            Ok(retrieves) => work.run(client, retrieves).await?,
+            Err(ending) => ending,
+        };
+        let last = work.tally.last(ending);
+        let mut response = self.command.response(last.status);
+        last.counters.write(&mut response);
+        response.comment = last.comment;
+        let identifier = tally::identifier(&last.failed, layout(&self.context.transfer_syntax));
+        client.respond(self.context.id, response, identifier);
+        client.account.done(self.archive.name());
+        Ok(())
+    }
 }

@@ -1,0 +1,160 @@
+//! Where the objects of a retrieval go: onto the client's association, or to the destination of its C-MOVE.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::onto_client;
+use super::tally::Outcome;
+use crate::archive::{Destination, Form, Kind};
+use crate::caller::Caller;
+use crate::dicom::AeTitle;
+use crate::dicom::object::Object;
+use crate::dimse::status::{self, Class};
+use crate::front::dimse::client::{Client, End, Meanwhile};
+
+/// How long the object on its way may take to its end when the client has cancelled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+/// After so many objects in a row for which there is no association the destination is given up.
+const MOST_IN_VAIN: usize = 3;
+
+/// Where objects go.
+pub(super) enum Delivery {
+    /// To the client itself: C-GET.
+    OntoClient,
+    /// To the destination of a C-MOVE.
+    ToDestination(ToDestination),
+}
+
+/// A destination.
+pub(super) struct ToDestination {
+    pub(super) destination: Destination,
+    pub(super) title: AeTitle,
+    pub(super) caller: Caller,
+    /// The client's title and message ID.
+    pub(super) originator: (AeTitle, u16),
+    /// Objects in a row for which there was no association.
+    pub(super) in_vain: usize,
+}
+
+/// What has become of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The receiver has answered, or cannot be made to.
+    Ended(Outcome),
+    /// The receiver does not take it in its transfer syntax.
+    WrongSyntax,
+    /// The archive's bytes broke off.
+    Broken,
+    /// The client has cancelled, and it took too long.
+    Abandoned,
+}
+
+impl Delivered {
+    /// As the receiver's response says.
+    pub(super) fn by_status(code: u16) -> Self {
+        Self::Ended(match status::class(code) {
+            Class::Success => Outcome::Completed,
+            Class::Warning => Outcome::Warning,
+            _ => Outcome::Failed,
+        })
+    }
+}
+
+impl Delivery {
+    /// The form in which objects are best retrieved.
+    pub(super) fn form(&self, client: &Client) -> Form {
+        match self {
+            Self::OntoClient => onto_client::form(client.association.agreement()),
+            Self::ToDestination(to) => to.destination.form(),
+        }
+    }
+
+    /// Delivers an object. `cancelled` is set where the client cancels meanwhile.
+    ///
+    /// # Errors
+    /// The client's association is over.
+    pub(super) async fn deliver(
+        &mut self,
+        client: &mut Client,
+        object: Object,
+        cancelled: &mut bool,
+    ) -> Result<Delivered, End> {
+        match self {
+            Self::OntoClient => onto_client::deliver(client, object, cancelled).await,
+            Self::ToDestination(to) => to.deliver(client, object, cancelled).await,
+        }
+    }
+
+    /// Why nothing more is to be delivered.
+    pub(super) fn given_up(&self) -> Option<String> {
+        match self {
+            Self::ToDestination(to) if to.in_vain >= MOST_IN_VAIN => {
+                Some(format!("destination {} refuses the association", to.title))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl ToDestination {
+    async fn deliver(
+        &mut self,
+        client: &mut Client,
+        object: Object,
+        cancelled: &mut bool,
+    ) -> Result<Delivered, End> {
+        let mut delivery = pin!(self.destination.deliver(&self.caller, object, self.originator.clone()));
+        let mut until = None;
+        let stored = loop {
+            let meanwhile = tokio::select! {
+                biased;
+                stored = &mut delivery => break stored,
+                meanwhile = client.meanwhile() => meanwhile?,
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    // Dropped in the middle it is aborted there: the destination has the whole object or nothing.
+                    return Ok(Delivered::Abandoned);
+                }
+            };
+            match meanwhile {
+                Meanwhile::Cancel => {
+                    *cancelled = true;
+                    until.get_or_insert_with(|| Instant::now() + CANCEL_PATIENCE);
+                }
+                Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
+            }
+        };
+        self.in_vain = match &stored {
+            Err(error) if is_unreached(&error.kind) => self.in_vain + 1,
+            _ => 0,
+        };
+        Ok(match stored {
+            Ok(stored) => {
+                client.account.object(0);
+                Delivered::by_status(stored.status)
+            }
+            Err(error) => {
+                tracing::debug!(destination = %self.title, %error, "an object was not delivered");
+                match error.kind {
+                    Kind::SyntaxRefused(_) => Delivered::WrongSyntax,
+                    Kind::SourceBroke => Delivered::Broken,
+                    _ => Delivered::Ended(Outcome::Failed),
+                }
+            }
+        })
+    }
+}
+
+/// Whether there was no association.
+fn is_unreached(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Unreachable(_)
+            | Kind::BreakerOpen(_)
+            | Kind::Rejected { .. }
+            | Kind::Timeout("connect" | "association")
+            | Kind::QueueFull
+            | Kind::QueueTimeout
+    )
+}

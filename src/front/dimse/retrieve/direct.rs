@@ -1,0 +1,92 @@
+//! A C-MOVE that the archive carries out itself: it sends to the destination, and its responses are passed on.
+
+use bytes::Bytes;
+
+use super::sub_operations::unless_cancelled;
+use crate::archive::relay::{Answer, Exchange, Invocation, Relay, Service};
+use crate::archive::{Error, Kind};
+use crate::caller::Caller;
+use crate::dimse::command::Command;
+use crate::dimse::negotiation::AcceptedContext;
+use crate::dimse::status;
+use crate::front::dimse::client::{Client, End, MAX_UNSENT, Meanwhile};
+use crate::front::dimse::status::of;
+
+/// Passes a C-MOVE on, with the client's own message ID: the destination sees it as that of the Move Originator (PS3.7
+/// 9.1.1.1).
+pub(super) async fn run(
+    client: &mut Client,
+    relay: &dyn Relay,
+    caller: &Caller,
+    context: &AcceptedContext,
+    request: &Command,
+    identifier: Bytes,
+) -> Result<(), End> {
+    let invocation = Invocation {
+        service: Service::Retrieve,
+        abstract_syntax: context.abstract_syntax.clone(),
+        command: request.clone(),
+        data: Some(identifier),
+        transfer_syntax: context.transfer_syntax.clone(),
+        extended: Default::default(),
+        repeatable: true,
+    };
+    let mut exchange = match unless_cancelled(client, relay.invoke(caller, invocation)).await? {
+        Some(Ok(exchange)) => exchange,
+        Some(Err(error)) => {
+            client.respond(context.id, failure(request, &error), None);
+            return Ok(());
+        }
+        None => {
+            client.respond(context.id, request.response(status::CANCEL), None);
+            return Ok(());
+        }
+    };
+    loop {
+        let answer = tokio::select! {
+            biased;
+            meanwhile = client.meanwhile() => {
+                cancel(&mut exchange, meanwhile?)?;
+                continue;
+            }
+            answer = exchange.next() => answer,
+        };
+        match answer {
+            Ok(Answer::Pending(response, data)) => {
+                client.respond(context.id, as_answer(response, request), data);
+                while let Some(meanwhile) = client.room(MAX_UNSENT).await? {
+                    cancel(&mut exchange, meanwhile)?;
+                }
+            }
+            Ok(Answer::Final(response, data)) => {
+                client.respond(context.id, as_answer(response, request), data);
+                return Ok(());
+            }
+            Err(error) => {
+                client.respond(context.id, failure(request, &error), None);
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn cancel(exchange: &mut Exchange, meanwhile: Meanwhile) -> Result<(), End> {
+    match meanwhile {
+        Meanwhile::Cancel => exchange.cancel(),
+        Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
+    }
+    Ok(())
+}
+
+/// The archive's response as one to the client's request.
+fn as_answer(response: Command, request: &Command) -> Command {
+    Command { message_id: request.message_id, ..response }
+}
+
+fn failure(request: &Command, error: &Error) -> Command {
+    let (code, comment) = match &error.kind {
+        Kind::Cancelled => (status::CANCEL, None),
+        _ => of(error, request.field),
+    };
+    Command { comment, ..request.response(code) }
+}
