@@ -260,11 +260,18 @@ impl MoveDestination {
             || state.ended.iter().any(|e| from(&e.sender, &e.addresses))
     }
 
-    /// Whether the Move Originator says that we have asked for an object ourselves. Such a one is no client's, though
-    /// no move is found that it belongs to.
-    pub(super) fn asked_for_by_us(&self, origin: &Origin) -> bool {
-        let originator = origin.originator.as_ref().map(|(title, _)| title);
-        originator.is_some_and(|title| self.shared.known.iter().any(|known| known.calling == *title))
+    /// Whether the Move Originator says that we have asked for an object, under our own title or a client's. Such a one is
+    /// no client's, though no move is found that it belongs to.
+    pub fn asked_for_by_us(&self, origin: &Origin) -> bool {
+        let Some((title, id)) = &origin.originator else { return false };
+        let shared = &self.shared;
+        if shared.known.iter().any(|known| known.calling == *title) {
+            return true;
+        }
+        let state = shared.lock();
+        let mut moves = state.live.iter().map(|e| (&e.calling, e.id));
+        let mut ended = state.ended.iter().map(|e| (&e.calling, e.id));
+        moves.any(|named| named == (title, *id)) || ended.any(|named| named == (title, *id))
     }
 
     /// Finds the move that an object belongs to.

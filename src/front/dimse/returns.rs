@@ -14,6 +14,17 @@ pub(super) enum Taken {
     GivenBack(Beginning),
 }
 
+/// Whether an object may be one of a C-MOVE of ours, or else may not be stored by who sends it.
+pub(super) fn may_be_one(front: &Front, client: &Client, origin: &Origin) -> bool {
+    let moves = &front.services.moves;
+    moves.expects(origin) || moves.asked_for_by_us(origin) || !may_store(front, client)
+}
+
+/// Whether who sends an object may store here: an archive that only brings what we asked for may not.
+fn may_store(front: &Front, client: &Client) -> bool {
+    front.config.accept_any || front.config.ae(&client.peer.calling).is_some()
+}
+
 /// Takes an object in from where a move of ours lets objects come from.
 pub(super) async fn take(
     front: &Front,
@@ -21,8 +32,7 @@ pub(super) async fn take(
     head: Head,
     origin: Origin,
 ) -> Result<Taken, End> {
-    let calling = &client.peer.calling;
-    let may_store = front.config.accept_any || front.config.ae(calling).is_some();
+    let may_store = may_store(front, client);
     let mut arrival = Arrival::of_move(head, front.services.moves.clone(), origin);
     let mut length = 0;
     loop {

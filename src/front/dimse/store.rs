@@ -8,9 +8,9 @@ use super::client::{Client, End, Meanwhile};
 use super::{Front, Request, returns, status as statuses};
 use crate::archive::{Archive, Manner, Origin};
 use crate::caller::{Caller, Priority};
-use crate::dicom::Uid;
 use crate::dicom::head::HeadReader;
 use crate::dicom::object::Head;
+use crate::dicom::{AeTitle, Uid};
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::status;
@@ -44,8 +44,8 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
     let originator = command.move_originator.clone().zip(command.move_originator_id);
     let origin = Origin { address: client.peer.address, calling: client.peer.calling.clone(), originator };
     let mut beginning = None;
-    if front.services.moves.expects(&origin) {
-        match returns::take(front, client, head.clone(), origin).await? {
+    if returns::may_be_one(front, client, &origin) {
+        match returns::take(front, client, head.clone(), origin.clone()).await? {
             Taken::Whole(code) => {
                 client.respond(context.id, command.response(code), None);
                 return Ok(());
@@ -53,7 +53,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
             Taken::GivenBack(begun) => beginning = Some(begun),
         }
     }
-    let (code, comment) = pass_on(front, client, head, beginning).await?;
+    let (code, comment) = pass_on(front, client, head, origin.originator, beginning).await?;
     let response = Command { comment, ..command.response(code) };
     client.respond(context.id, response, None);
     Ok(())
@@ -74,6 +74,7 @@ async fn pass_on(
     front: &Front,
     client: &mut Client,
     head: Head,
+    originator: Option<(AeTitle, u16)>,
     beginning: Option<Beginning>,
 ) -> Result<(u16, Option<String>), End> {
     let router = &front.services.router;
@@ -95,7 +96,9 @@ async fn pass_on(
         }
         return Ok((status::SOP_CLASS_NOT_SUPPORTED, Some("no archive takes such objects".into())));
     }
-    let destinations = archives.iter().map(|archive| destination(client, archive));
+    // It came framed to its last PDV: what is in it is between the client and the archive.
+    let manner = Manner { checked: false, originator };
+    let destinations = archives.iter().map(|archive| destination(client, archive, &manner));
     let fan = Fan::new(&head, destinations);
     let outcomes = stream(client, fan, held, whole).await?;
     for Outcome { archive, result } in &outcomes {
@@ -117,14 +120,13 @@ async fn begin(client: &mut Client, transfer_syntax: &Uid) -> Result<Beginning, 
     }
 }
 
-fn destination(client: &Client, archive: &Arc<dyn Archive>) -> Destination {
+fn destination(client: &Client, archive: &Arc<dyn Archive>, manner: &Manner) -> Destination {
     let caller = Caller {
         client: Some(client.peer.address),
         priority: Priority::Bulk,
         title: archive.names_client().then(|| client.peer.calling.clone()),
     };
-    // It came framed to its last PDV: what is in it is between the client and the archive.
-    Destination { archive: Arc::clone(archive), caller, manner: Manner { checked: false, originator: None } }
+    Destination { archive: Arc::clone(archive), caller, manner: manner.clone() }
 }
 
 /// Streams an object, of which some is held already, and waits for all the answers.
@@ -197,7 +199,7 @@ fn worst(outcomes: &[Outcome]) -> (u16, Option<String>) {
             (Ok(_), _) => 1,
         };
         let comment = match comment {
-            Some(comment) if several && !comment.contains(archive.as_str()) => {
+            Some(comment) if several && !comment.starts_with(&format!("{archive}: ")) => {
                 Some(format!("{archive}: {comment}"))
             }
             None if several && badness > 0 => Some(archive.clone()),

@@ -1,8 +1,10 @@
 //! C-STORE: the client is told what the archive says, after it has said it, and nothing else.
 
 mod broken;
+mod during;
 mod kills;
 mod memory;
+mod several;
 
 use std::time::{Duration, Instant};
 

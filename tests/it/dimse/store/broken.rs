@@ -81,7 +81,6 @@ async fn a_broken_but_framed_object_is_passed_on_as_it_is() {
         assert_eq!(response.status, Some(0));
         let got = sink.next().await;
         assert_eq!(got.command.sop_instance, Some(good.head.sop_instance.clone()));
-        assert_eq!((got.command.move_originator, got.command.move_originator_id), (None, None));
         assert!(got.data == Some(bytes), "it came with other bytes");
     }
 }
@@ -96,4 +95,28 @@ async fn a_broken_object_is_judged_by_the_archive() {
     let garbage = Bytes::from_static(b"no data set at all");
     assert_eq!(send(&mut client, &good, garbage).await.unwrap().status, Some(0xC000));
     assert_eq!(status(&mut client, &good).await, 0);
+}
+
+#[tokio::test]
+async fn the_move_originator_of_a_client_is_passed_on() {
+    let mut sink = Destination::new().await;
+    let archive = Archive::builder().ae_title("PACS".parse().unwrap()).start().await.unwrap();
+    let more = format!("endpoint.store = {{ ae_title = \"SINK\", address = \"{}\" }}\n", sink.address);
+    let scene = Scene::before(archive, &more).await;
+    let mut client = client(&scene).await;
+    let object = object(1, 1, 1, &Kind::default());
+    let context = context_of(&client, &object.head.sop_class, &object.head.transfer_syntax);
+    for originator in [Some(("WORKSTATION".parse().unwrap(), 4711)), None] {
+        let (move_originator, move_originator_id) = originator.clone().unzip();
+        let request = Command { move_originator, move_originator_id, ..request(&object, 1) };
+        client.association.send(context, &request, Some(bytes_of(&object)));
+        assert_eq!(client.message().await.unwrap().command.status, Some(0));
+        let got = sink.next().await.command;
+        assert_eq!(got.move_originator.zip(got.move_originator_id), originator);
+    }
+    // One that names us was asked for by us, and is nobody's by now.
+    let ours =
+        Command { move_originator: GANTRY.parse().ok(), move_originator_id: Some(1), ..request(&object, 1) };
+    client.association.send(context, &ours, Some(bytes_of(&object)));
+    assert_eq!(client.message().await.unwrap().command.status, Some(0xC000));
 }
