@@ -169,10 +169,11 @@ impl Driver {
             }
             Err(error) => tracing::warn!(%archive, count, ms, %error, "retrieval failed"),
         }
-        let gone = self.collector.gone().clone();
-        tokio::select! {
-            _ = steps.send(Step::End(result)) => {}
-            () = gone.cancelled() => {}
+        // A reader that was given up is still there, and may come to the end of what is queued for it: then it is to learn
+        // why there is no more. When it leaves, nothing can be sent any more.
+        let has_left = self.collector.gone().is_cancelled() && !self.collector.has_stalled();
+        if !has_left {
+            let _ = steps.send(Step::End(result)).await;
         }
     }
 

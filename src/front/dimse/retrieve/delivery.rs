@@ -1,8 +1,13 @@
 //! Where the objects of a retrieval go: onto the client's association, or to the destination of its C-MOVE.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_core::Stream;
 use tokio::time::{Instant, sleep_until};
 
 use super::onto_client;
@@ -10,7 +15,7 @@ use super::tally::Outcome;
 use crate::archive::{Destination, Form, Kind};
 use crate::caller::Caller;
 use crate::dicom::AeTitle;
-use crate::dicom::object::Object;
+use crate::dicom::object::{BrokenObject, Cursor, Object};
 use crate::dimse::status::{self, Class};
 use crate::front::dimse::client::{Client, End, Meanwhile};
 
@@ -105,6 +110,9 @@ impl ToDestination {
         object: Object,
         cancelled: &mut bool,
     ) -> Result<Delivered, End> {
+        let length = Arc::new(AtomicU64::new(0));
+        let counted = Counted { body: object.body, length: Arc::clone(&length) };
+        let object = Object { body: Cursor::over(counted), ..object };
         let mut delivery = pin!(self.destination.deliver(&self.caller, object, self.originator.clone()));
         let mut until = None;
         let stored = loop {
@@ -131,7 +139,7 @@ impl ToDestination {
         };
         Ok(match stored {
             Ok(stored) => {
-                client.account.object(0);
+                client.account.object(length.load(Ordering::Relaxed));
                 Delivered::by_status(stored.status)
             }
             Err(error) => {
@@ -143,6 +151,24 @@ impl ToDestination {
                 }
             }
         })
+    }
+}
+
+/// The bytes of an object, which are counted as they pass.
+struct Counted {
+    body: Cursor,
+    length: Arc<AtomicU64>,
+}
+
+impl Stream for Counted {
+    type Item = Result<Bytes, BrokenObject>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = ready!(Pin::new(&mut self.body).poll_next(cx));
+        if let Some(Ok(bytes)) = &piece {
+            self.length.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(piece)
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) async fn run(
                 while let Some(meanwhile) = client.room(MAX_UNSENT).await? {
                     cancel(&mut exchange, meanwhile)?;
                 }
+                exchange.forgive_silence();
             }
             Ok(Answer::Final(response, data)) => {
                 client.respond(context.id, as_answer(response, request), data);
@@ -80,7 +81,8 @@ fn cancel(exchange: &mut Exchange, meanwhile: Meanwhile) -> Result<(), End> {
 
 /// The archive's response as one to the client's request.
 fn as_answer(response: Command, request: &Command) -> Command {
-    Command { message_id: request.message_id, ..response }
+    let sop_class = response.sop_class.clone().or_else(|| request.sop_class.clone());
+    Command { message_id: request.message_id, sop_class, ..response }
 }
 
 fn failure(request: &Command, error: &Error) -> Command {
