@@ -24,8 +24,6 @@ use crate::router::Router;
 /// DIMSE connections that have not asked for an association yet, or are turned away: a burst of modalities after a power
 /// cut.
 const ASKING: usize = 512;
-/// Associations of archives that bring what we asked them to move.
-const RETURNS: usize = 256;
 
 /// The bridge, with its ports bound and nothing served yet.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl App {
         let Self { config, http, dimse, archives, moves, cache, commitments, metrics } = self;
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
-            max_connections: config.dimse.front.max_associations + RETURNS + ASKING,
+            max_connections: config.dimse.front.max_associations + config.dimse.front.max_returns + ASKING,
             artim: config.dimse.front.timeouts.artim,
         };
         let share = |archive: &DimseArchive| {

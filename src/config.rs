@@ -3,7 +3,9 @@
 //! Each part of the program says in its own `Config` what it needs; here stand the keys' names and defaults,
 //! the check of what belongs together, and no more.
 
+mod ae;
 mod archive;
+mod dimse;
 mod environment;
 mod route;
 mod section;
@@ -17,16 +19,15 @@ use std::time::Duration;
 
 use toml::Table;
 
-use crate::archive::commitment::Config as CommitmentConfig;
 use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
-use crate::dicom::AeTitle;
-use crate::front::dimse::config::Config as DimseFrontConfig;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
 use crate::router::config::RuleConfig;
 use crate::telemetry::Config as LogConfig;
 use section::{Report, Section};
+
+pub use dimse::Dimse;
 
 /// Longest configuration file that is read, in bytes: a thousand archives.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -73,21 +74,6 @@ pub struct Http {
     pub front: HttpConfig,
     /// Limits of connections.
     pub settings: HttpSettings,
-}
-
-/// The DIMSE side.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dimse {
-    /// Where to listen for what archives send on a C-MOVE.
-    pub listen: SocketAddr,
-    /// Our AE title, as which we call.
-    pub ae_title: AeTitle,
-    /// The titles that we give to archives as C-MOVE destination.
-    pub move_ae_titles: Vec<AeTitle>,
-    /// How clients are served.
-    pub front: DimseFrontConfig,
-    /// `dimse.commitment`.
-    pub commitment: CommitmentConfig,
 }
 
 /// One thing that is wrong with the configuration.
@@ -153,7 +139,7 @@ fn whole(table: Table, report: &Report) -> Config {
     let mut root = Section::root(table, report);
     let log = log(root.section("log"));
     let http = http(root.section("http"));
-    let mut dimse = dimse(root.section("dimse"));
+    let mut dimse = dimse::read(root.section("dimse"));
     let named = root.named_sections("archive");
     if named.is_empty() {
         report.add("archive", "name at least one archive, as [archive.main] with its ae_title and address");
@@ -165,7 +151,8 @@ fn whole(table: Table, report: &Report) -> Config {
     check_default(default_archive.as_deref(), &archives, report);
     let routes = route::read(root.section_list("route"), &archives, report);
     dimse.front.titles.extend(routes.iter().flat_map(|rule| rule.called.iter().cloned()));
-    root.without_effect("ae", "DIMSE clients come");
+    dimse.front.aes = ae::read(root.named_sections("ae"), report);
+    dimse::acquaint(&mut dimse.front, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
     for (key, what) in [("tls", "TLS comes"), ("auth", "users come"), ("audit", "the audit trail comes")] {
@@ -275,24 +262,6 @@ fn public_url(text: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_graphic() && !b"?#\"<>\\".contains(&b);
     (!rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(plain))
         .then(|| text.trim_end_matches('/').to_owned())
-}
-
-fn dimse(mut section: Section<'_>) -> Dimse {
-    let listen = section.listen("listen").unwrap_or((Ipv4Addr::LOCALHOST, 11_112).into());
-    let given = section.parsed::<AeTitle>("ae_title", section::AE_TITLE);
-    let ae_title = given.unwrap_or_else(|| "GANTRY".parse().expect("a valid title"));
-    let move_ae_titles = section.list("move_ae_titles", "AE titles such as [\"GANTRY\"]");
-    if move_ae_titles.as_ref().is_some_and(Vec::is_empty) {
-        section.error("move_ae_titles", "name at least one title; leave the key out for `ae_title`");
-    }
-    let commitment = state::commitment(section.section("commitment"));
-    section.without_effect("accept", "DIMSE clients come");
-    section.later("tls", "TLS comes");
-    section.finish();
-    let move_ae_titles = move_ae_titles.unwrap_or_else(|| vec![ae_title.clone()]);
-    let mut front = DimseFrontConfig::new(ae_title.clone());
-    front.titles.extend(move_ae_titles.iter().cloned());
-    Dimse { listen, move_ae_titles, ae_title, front, commitment }
 }
 
 /// The keys that came from the environment, each with its variable.

@@ -10,10 +10,10 @@ const MAX_NAME: usize = 32;
 /// Most associations with one archive that may be configured.
 const MAX_ASSOCIATIONS: usize = 256;
 /// What an address looks like.
-const ADDRESS: &str = "host and port, such as \"pacs.example:104\"";
+pub(super) const ADDRESS: &str = "host and port, such as \"pacs.example:104\"";
 
 /// A host and a port.
-struct Address(String);
+pub(super) struct Address(pub(super) String);
 
 impl std::str::FromStr for Address {
     type Err = ();
@@ -39,7 +39,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
     check_protocol(&mut section);
     let ae_title = section.required("ae_title", AE_TITLE);
     let address = section.required::<Address>("address", ADDRESS);
-    check_calling(&mut section);
+    let calling_client = section.choice("calling", &[("own", false), ("client", true)]);
     let model = section
         .choice("model", &[("auto", Model::Auto), ("study", Model::Study), ("patient", Model::Patient)]);
     let retrieve =
@@ -58,11 +58,11 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
     let query = endpoint(endpoints.optional_section("query"));
     let retrieve_from = endpoint(endpoints.optional_section("retrieve"));
     let store_at = endpoint(endpoints.optional_section("store"));
-    for key in ["worklist", "mpps", "commit"] {
-        endpoints.without_effect(key, "this service comes");
-    }
+    let worklist = endpoint(endpoints.optional_section("worklist"));
+    let mpps = endpoint(endpoints.optional_section("mpps"));
+    let commit = endpoint(endpoints.optional_section("commit"));
     endpoints.finish();
-    section.without_effect("called_as", "DIMSE clients come");
+    let called_as = section.list("called_as", "AE titles such as [\"ARCHIVE1\"]");
     section.later("url", "DICOMweb archives come");
     section.later("tls", "TLS comes");
     section.finish();
@@ -74,11 +74,11 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
         query,
         retrieve_from,
         store_at,
-        worklist: None,
-        mpps: None,
-        commit: None,
-        calling_client: false,
-        called_as: Vec::new(),
+        worklist,
+        mpps,
+        commit,
+        calling_client: calling_client.unwrap_or(false),
+        called_as: called_as.unwrap_or_default(),
         model: model.unwrap_or(Model::Auto),
         retrieve: retrieve.unwrap_or(Method::Auto),
         max_associations: max_associations.unwrap_or(4),
@@ -95,14 +95,6 @@ fn check_protocol(section: &mut Section<'_>) {
         None | Some("dimse") => {}
         Some("dicomweb") => section.error("protocol", "DICOMweb archives come with a later version"),
         Some(_) => section.error("protocol", "expected \"dimse\""),
-    }
-}
-
-fn check_calling(section: &mut Section<'_>) {
-    match section.text("calling").as_deref() {
-        None | Some("own") => {}
-        Some("client") => section.error("calling", "DIMSE clients come with a later version; use \"own\""),
-        Some(_) => section.error("calling", "expected \"own\""),
     }
 }
 

@@ -218,15 +218,10 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// Takes a key that does nothing yet, and notes it: `what` comes with a later version. Only for keys
-    /// that one can do without and be neither less safe nor answered otherwise.
-    pub(super) fn without_effect(&mut self, key: &'static str, what: &str) {
-        self.known.push(key);
-        if self.table.remove(key).is_some() {
-            let path = join(&self.path, key);
-            let note = self.report.about(&path, format!("has no effect yet: {what} with a later version"));
-            self.report.notes.borrow_mut().push(note);
-        }
+    /// Notes something that is not wrong and may yet not be meant so.
+    pub(super) fn note(&self, key: &str, text: &str) {
+        let note = self.report.about(&join(&self.path, key), text.to_owned());
+        self.report.notes.borrow_mut().push(note);
     }
 
     /// Refuses a key that would do nothing yet; `what` comes with a later version.

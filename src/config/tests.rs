@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::archive::dimse::config::{Endpoint, ForeignUids, Method, Model, StoreFrom, Timeouts};
+use crate::dicom::AeTitle;
 use crate::dicom::charset::QueryCharset;
+use crate::front::dimse::config::Moves;
 
 const SMALLEST: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"pacs.example:104\"\n";
 
@@ -157,6 +159,17 @@ fn an_error_says_what_to_write() {
         ("[archive.main.endpoint.query]\nae_title = \"A\"", "archive.main.endpoint.query.address", "host"),
         ("[archive.\"a b\"]", "archive.a b", "letters"),
         ("default_archive = \"x\"", "default_archive", "no valid archive"),
+        ("[archive.main]\ncalling = \"me\"", "archive.main.calling", "\"client\""),
+        ("[archive.main]\ncalled_as = \"X\"", "archive.main.called_as", "AE titles"),
+        ("[archive.main.endpoint.mpps]\nae_title = \"A\"", "archive.main.endpoint.mpps.address", "host"),
+        ("[dimse]\naccept = \"all\"", "dimse.accept", "\"known\""),
+        ("[dimse]\nmax_associations = 0", "dimse.max_associations", "4096"),
+        ("[dimse]\nstorage_classes = [\"x\"]", "dimse.storage_classes", "UIDs"),
+        ("[dimse]\ntimeouts = { artim = 5 }", "dimse.timeouts.artim", "\"5s\""),
+        ("[ae.SEVENTEEN_LETTERS]", "ae.SEVENTEEN_LETTERS", "16"),
+        ("[ae.A]\naddress = \"here\"", "ae.A.address", "host and port"),
+        ("[ae.A]\nallow_from = [\"here\"]", "ae.A.allow_from", "networks"),
+        ("[ae.A]\nmove = \"proxy\"", "ae.A.move", "\"direct\""),
     ] {
         let error = error(text, key);
         assert!(error.contains(says), "{error}");
@@ -165,24 +178,64 @@ fn an_error_says_what_to_write() {
 }
 
 #[test]
-fn keys_without_effect_yet_are_noted_and_those_that_one_would_rely_on_are_refused() {
-    let text = format!(
-        "{SMALLEST}called_as = [\"X\"]\n[archive.main.endpoint.worklist]\nae_title = \"X\"\n\
-         [cache]\nmemory = \"1MiB\"\n[ae.WS1]\naddress = \"a:1\"\n[dimse]\naccept = \"any\"\n"
-    );
-    let notes = Config::parse(&text, []).unwrap().notes;
-    let keys: Vec<&str> = notes.iter().map(|note| note.key.as_str()).collect();
-    let expected = ["dimse.accept", "archive.main.endpoint.worklist", "archive.main.called_as", "ae"];
-    assert_eq!(keys, expected);
-    assert!(notes.iter().all(|note| note.text.contains("no effect yet")));
+fn keys_of_later_versions_are_refused() {
     for (text, key) in [
-        ("[archive.main]\ncalling = \"client\"", "archive.main.calling"),
         ("[archive.main]\nprotocol = \"dicomweb\"", "archive.main.protocol"),
         ("[tls]\ncertificate = \"x\"", "tls"),
         ("[auth]\nmode = \"none\"", "auth"),
+        ("[dimse]\ntls = true", "dimse.tls"),
     ] {
         assert!(error(text, key).contains("later version"), "{key}");
     }
+}
+
+#[test]
+fn dimse_clients_have_their_keys() {
+    let text = format!(
+        "{SMALLEST}calling = \"client\"\ncalled_as = [\"PACS1\", \"PACS2\"]\nmax_associations = 5\n\
+         [archive.main.endpoint.worklist]\nae_title = \"RIS\"\naddress = \"ris:104\"\n\
+         [archive.main.endpoint.mpps]\nae_title = \"RIS\"\naddress = \"ris:105\"\n\
+         [archive.main.endpoint.commit]\nae_title = \"COMMIT\"\naddress = \"ris:106\"\n\
+         [dimse]\naccept = \"any\"\nmax_associations = 50\nmax_associations_per_ae = 4\n\
+         transfer_syntaxes = [\"1.2.840.10008.1.2.4.70\"]\nstorage_classes = [\"1.3.6.1.4.1.1\"]\n\
+         timeouts = {{ artim = \"1s\", negotiation = \"2s\", idle = \"3s\", read = \"4s\", write = \"5s\" }}\n\
+         [ae.CT1]\naddress = \"ct1:104\"\nallow_from = [\"10.0.0.0/8\"]\nmove = \"direct\"\nmax_associations = 7\n\
+         [ae.\"WS 1\"]\n"
+    );
+    let config = parse(&text).unwrap();
+    let (front, archive) = (&config.dimse.front, &config.archives[0]);
+    assert!(archive.calling_client && front.accept_any);
+    assert_eq!((front.max_associations, front.max_associations_per_ae, front.max_returns), (50, 4, 64 + 5));
+    assert_eq!((front.transfer_syntaxes.len(), front.storage_classes.len()), (1, 1));
+    let timeouts = &front.timeouts;
+    let all = [timeouts.artim, timeouts.negotiation, timeouts.idle, timeouts.read, timeouts.write];
+    assert_eq!(all, [1, 2, 3, 4, 5].map(Duration::from_secs));
+    let title = |text: &str| text.parse::<AeTitle>().unwrap();
+    let titles =
+        |set: &std::collections::BTreeSet<AeTitle>| set.iter().map(AeTitle::to_string).collect::<Vec<_>>();
+    assert_eq!(titles(&front.titles), ["GANTRY", "PACS1", "PACS2"]);
+    assert_eq!(titles(&front.archives), ["COMMIT", "PACS", "RIS"]);
+    let ct = front.ae(&title("CT1")).unwrap();
+    assert_eq!((ct.address.as_deref(), ct.max_associations), (Some("ct1:104"), Some(7)));
+    assert_eq!((ct.allow_from.len(), ct.moves), (1, Moves::Direct));
+    let workstation = front.ae(&title("WS 1")).unwrap();
+    assert_eq!((workstation.address.as_deref(), workstation.moves), (None, Moves::Relay));
+    assert_eq!(config.notes, []);
+    let default = parse(SMALLEST).unwrap().dimse.front;
+    assert!(!default.accept_any && default.aes.is_empty());
+    assert_eq!((default.max_associations, default.max_associations_per_ae), (64, 3));
+}
+
+#[test]
+fn titles_that_would_be_ambiguous_are_refused() {
+    let two = format!(
+        "default_archive = \"main\"\n{SMALLEST}called_as = [\"X\"]\n{}called_as = [\"GANTRY\", \"X\"]\n",
+        SMALLEST.replace("main", "other")
+    );
+    let errors = parse(&two).unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors.iter().all(|error| error.starts_with("archive.other.called_as: ")), "{errors:?}");
+    assert!(error(&format!("{SMALLEST}[ae.\"A \"]\n[ae.A]"), "ae.A ").contains("twice"));
 }
 
 #[test]
@@ -291,6 +344,17 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "model",
         "retrieve",
         "max_associations",
+        "max_associations_per_ae",
+        "accept",
+        "transfer_syntaxes",
+        "storage_classes",
+        "artim",
+        "negotiation",
+        "read",
+        "write",
+        "called_as",
+        "allow_from",
+        "move",
         "store_from",
         "foreign_uids",
         "query_charset",

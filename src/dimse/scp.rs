@@ -55,13 +55,14 @@ pub trait Service: Send + Sync + 'static {
     /// What the negotiation found out, for `serve`.
     type Plan: Send + 'static;
 
-    /// Decides whether there may be an association at all.
+    /// Decides whether there may be an association at all, and logs it where there may not: what the peer is told says
+    /// less.
     ///
     /// # Errors
     /// The reason to reject it.
     fn admit(&self, peer: &Peer, request: &AssociateRq) -> Result<Self::Seat, AssociateRj>;
 
-    /// Decides about the presentation contexts, and may ask others meanwhile. It bounds its own time; dropped, it leaves
+    /// Decides about the presentation contexts, and may ask others meanwhile. It logs a rejection, and bounds its own time; dropped, it leaves
     /// nothing behind.
     fn negotiate<'a>(
         &'a self,
@@ -133,12 +134,13 @@ async fn welcome(
     };
     let request = requested.request();
     let peer = Peer { address, calling: request.calling.clone(), called: request.called.clone() };
-    let admitted = match request {
-        request if request.version & PROTOCOL_VERSION == 0 => Err(AssociateRj::PROTOCOL_VERSION),
-        request if request.application_context != APPLICATION_CONTEXT => {
-            Err(AssociateRj::APPLICATION_CONTEXT)
+    let admitted = match misunderstood(request) {
+        Some(rj) => {
+            let Peer { calling, called, .. } = &peer;
+            tracing::info!(%address, %calling, %called, reason = rj.reason_text(), "association rejected");
+            Err(rj)
         }
-        request => service.admit(&peer, request),
+        None => service.admit(&peer, request),
     };
     let negotiated = match admitted {
         // The seat is held to the end.
@@ -147,14 +149,18 @@ async fn welcome(
     };
     let (_seat, answer, plan) = match negotiated {
         Ok(negotiated) => negotiated,
-        Err(rj) => {
-            let Peer { calling, called, .. } = &peer;
-            tracing::info!(%address, %calling, %called, reason = rj.reason_text(), "association rejected");
-            return requested.reject(rj, Instant::now() + REJECTED).await;
-        }
+        Err(rj) => return requested.reject(rj, Instant::now() + REJECTED).await,
     };
     match requested.answer(answer, Instant::now() + limits.artim).await {
         Ok(association) => service.serve(peer, association, plan, shutdown).await,
         Err(error) => tracing::debug!(%address, %error, "no association"),
     }
+}
+
+/// What is no DICOM of ours (PS3.8 9.3.2).
+fn misunderstood(request: &AssociateRq) -> Option<AssociateRj> {
+    if request.version & PROTOCOL_VERSION == 0 {
+        return Some(AssociateRj::PROTOCOL_VERSION);
+    }
+    (request.application_context != APPLICATION_CONTEXT).then_some(AssociateRj::APPLICATION_CONTEXT)
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Plan;
@@ -95,16 +95,8 @@ impl Client {
     pub(super) async fn request(&mut self) -> Result<(u8, Command), End> {
         self.room(MAX_UNREAD).await?;
         loop {
-            let event = tokio::select! {
-                biased;
-                event = timeout(self.timeouts.idle, self.association.event()) => event,
-                report = self.mailbox.next() => {
-                    self.tell(report);
-                    continue;
-                }
-                () = self.shutdown.cancelled() => return Err(End::Abort("shutting down".into())),
-            };
-            match event.map_err(|_| End::Abort("it said nothing for too long".into()))?? {
+            let event = self.between().await?;
+            match event {
                 Event::ReleaseRequested => return Err(End::Release),
                 // Of a command that was dropped.
                 Event::Data { .. } => {}
@@ -135,6 +127,35 @@ impl Client {
         command.message_id = self.fresh_id();
         self.mailbox.sent(command.message_id, answer);
         self.association.send(context, &command, Some(data));
+    }
+
+    /// What the client does next. A message that it has begun has less time than it has between two.
+    async fn between(&mut self) -> Result<Event, End> {
+        let idle = Instant::now() + self.timeouts.idle;
+        let mut has_begun = false;
+        loop {
+            let deadline = idle.min(Instant::now() + self.timeouts.read);
+            let event = tokio::select! {
+                biased;
+                event = timeout_at(deadline, self.association.event()) => event,
+                report = self.mailbox.next() => {
+                    self.tell(report);
+                    continue;
+                }
+                () = self.shutdown.cancelled() => return Err(End::Abort("shutting down".into())),
+            };
+            let is_within = self.association.has_unread();
+            match event {
+                Ok(event) => return Ok(event?),
+                Err(_) if is_within && has_begun => {
+                    return Err(End::Abort("it stopped in the middle of a message".into()));
+                }
+                Err(_) if Instant::now() >= idle => {
+                    return Err(End::Abort("it said nothing for too long".into()));
+                }
+                Err(_) => has_begun = is_within,
+            }
+        }
     }
 
     /// The next piece of the request's data set, and whether it is the last. Cancel-safe.

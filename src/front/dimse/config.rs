@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::dicom::{AeTitle, Uid};
 use crate::net::Network;
 
+/// Associations of archives that bring objects, besides as many as we have to them.
+pub const MORE_RETURNS: usize = 64;
+
 /// The DIMSE front end's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -13,6 +16,11 @@ pub struct Config {
     pub ae_title: AeTitle,
     /// All titles by which we may be called: our own, those that archives move to, those of archives and routes.
     pub titles: BTreeSet<AeTitle>,
+    /// Titles under which archives call: their own, those of their endpoints, and those from which they send.
+    pub archives: BTreeSet<AeTitle>,
+    /// Most associations at once by which archives bring what we asked them to move: of all archives together, and some
+    /// for those that open one for each object.
+    pub max_returns: usize,
     /// Whether everybody may call who knows one of our titles; else those in `aes`, and archives.
     pub accept_any: bool,
     /// Most associations of clients at once.
@@ -35,7 +43,9 @@ impl Config {
         Self {
             titles: [ae_title.clone()].into(),
             ae_title,
-            accept_any: true,
+            archives: BTreeSet::new(),
+            max_returns: MORE_RETURNS,
+            accept_any: false,
             max_associations: 64,
             max_associations_per_ae: 3,
             timeouts: Timeouts::default(),

@@ -4,12 +4,13 @@
 //! that serves it.
 
 mod account;
+mod admission;
 mod client;
 pub mod config;
 mod events;
 mod find;
+mod negotiate;
 mod normalized;
-#[expect(dead_code, reason = "contexts of its kind are accepted next")]
 mod own;
 mod retrieve;
 mod returns;
@@ -24,7 +25,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,18 +32,20 @@ use tokio_util::task::TaskTracker;
 use crate::archive::commitment::Commitments;
 use crate::archive::dimse::config::Timeouts;
 use crate::archive::relay::Service;
-use crate::archive::{Destinations, MoveDestination, Origin, Place};
-use crate::dicom::sop_class;
+use crate::archive::{Archive, Destinations, MoveDestination, Origin, Place};
+use crate::caller::{Caller, Priority};
 use crate::dimse::association::Association;
 use crate::dimse::command::{Command, field};
-use crate::dimse::negotiation::{AcceptedContext, Answer};
-use crate::dimse::pdu::{AssociateRj, AssociateRq, context_result};
+use crate::dimse::negotiation::AcceptedContext;
+use crate::dimse::pdu::{AssociateRj, AssociateRq};
 use crate::dimse::scp::{self, Negotiated, Peer};
 use crate::metrics::Metrics;
 use crate::router::Router;
+use admission::{Admission, Refusal, Seat};
 use client::{Client, End};
 use config::{AeConfig, Config};
 use events::{Courier, Mailbox, Registry};
+use own::Conversation;
 use service::Served;
 
 /// How long the end of an association may take.
@@ -70,7 +72,7 @@ pub struct Front {
     services: Services,
     /// Where objects of clients' C-MOVEs go.
     destinations: Destinations,
-    seats: Arc<Semaphore>,
+    admission: Admission,
     clients: TaskTracker,
     /// The clients' associations on which reports can be sent.
     registry: Arc<Registry>,
@@ -86,6 +88,8 @@ pub struct Plan {
     proposed: usize,
     /// An archive, with what we asked it to move: it is served as long as anybody is.
     is_return: bool,
+    /// The client's own association behind, where one of its contexts wants one.
+    session: Option<Conversation>,
 }
 
 /// A request of a client.
@@ -98,18 +102,25 @@ struct Request {
 impl Front {
     /// A front end by this configuration.
     pub fn new(config: Config, services: Services) -> Arc<Self> {
-        let seats = Arc::new(Semaphore::new(config.max_associations));
+        let admission = Admission::new(&config);
         let (registry, tasks) = (Arc::<Registry>::default(), TaskTracker::new());
         let addresses = config.aes.iter().filter_map(|ae| Some((ae.title.clone(), ae.address.clone()?)));
         let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), addresses.collect());
         tasks.spawn(courier.run(services.shutdown.clone()));
         let destinations = destinations(&config, &services.metrics);
-        Arc::new(Self { config, services, destinations, seats, clients: TaskTracker::new(), registry, tasks })
+        let clients = TaskTracker::new();
+        Arc::new(Self { config, services, destinations, admission, clients, registry, tasks })
     }
 
-    /// How many clients have an association.
+    /// How many places are taken by clients, those that are negotiating included.
     pub fn associations(&self) -> usize {
-        self.clients.len()
+        self.admission.taken()
+    }
+
+    /// On whose behalf an archive is asked.
+    fn caller(&self, peer: &Peer, archive: &dyn Archive, priority: Priority) -> Caller {
+        let title = archive.names_client().then(|| peer.calling.clone());
+        Caller { client: Some(peer.address), priority, title }
     }
 
     /// Waits, after the shutdown has begun, until the last client has left.
@@ -138,8 +149,21 @@ impl Front {
     }
 
     async fn converse(&self, client: &mut Client) -> End {
+        let mut session = client.plan.session.take();
+        let end = self.requests(client, session.as_mut()).await;
+        if let Some(session) = session {
+            session.end(&end).await;
+        }
+        end
+    }
+
+    async fn requests(&self, client: &mut Client, mut session: Option<&mut Conversation>) -> End {
         loop {
-            let (context, command) = match client.request().await {
+            let request = match &mut session {
+                Some(session) => own::converse(client, session).await,
+                None => client.request().await,
+            };
+            let (context, command) = match request {
                 Ok(request) => request,
                 Err(end) => return end,
             };
@@ -167,6 +191,11 @@ impl Front {
                 Ok(())
             }
             (Served::Find(..), field::C_FIND_RQ) => find::run(self, client, request).await,
+            // The classes of unified procedure steps have both.
+            (Served::Normalized(service, archive), field::C_FIND_RQ) => {
+                let served = Served::Find(*service, Arc::clone(archive));
+                find::run(self, client, Request { served, ..request }).await
+            }
             (Served::Get(_), field::C_GET_RQ) => retrieve::get(self, client, request).await,
             (Served::Move(_), field::C_MOVE_RQ) => retrieve::move_(self, client, request).await,
             (Served::Storage, field::C_STORE_RQ) => store::run(self, client, request).await,
@@ -195,47 +224,35 @@ async fn refuse(client: &mut Client, request: Request) -> Result<(), End> {
 }
 
 impl scp::Service for Front {
-    type Seat = OwnedSemaphorePermit;
+    type Seat = Seat;
     type Plan = Plan;
 
-    fn admit(&self, peer: &Peer, _: &AssociateRq) -> Result<Self::Seat, AssociateRj> {
-        if !self.config.titles.contains(&peer.called) {
-            return Err(AssociateRj::CALLED_TITLE);
-        }
-        Arc::clone(&self.seats).try_acquire_owned().map_err(|_| AssociateRj::LOCAL_LIMIT)
+    fn admit(&self, peer: &Peer, request: &AssociateRq) -> Result<Seat, AssociateRj> {
+        let origin = Origin { address: peer.address, calling: peer.calling.clone(), originator: None };
+        let brings = self.services.moves.expects(&origin)
+            && negotiate::may_bring(request, &self.config.storage_classes);
+        let closing = self.services.shutdown.is_cancelled();
+        self.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
+            let Peer { address, calling, called } = peer;
+            tracing::info!(%address, %calling, %called, reason = why, "association rejected");
+            rj
+        })
     }
 
     fn negotiate<'a>(
         &'a self,
         peer: &'a Peer,
-        _: &'a Self::Seat,
+        seat: &'a Seat,
         request: &'a AssociateRq,
     ) -> Pin<Box<dyn Future<Output = Negotiated<Plan>> + Send + 'a>> {
         Box::pin(async move {
-            let moves = &self.services.moves;
-            let origin = Origin { address: peer.address, calling: peer.calling.clone(), originator: None };
-            let is_return = moves.expects(&origin);
-            let mut contexts = BTreeMap::new();
-            let mut answer = Answer::default();
-            for proposed in &request.contexts {
-                let decision = match &proposed.abstract_syntax {
-                    Some(class) if class.as_str() == sop_class::VERIFICATION => {
-                        let syntax = proposed.transfer_syntaxes.first().cloned();
-                        syntax.map(|s| (s, Served::Verification)).ok_or(context_result::TRANSFER_SYNTAXES)
-                    }
-                    Some(class) if sop_class::may_be_storage(class) => {
-                        let chosen =
-                            moves.choose_syntax(peer.address, &peer.calling, &proposed.transfer_syntaxes);
-                        chosen.map(|s| (s, Served::Storage)).ok_or(context_result::TRANSFER_SYNTAXES)
-                    }
-                    _ => Err(context_result::ABSTRACT_SYNTAX),
-                };
-                answer.contexts.push(decision.map(|(syntax, served)| {
-                    contexts.insert(proposed.id, served);
-                    syntax
-                }));
+            let negotiated = negotiate::negotiate(self, peer, seat.kind, request).await;
+            if negotiated.is_err() {
+                let Peer { address, calling, called } = peer;
+                let reason = "the archive behind cannot be asked what it takes";
+                tracing::info!(%address, %calling, %called, reason, "association rejected");
             }
-            Ok((answer, Plan { contexts, proposed: request.contexts.len(), is_return }))
+            negotiated
         })
     }
 

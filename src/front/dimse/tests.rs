@@ -1,6 +1,6 @@
 use super::*;
 use crate::archive::commitment::Config as CommitmentConfig;
-use crate::dicom::{AeTitle, Uid, transfer_syntax};
+use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Request as AssociationRequest, Requested};
 use crate::dimse::negotiation::Proposal;
 use crate::dimse::scp::Service as _;
@@ -9,7 +9,7 @@ use crate::dimse::scp::Service as _;
 async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
     let title = |text: &str| text.parse::<AeTitle>().unwrap();
     let moves = MoveDestination::new(title("GANTRY"), "127.0.0.1:104", [], []);
-    let mut config = Config::new(title("GANTRY"));
+    let mut config = Config { accept_any: true, ..Config::new(title("GANTRY")) };
     config.timeouts.write = Duration::from_millis(50);
     let router = Router::new([], None);
     let commitments = Commitments::open(None, CommitmentConfig::default(), &[]).unwrap();

@@ -1,0 +1,50 @@
+//! `[ae.TITLE]`: the application entities that call us, or to which objects are moved.
+
+use super::archive::{ADDRESS, Address};
+use super::dimse::MAX_ASSOCIATIONS;
+use super::section::{AE_TITLE, Report, Section};
+use crate::dicom::AeTitle;
+use crate::front::dimse::config::{AeConfig, Moves};
+
+/// Most application entities that are known: those of a large hospital.
+const MAX_ENTITIES: usize = 4096;
+
+/// Reads all of them.
+pub(super) fn read(named: Vec<(String, Section<'_>)>, report: &Report) -> Vec<AeConfig> {
+    if named.len() > MAX_ENTITIES {
+        report.add("ae", format!("name at most {MAX_ENTITIES} application entities"));
+        return Vec::new();
+    }
+    let mut entities: Vec<AeConfig> = Vec::new();
+    for (name, section) in named {
+        let Some(entity) = one(&name, section) else { continue };
+        // Padding belongs to no title, so that two names may be one title.
+        if entities.iter().any(|known| known.title == entity.title) {
+            report.add(&format!("ae.{name}"), "this title stands there twice");
+        }
+        entities.push(entity);
+    }
+    entities
+}
+
+fn one(name: &str, mut section: Section<'_>) -> Option<AeConfig> {
+    let title = name.parse::<AeTitle>().ok();
+    if title.is_none() {
+        section.error("", format!("its name is {AE_TITLE}"));
+    }
+    let address = section.parsed::<Address>("address", ADDRESS).map(|address| address.0);
+    let allow_from = section.list("allow_from", "networks such as [\"10.0.0.0/24\"]");
+    let moves = section.choice("move", &[("relay", Moves::Relay), ("direct", Moves::Direct)]);
+    let max_associations = section.number("max_associations", 1..=MAX_ASSOCIATIONS);
+    if address.is_none() && moves == Some(Moves::Relay) {
+        section.note("address", "missing: without it nothing can be moved to this title");
+    }
+    section.finish();
+    Some(AeConfig {
+        title: title?,
+        address,
+        allow_from: allow_from.unwrap_or_default(),
+        moves: moves.unwrap_or(Moves::Relay),
+        max_associations,
+    })
+}
