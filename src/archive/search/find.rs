@@ -261,7 +261,7 @@ impl Find {
     /// Ends it before its end.
     pub(super) async fn cancel(&mut self) {
         if let Some(operation) = self.operation.take() {
-            operation.give_up().await;
+            Box::pin(operation.give_up()).await;
         }
     }
 

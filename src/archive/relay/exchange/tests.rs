@@ -19,8 +19,8 @@ use crate::dimse::pdu::context_result;
 use crate::metrics::Metrics;
 
 /// Patient ID, in both forms.
-const EXPLICIT: &[u8] = b"\x10\0\x20\0LO\x02\01 ";
-const IMPLICIT: &[u8] = b"\x10\0\x20\0\x02\0\0\01 ";
+const EXPLICIT: &[u8] = b"\x10\0\x20\0LO\x02\x001 ";
+const IMPLICIT: &[u8] = b"\x10\0\x20\0\x02\0\0\x001 ";
 
 /// What the archive does with a request.
 enum Act {
@@ -109,10 +109,7 @@ impl Pacs {
                 Ok(Event::Command { command, .. }) if command.field == field::C_CANCEL_RQ => {
                     self.seen.lock().unwrap().cancels += 1;
                 }
-                Ok(Event::Command { context, command }) if command.has_data_set => {
-                    request = command;
-                    let _ = context;
-                }
+                Ok(Event::Command { command, .. }) if command.has_data_set => request = command,
                 Ok(Event::Command { context, command }) => {
                     if self.answer(&mut association, context, &command, Bytes::new()).await.is_none() {
                         return;
@@ -161,17 +158,14 @@ impl Pacs {
                     let response = Command { comment: Some(comment.into()), ..request.response(status) };
                     association.send(context, &response, None);
                 }
-                AwaitCancel => loop {
-                    match association.event().await {
-                        Ok(Event::Command { command, .. }) if command.field == field::C_CANCEL_RQ => {
-                            self.seen.lock().unwrap().cancels += 1;
-                            break;
-                        }
-                        Ok(other) => panic!("{other:?}"),
-                        Err(_) => {
-                            self.seen.lock().unwrap().aborts += 1;
-                            return None;
-                        }
+                AwaitCancel => match association.event().await {
+                    Ok(Event::Command { command, .. }) if command.field == field::C_CANCEL_RQ => {
+                        self.seen.lock().unwrap().cancels += 1;
+                    }
+                    Ok(other) => panic!("{other:?}"),
+                    Err(_) => {
+                        self.seen.lock().unwrap().aborts += 1;
+                        return None;
                     }
                 },
                 Cut => return None,
