@@ -30,6 +30,9 @@ const COMMON_IMAGES: [&str; 3] =
 /// Contexts that images leave to others: to nine classes without pixels, each in two syntaxes.
 const NO_IMAGES: usize = 18;
 
+/// The transfer syntaxes of operations, the preferred one first.
+const NATIVE_OPERATION: [&str; 2] = [EXPLICIT_VR_LE, IMPLICIT_VR_LE];
+
 /// What the associations with an archive have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
@@ -139,16 +142,22 @@ fn roots(form: Form, model: Model) -> Vec<&'static str> {
 
 /// The context of operations that we invoke.
 pub(super) fn operation(class: &'static str) -> Proposal {
-    invoked(Uid::from_static(class))
-}
-
-/// The same, of a class that is not ours to choose.
-pub(super) fn invoked(abstract_syntax: Uid) -> Proposal {
     Proposal {
-        abstract_syntax,
-        transfer_syntaxes: vec![Uid::from_static(EXPLICIT_VR_LE), Uid::from_static(IMPLICIT_VR_LE)],
+        abstract_syntax: Uid::from_static(class),
+        transfer_syntaxes: NATIVE_OPERATION.map(Uid::from_static).into(),
         as_scp: false,
     }
+}
+
+/// The contexts of operations that clients invoke: one for each transfer syntax, so that a data set mostly stays as it
+/// is. An archive that was asked what it takes was offered the same.
+pub(super) fn invoked(class: &Uid) -> Vec<Proposal> {
+    let proposal = |syntax| Proposal {
+        abstract_syntax: class.clone(),
+        transfer_syntaxes: vec![Uid::from_static(syntax)],
+        as_scp: false,
+    };
+    NATIVE_OPERATION.map(proposal).into()
 }
 
 /// Contexts for a C-GET: those of the operations come first, as an archive may look at the first ones only.

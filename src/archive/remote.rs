@@ -93,16 +93,18 @@ impl Inner {
 
     /// The contexts of a request that is passed on, in one of this abstract syntax. At the AE that is searched they
     /// come with those of searches, so that one idle association serves both.
-    pub(super) fn invoked_contexts(&self, service: Service, abstract_syntax: Uid) -> Contexts {
-        let wanted = contexts::invoked(abstract_syntax);
+    pub(super) fn invoked_contexts(&self, service: Service, abstract_syntax: &Uid) -> Contexts {
         let of_query = self.query_contexts();
-        if of_query.want.contains(&wanted) {
-            of_query
-        } else if self.pool(service).is(&self.query) {
-            let offer: Vec<Proposal> = of_query.want.iter().cloned().chain([wanted.clone()]).collect();
-            Contexts::offering([wanted], offer)
-        } else {
-            Contexts::only([wanted])
+        if of_query.want.iter().any(|proposal| proposal.abstract_syntax == *abstract_syntax) {
+            return of_query;
+        }
+        let want = contexts::invoked(abstract_syntax);
+        match self.pool(service).is(&self.query) {
+            true => {
+                let offer: Vec<Proposal> = of_query.want.iter().chain(&want).cloned().collect();
+                Contexts::offering(want, offer)
+            }
+            false => Contexts::only(want),
         }
     }
 

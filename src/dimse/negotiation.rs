@@ -65,6 +65,15 @@ impl Agreement {
     pub fn for_class(&self, abstract_syntax: &str) -> Option<&AcceptedContext> {
         self.contexts.iter().find(|c| c.requestor_is_scu && c.abstract_syntax.as_str() == abstract_syntax)
     }
+
+    /// The same, in this transfer syntax.
+    pub fn for_class_in(&self, abstract_syntax: &str, transfer_syntax: &Uid) -> Option<&AcceptedContext> {
+        let is_of_class = |c: &AcceptedContext| c.abstract_syntax.as_str() == abstract_syntax;
+        let fits = |c: &&AcceptedContext| {
+            c.requestor_is_scu && c.transfer_syntax == *transfer_syntax && is_of_class(c)
+        };
+        self.contexts.iter().find(fits)
+    }
 }
 
 /// The numbered contexts of an A-ASSOCIATE-RQ, the first 128 of the proposals: more have no numbers.

@@ -228,6 +228,17 @@ pub(crate) fn storescp(folder: &Path, options: &[&str]) -> (Server, u16) {
     (Server::start("storescp", Scratch::new("storescp"), command, &[port]), port)
 }
 
+/// DCMTK's wlmscpfs, which serves a worklist to who calls it by `title`: an entry for each kind of name.
+pub(crate) fn wlmscpfs(title: &str) -> (Server, u16) {
+    let port = free_port();
+    let scratch = Scratch::new("wlmscpfs");
+    let folder = scratch.path().join("worklists");
+    python("make_worklist.py", &[folder.as_os_str(), title.as_ref()]);
+    let mut command = on_loopback("/usr/bin/wlmscpfs");
+    command.arg("-v").arg("-csk").arg("-dfp").arg(folder).arg(port.to_string());
+    (Server::start("wlmscpfs", scratch, command, &[port]), port)
+}
+
 /// nginx with a plain `proxy_pass` before `upstream`, a `host:port`: HTTP/1.0 to the upstream, buffering on, as
 /// nginx does when nobody says otherwise.
 pub(crate) fn nginx(upstream: &str) -> (Server, u16) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gantry::demo::{Archive, Fault, Plain, Running};
+use gantry::demo::{Archive, Fault, Plain};
 use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::dataset::DataSet;
 use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{GANTRY, Scene};
 use crate::support::dimse::{Answers, Client, Message, echo, find, identifier, message, proposal, soon};
+use crate::support::{DEADLINE, until};
 
 /// What the searches below ask for: each study, by name.
 fn studies() -> DataSet {
@@ -135,7 +136,8 @@ async fn a_client_that_leaves_cancels() {
         } else {
             drop(client);
         }
-        scene.archive.wait_for("a C-CANCEL", |seen| seen.cancels.len() == 1).await;
+        let cancelled = async || scene.archive.observations().cancels.len() == 1;
+        until("a C-CANCEL", DEADLINE, cancelled).await;
         scene.app.settle("a client that left").await;
         assert_eq!(scene.archive.observations().associations.lost, 0);
     }

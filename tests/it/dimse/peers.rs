@@ -1,1 +1,61 @@
-//! Real programs before real archives, through the bridge.
+//! Real programs before real archives: what they are answered through the bridge is what they are answered directly.
+
+mod find;
+
+use std::path::Path;
+use std::process::Command;
+
+use tokio::task::block_in_place;
+
+use super::GANTRY;
+use crate::support::app::TestApp;
+use crate::support::peers::{python, repository};
+use crate::support::process::Scratch;
+
+/// Somebody to call: a title and a port on loopback.
+#[derive(Debug, Clone)]
+struct Called {
+    title: String,
+    port: u16,
+}
+
+impl Called {
+    fn new(title: &str, port: u16) -> Self {
+        Self { title: title.to_owned(), port }
+    }
+
+    /// The bridge.
+    fn bridge(app: &TestApp) -> Self {
+        Self::new(GANTRY, app.dimse.port())
+    }
+}
+
+/// Runs one of DCMTK's programs, verbosely, and returns what it says and whether it ended well.
+fn dcmtk(program: &str, calling: &str, called: &Called, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(format!("/usr/bin/{program}"));
+    command.env("LD_PRELOAD", repository(".peers/loopback.so")).env("TCP_NODELAY", "1");
+    command.args(["-v", "-aet", calling, "-aec", &called.title]).args(arguments);
+    command.args(["127.0.0.1", &called.port.to_string()]);
+    let output = block_in_place(|| command.output()).unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Searches with findscu, which is to succeed; its matches are in `folder`.
+fn findscu(calling: &str, called: &Called, arguments: &[&str], folder: &Path) {
+    let mut all = vec!["-X", "-od", folder.to_str().unwrap()];
+    all.extend(arguments);
+    let (well, said) = dcmtk("findscu", calling, called, &all);
+    // It ends well whatever the final status is.
+    assert!(well && said.contains("Received Final Find Response (Success)"), "{arguments:?}: {said}");
+}
+
+/// How many matches a search has: the same ones directly and through the bridge.
+fn same_matches(calling: &str, direct: &Called, bridge: &Called, arguments: &[&str]) -> usize {
+    let folders = [Scratch::new("direct"), Scratch::new("through")];
+    findscu(calling, direct, arguments, folders[0].path());
+    findscu(calling, bridge, arguments, folders[1].path());
+    let [direct, through] = folders.each_ref().map(|folder| folder.path().as_os_str());
+    let compared = block_in_place(|| python("same_matches.py", &[direct, through, GANTRY.as_ref()]));
+    compared.trim().parse().unwrap()
+}

@@ -34,6 +34,9 @@ use Act::{Answer as Say, AwaitCancel, Comment, Cut};
 
 type Script = dyn Fn(usize) -> Vec<Act> + Send + Sync;
 
+/// The syntax that is proposed first.
+const ANY: &str = "2.25.0";
+
 /// An archive that takes every class in one syntax, and what it has seen.
 struct Pacs {
     syntax: &'static str,
@@ -96,20 +99,23 @@ impl Pacs {
         let Ok(requested) = Requested::read(io, deadline).await else { return };
         let syntax = Uid::from_static(self.syntax);
         let decide = |class: &Uid, syntaxes: &[Uid]| match (self.takes)(class.as_str()) {
+            true if self.syntax == ANY => Ok(syntaxes[0].clone()),
             true if syntaxes.contains(&syntax) => Ok(syntax.clone()),
             true => Err(context_result::TRANSFER_SYNTAXES),
             false => Err(context_result::ABSTRACT_SYNTAX),
         };
         let Ok(mut association) = requested.accept(decide, |_| true, deadline).await else { return };
         self.seen.lock().unwrap().associations += 1;
-        let mut request = Command::default();
+        let mut request = (0, Command::default());
         loop {
             match association.event().await {
                 Ok(Event::ReleaseRequested) => return association.confirm_release(deadline).await,
                 Ok(Event::Command { command, .. }) if command.field == field::C_CANCEL_RQ => {
                     self.seen.lock().unwrap().cancels += 1;
                 }
-                Ok(Event::Command { command, .. }) if command.has_data_set => request = command,
+                Ok(Event::Command { context, command }) if command.has_data_set => {
+                    request = (context, command);
+                }
                 Ok(Event::Command { context, command }) => {
                     if self.answer(&mut association, context, &command, Bytes::new()).await.is_none() {
                         return;
@@ -117,8 +123,8 @@ impl Pacs {
                 }
                 Ok(Event::Data { bytes, last }) => {
                     assert!(last, "these are short");
-                    let context = association.agreement().for_class(&self.class_of(&request)).unwrap().id;
-                    if self.answer(&mut association, context, &request, bytes).await.is_none() {
+                    let (context, request) = &request;
+                    if self.answer(&mut association, *context, request, bytes).await.is_none() {
                         return;
                     }
                 }
@@ -128,12 +134,6 @@ impl Pacs {
                 }
             }
         }
-    }
-
-    /// The abstract syntax of its context.
-    fn class_of(&self, request: &Command) -> String {
-        let class = request.sop_class.as_ref().unwrap().as_str();
-        if class == FILM_SESSION { PRINT.to_owned() } else { class.to_owned() }
     }
 
     async fn answer(
@@ -274,6 +274,19 @@ async fn data_sets_are_re_encoded_where_the_archive_takes_another_syntax() {
     let mut exchange = invoke(&implicit.archive(), find(EXPLICIT_VR_LE, EXPLICIT)).await.unwrap();
     assert_eq!(run(&mut exchange).await.0[0].1, some(EXPLICIT));
     assert_eq!(implicit.seen(|seen| seen.requests[0].1.clone()), IMPLICIT);
+}
+
+#[tokio::test]
+async fn other_classes_are_asked_in_the_clients_own_syntax() {
+    let pacs = Pacs::in_syntax(ANY, |_| true, |_| vec![Say(0, some(IMPLICIT))]);
+    let own = Invocation {
+        data: some(IMPLICIT),
+        transfer_syntax: Uid::from_static(IMPLICIT_VR_LE),
+        ..request(field::N_SET_RQ, sop_class::MPPS)
+    };
+    let mut exchange = invoke(&pacs.archive(), own).await.unwrap();
+    assert_eq!(run(&mut exchange).await.0, [(0, some(IMPLICIT))]);
+    assert_eq!(pacs.seen(|seen| seen.requests[0].1.clone()), IMPLICIT);
 }
 
 #[tokio::test]
