@@ -148,6 +148,12 @@ impl Front {
         self.destinations.shut_down(deadline).await;
     }
 
+    fn rejected(&self, peer: &Peer, reason: &str) {
+        let Peer { address, calling, called } = peer;
+        tracing::info!(%address, %calling, %called, reason, "association rejected");
+        self.services.metrics.dimse_rejected.inc();
+    }
+
     async fn converse(&self, client: &mut Client) -> End {
         let mut session = client.plan.session.take();
         let end = self.requests(client, session.as_mut()).await;
@@ -233,8 +239,7 @@ impl scp::Service for Front {
             && negotiate::may_bring(request, &self.config.storage_classes);
         let closing = self.services.shutdown.is_cancelled();
         self.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
-            let Peer { address, calling, called } = peer;
-            tracing::info!(%address, %calling, %called, reason = why, "association rejected");
+            self.rejected(peer, why);
             rj
         })
     }
@@ -248,9 +253,7 @@ impl scp::Service for Front {
         Box::pin(async move {
             let negotiated = negotiate::negotiate(self, peer, seat.kind, request).await;
             if negotiated.is_err() {
-                let Peer { address, calling, called } = peer;
-                let reason = "the archive behind cannot be asked what it takes";
-                tracing::info!(%address, %calling, %called, reason, "association rejected");
+                self.rejected(peer, "the archive behind cannot be asked what it takes");
             }
             negotiated
         })

@@ -132,15 +132,17 @@ fn wishes<'a>(
         let kind = classify(class, as_scp, beside_get, &front.config.storage_classes);
         let way = way(front, peer, comes_as, kind, class, as_scp).ok_or(context_result::ABSTRACT_SYNTAX)?;
         let mut wish = Wish { class, syntaxes: &proposed.transfer_syntaxes, way, places: Vec::new() };
-        let candidates = front.services.router.candidates(&peer.called, &peer.calling, class);
-        let (most, asks) = match way {
-            Way::Serve(Kind::Storage) => (MOST_ARCHIVES, kind),
+        let (router, called, calling) = (&front.services.router, &peer.called, &peer.calling);
+        // Of what is no object no modality is known: rules with one are not for it.
+        let of_service = || router.for_service(called, calling, class).cloned().into_iter().collect();
+        let (archives, asks) = match way {
+            Way::Serve(Kind::Storage) => (router.candidates(called, calling, class), kind),
             Way::Serve(Kind::Verification | Kind::Delivery) | Way::Brought => return Ok(wish),
-            Way::Serve(_) => (1, kind),
-            Way::Reports => (1, Kind::Refused),
+            Way::Serve(_) => (of_service(), kind),
+            Way::Reports => (of_service(), Kind::Refused),
         };
         let extended = request.user.extended.iter().find(|(of, _)| of == class);
-        for archive in candidates.into_iter().take(most) {
+        for archive in archives.into_iter().take(MOST_ARCHIVES) {
             let extended = extended.map(|(_, information)| information.clone());
             wish.places.push(asking.add(archive, asks, class, wish.syntaxes, extended));
         }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{GANTRY, Scene};
 use crate::support::dimse::{Answers, Client, Message, echo, find, identifier, message, proposal, soon};
+use crate::support::speed::{at_best, within};
 use crate::support::{DEADLINE, until};
 
 /// What the searches below ask for: each study, by name.
@@ -338,10 +339,13 @@ async fn median(client: &mut Client) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_search_takes_little_longer_than_a_direct_one() {
     let scene = scene(200, &[], "").await;
-    let direct = median(&mut Client::new(&scene.archive).await).await;
-    let through = median(&mut searcher(&scene).await).await;
-    println!("C-FIND, median of 200: direct {direct:?}, through {through:?}");
-    assert!(through < direct + Duration::from_millis(20), "direct {direct:?}, through {through:?}");
+    at_best(async || {
+        let direct = median(&mut Client::new(&scene.archive).await).await;
+        let through = median(&mut searcher(&scene).await).await;
+        println!("C-FIND, median of 200: direct {direct:?}, through {through:?}");
+        within(Duration::from_millis(20), through.saturating_sub(direct), "a search through the bridge")
+    })
+    .await;
     let begin = Instant::now();
     let all = searcher(&scene).await.ask(find(), Some(&studies())).await.unwrap();
     assert_eq!(told(&all), (200, 0));
