@@ -123,7 +123,7 @@ impl App {
             .flat_map(|archive| archive.called_as.iter().map(|title| (title, archive.name.as_str())));
         let router = Router::new(archives.iter().map(share), config.default_archive.as_deref())
             .with_routes(&config.routes, called_as);
-        let (clients, numbers) = (router.clone(), metrics.clone());
+        let (clients, numbers, transactions) = (router.clone(), metrics.clone(), commitments.clone());
         let services = http::Services { archives: router, cache, metrics, shutdown: shutdown.clone() };
         let service = TowerToHyperService::new(http::app(config.http.front, services));
         let services = dimse::Services {
@@ -149,6 +149,7 @@ impl App {
             for archive in &archives {
                 archive.shut_down(deadline).await;
             }
+            transactions.close().await;
             stop_receiving.cancel();
         };
         tokio::pin!(receiving);

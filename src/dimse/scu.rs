@@ -39,7 +39,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Operation {
     lease: Lease,
-    request: Command,
+    /// Boxed, as operations are moved and held in many futures.
+    request: Box<Command>,
     context: u8,
     limits: Limits,
     /// When the peer was last heard of.
@@ -58,7 +59,7 @@ enum Incoming {
     Nothing,
     Response(Command, BytesMut),
     Store,
-    Report(Gathering),
+    Report(Box<Gathering>),
 }
 
 /// What the peer does in the course of an operation.
@@ -153,7 +154,7 @@ impl Operation {
     }
 
     fn begun(lease: Lease, context: u8, request: Command, limits: Limits, sending: bool) -> Self {
-        let (heard, incoming) = (Instant::now(), Incoming::Nothing);
+        let (heard, incoming, request) = (Instant::now(), Incoming::Nothing, Box::new(request));
         Self { lease, request, context, limits, heard, responded: false, incoming, due: Vec::new(), sending }
     }
 
@@ -328,7 +329,7 @@ impl Operation {
             (Incoming::Nothing, Event::Command { context, command }) => {
                 if let Some(report) = Gathering::begin(context, &command) {
                     match command.has_data_set {
-                        true => self.incoming = Incoming::Report(report),
+                        true => self.incoming = Incoming::Report(Box::new(report)),
                         false => self.take_report(report)?,
                     }
                     return Ok(None);
@@ -348,7 +349,7 @@ impl Operation {
             (Incoming::Report(mut report), Event::Data { bytes, last }) => {
                 report.push(&bytes);
                 match last {
-                    true => self.take_report(report)?,
+                    true => self.take_report(*report)?,
                     false => self.incoming = Incoming::Report(report),
                 }
                 Ok(None)

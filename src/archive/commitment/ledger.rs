@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,7 +73,8 @@ pub(super) struct Ledger {
 
 #[derive(Debug)]
 struct Inner {
-    database: Database,
+    /// `None`: it is closed.
+    database: Option<Database>,
     records: BTreeMap<Transaction, Record>,
     /// Bytes of all reports.
     reported: usize,
@@ -100,7 +102,9 @@ impl Ledger {
         })?;
         let records = read_all(&database).map_err(|error| unusable(&error))?;
         let reported = records.values().map(length).sum();
-        Ok(Self { state: Mutex::new(Inner { database, records, reported, most: MAX_TRANSACTIONS }) })
+        Ok(Self {
+            state: Mutex::new(Inner { database: Some(database), records, reported, most: MAX_TRANSACTIONS }),
+        })
     }
 
     /// Records that a report is waited for. What was recorded before is given, to be put back where the request fails.
@@ -202,6 +206,11 @@ impl Ledger {
         expired
     }
 
+    /// Closes the file, which another process may then open. Nothing can be recorded any more.
+    pub(super) fn close(&self) {
+        self.lock().database = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -235,7 +244,7 @@ impl Inner {
         record: Option<&[u8]>,
         report: Option<Option<&[u8]>>,
     ) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
+        let write = self.database()?.begin_write()?;
         {
             let mut records = write.open_table(TRANSACTIONS)?;
             match record {
@@ -252,8 +261,12 @@ impl Inner {
         Ok(write.commit()?)
     }
 
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or_else(|| redb::Error::Io(io::Error::other("it is closed")))
+    }
+
     fn report(&self, transaction: &Transaction) -> Result<Option<Bytes>, redb::Error> {
-        let reports = self.database.begin_read()?.open_table(REPORTS)?;
+        let reports = self.database()?.begin_read()?.open_table(REPORTS)?;
         Ok(reports.get(&*transaction.encode())?.map(|value| Bytes::copy_from_slice(value.value())))
     }
 

@@ -236,6 +236,11 @@ impl Commitments {
         self.shared.news.notified().await;
     }
 
+    /// Closes the file. What comes later is refused, and repeated by who sent it when we are back.
+    pub async fn close(&self) {
+        self.block(Ledger::close).await;
+    }
+
     /// Does what may wait for the disk. `None`: it has died.
     async fn block<T: Send + 'static>(&self, work: impl FnOnce(&Ledger) -> T + Send + 'static) -> Option<T> {
         let shared = Arc::clone(&self.shared);

@@ -41,11 +41,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
         return Ok(());
     };
     let passing = Passing {
-        caller: Caller {
-            client: Some(client.peer.address),
-            priority: Priority::Interactive,
-            title: archive.names_client().then(|| client.peer.calling.clone()),
-        },
+        caller: front.caller(&client.peer, &*archive, Priority::Interactive),
         asker: Asker {
             client: client.peer.calling.clone(),
             called: client.peer.called.clone(),

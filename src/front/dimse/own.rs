@@ -77,7 +77,7 @@ impl Conversation {
     }
 
     /// Passes on what the archive says.
-    fn to_client(&mut self, client: &mut Client, event: Event) -> Result<(), End> {
+    fn pass_to_client(&mut self, client: &mut Client, event: Event) -> Result<(), End> {
         match event {
             Event::ReleaseRequested => return Err(End::Abort("the archive released the session".into())),
             Event::Data { bytes, last } => {
@@ -101,7 +101,7 @@ impl Conversation {
     }
 
     /// Passes on what the client says; `Some`: it is not for the session.
-    fn to_archive(&mut self, client: &mut Client, event: Event) -> Result<Option<(u8, Command)>, End> {
+    fn pass_to_archive(&mut self, client: &mut Client, event: Event) -> Result<Option<(u8, Command)>, End> {
         match event {
             Event::ReleaseRequested => return Err(End::Release),
             Event::Data { bytes, last } => {
@@ -140,7 +140,7 @@ impl Conversation {
         let timeouts = &client.timeouts;
         if client.association.unsent() > 0 {
             timeouts.write
-        } else if self.own.association().unsent() > 0 {
+        } else if self.own.association().unsent() > 0 || self.to_client.is_some() {
             self.own.silence()
         } else if self.to_archive.is_some() {
             timeouts.read
@@ -183,8 +183,8 @@ pub(super) async fn converse(client: &mut Client, session: &mut Conversation) ->
             // Who takes what we send is not silent.
             None if unsent.0 < before.0 || unsent.1 < before.1 => {}
             None => return Err(End::Abort("a session in which nothing was said for too long".into())),
-            Some(Side::Client(event)) => elsewhere = session.to_archive(client, event)?,
-            Some(Side::Archive(event)) => session.to_client(client, event)?,
+            Some(Side::Client(event)) => elsewhere = session.pass_to_archive(client, event)?,
+            Some(Side::Archive(event)) => session.pass_to_client(client, event)?,
         }
         until = Instant::now() + session.patience(client);
     }

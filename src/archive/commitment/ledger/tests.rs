@@ -41,6 +41,9 @@ fn what_was_asked_and_reported_survives_a_restart() {
         assert_eq!(ledger.file(&two, event(), b""), Filed::Kept);
         ledger.delivered(&one);
     }
+    let closed = Ledger::open(Some(&path)).unwrap();
+    closed.close();
+    assert_eq!(closed.ask(&transaction("main", "1.4"), asker("A")), Err(Refusal::NoRoom));
     let ledger = Ledger::open(Some(&path)).unwrap();
     assert_eq!(ledger.report(&one), None);
     assert_eq!(ledger.file(&one, event(), REPORT), Filed::Known, "the archive missed the answer");

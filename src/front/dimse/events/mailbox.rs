@@ -15,6 +15,8 @@ use crate::dimse::negotiation::AcceptedContext;
 
 /// Reports that wait on one association: one is told after the other, so that there are no more.
 const DEPTH: usize = 2;
+/// Most reports that one association remembers as not answered: an answer may come after its time.
+const MAX_OPEN: usize = 16;
 
 /// The associations of all clients on which storage commitment was agreed.
 #[derive(Debug, Default)]
@@ -144,14 +146,15 @@ impl Mailbox {
 
     /// A report has left under this message ID.
     pub(in crate::front::dimse) fn sent(&mut self, message_id: u16, answer: Answer) {
-        self.open.retain(|_, answer| !answer.is_closed());
+        while self.open.len() >= MAX_OPEN {
+            self.open.pop_first();
+        }
         self.open.insert(message_id, answer);
     }
 
     /// Whether this is the client's answer to a report; the one who waits for it knows it then.
     pub(in crate::front::dimse) fn answered(&mut self, response: &Command) -> bool {
         let answer = self.open.remove(&response.message_id);
-        // One that comes too late is one all the same.
         answer.map(|answer| answer.send(response.status.unwrap_or_default())).is_some()
     }
 }
@@ -177,5 +180,79 @@ impl Drop for Entry {
                 state.open.remove(&self.client);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::transfer_syntax::IMPLICIT_VR_LE;
+    use crate::dicom::{Uid, sop_class};
+    use crate::dimse::command::field;
+
+    fn mailbox(registry: &Arc<Registry>, id: u8) -> Mailbox {
+        let context = AcceptedContext {
+            id,
+            abstract_syntax: Uid::from_static(sop_class::STORAGE_COMMITMENT),
+            transfer_syntax: Uid::from_static(IMPLICIT_VR_LE),
+            requestor_is_scu: true,
+            requestor_is_scp: false,
+        };
+        Mailbox::new(registry, &"CT1".parse().unwrap(), context)
+    }
+
+    fn tell(registry: &Arc<Registry>) -> tokio::task::JoinHandle<Option<u16>> {
+        let registry = Arc::clone(registry);
+        tokio::spawn(async move {
+            let event = Event { event_type: 1, transfer_syntax: Uid::from_static(IMPLICIT_VR_LE) };
+            let (client, title) = ("CT1".parse().unwrap(), "GANTRY".parse().unwrap());
+            registry.tell(&client, event, Bytes::from_static(b"\x08\0\x95\x11\x04\0\0\x001.2\0"), title).await
+        })
+    }
+
+    async fn answer(mailbox: &mut Mailbox, message_id: u16) -> u8 {
+        let outgoing = mailbox.next().await;
+        mailbox.sent(message_id, outgoing.answer);
+        let response = Command { message_id, ..outgoing.command.response(0) };
+        assert_eq!(outgoing.command.field, field::N_EVENT_REPORT_RQ);
+        assert!(mailbox.answered(&response) && !mailbox.answered(&response), "answered once");
+        outgoing.context
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_is_told_where_it_has_asked_last_and_else_where_it_is() {
+        let registry = Arc::<Registry>::default();
+        assert_eq!(tell(&registry).await.unwrap(), None, "it is not there");
+        let (mut first, mut second) = (mailbox(&registry, 1), mailbox(&registry, 3));
+        assert_eq!(registry.arrived().await.len(), 1);
+        let told = tell(&registry);
+        assert_eq!(answer(&mut second, 1).await, 3);
+        assert_eq!(told.await.unwrap(), Some(0));
+        first.prefer();
+        let told = tell(&registry);
+        assert_eq!(answer(&mut first, 1).await, 1);
+        assert_eq!(told.await.unwrap(), Some(0));
+        drop(first);
+        let told = tell(&registry);
+        assert_eq!(answer(&mut second, 2).await, 3);
+        assert_eq!(told.await.unwrap(), Some(0));
+        drop(second);
+        assert!(registry.lock().open.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_nobody_waits_for_any_more_is_not_sent_and_a_late_answer_is_no_offence() {
+        let registry = Arc::<Registry>::default();
+        let mut mailbox = mailbox(&registry, 1);
+        assert_eq!(tell(&registry).await.unwrap(), None, "the association was busy all the time");
+        let told = tell(&registry);
+        let outgoing = mailbox.next().await;
+        mailbox.sent(5, outgoing.answer);
+        assert_eq!(told.await.unwrap(), None, "no answer in time");
+        let again = tell(&registry);
+        assert_eq!(answer(&mut mailbox, 6).await, 1);
+        assert_eq!(again.await.unwrap(), Some(0));
+        assert!(mailbox.answered(&Command { message_id: 5, ..Command::default() }));
+        assert!(!mailbox.answered(&Command { message_id: 7, ..Command::default() }));
     }
 }
