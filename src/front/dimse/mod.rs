@@ -51,6 +51,10 @@ use service::Served;
 /// How long the end of an association may take.
 const RELEASE: Duration = Duration::from_secs(2);
 
+/// How long an association to a destination is kept for the next object. Many of them, DCMTK's storescp among them,
+/// have one at a time: while ours is idle nobody else gets through.
+const DESTINATION_IDLE: Duration = Duration::from_secs(1);
+
 /// What the front end works with.
 #[derive(Debug, Clone)]
 pub struct Services {
@@ -178,7 +182,7 @@ impl Front {
             let (Some(context), Some(served)) = (accepted, served) else {
                 return End::Abort("a request in a context that was not accepted".into());
             };
-            let archive = served.archive().cloned();
+            let archive = served.passed_on_to().cloned();
             if let Err(end) = self.serve_one(client, Request { context, command, served }).await {
                 return end;
             }
@@ -218,7 +222,8 @@ fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
         let max_associations = ae.max_associations.unwrap_or(config.max_associations_per_ae);
         Some(Place { title: ae.title.clone(), address: ae.address.clone()?, max_associations })
     };
-    Destinations::new(config.aes.iter().filter_map(place), Timeouts::default(), metrics.clone())
+    let timeouts = Timeouts { idle: DESTINATION_IDLE, ..Timeouts::default() };
+    Destinations::new(config.aes.iter().filter_map(place), timeouts, metrics.clone())
 }
 
 /// Answers a request that the context's SOP class does not have (PS3.7 Annex C).

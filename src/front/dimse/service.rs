@@ -26,14 +26,12 @@ pub(super) enum Served {
 }
 
 impl Served {
-    /// The archive that serves all of the context's requests, where there is one.
-    pub(super) fn archive(&self) -> Option<&Arc<dyn Archive>> {
+    /// The archive that the context's requests are passed on to as they are. What is served otherwise is counted by who
+    /// serves it.
+    pub(super) fn passed_on_to(&self) -> Option<&Arc<dyn Archive>> {
         match self {
-            Self::Find(_, archive)
-            | Self::Get(archive)
-            | Self::Move(archive)
-            | Self::Normalized(_, archive) => Some(archive),
-            Self::Verification | Self::Storage | Self::Own => None,
+            Self::Find(_, archive) | Self::Normalized(_, archive) => Some(archive),
+            Self::Get(_) | Self::Move(_) | Self::Verification | Self::Storage | Self::Own => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{GANTRY, Scene};
 use crate::support::dimse::{Answers, Client, Message, echo, find, identifier, message, proposal, soon};
+use crate::support::metrics::Figures;
 use crate::support::speed::{at_best, within};
 use crate::support::{DEADLINE, until};
 
@@ -123,6 +124,11 @@ async fn a_cancel_reaches_the_archive_within_a_second_and_its_fe00_comes_back() 
     scene.archive.clear_faults();
     assert_eq!(told(&client.ask(find(), Some(&studies())).await.unwrap()), (200, 0));
     assert_eq!(scene.archive.observations().associations.opened, 1, "it was left clean");
+    // Each search is counted once.
+    let figures = Figures::of(scene.app.http).await;
+    let ended = |how: &str| figures.sum("dimse_operations_total", &[&format!("outcome=\"{how}\"")]);
+    assert_eq!((ended("cancelled"), ended("success"), ended("failure")), (1, 1, 0));
+    assert_eq!(figures.sum("dimse_associations", &[]), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
