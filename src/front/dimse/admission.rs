@@ -107,7 +107,7 @@ impl Admission {
 }
 
 /// What who calls by this title from this address may come for.
-fn kind(config: &Config, peer: &Peer) -> Result<Kind, &'static str> {
+pub(super) fn kind(config: &Config, peer: &Peer) -> Result<Kind, &'static str> {
     let listed = config.ae(&peer.calling);
     let is_from_there = listed.is_some_and(|ae| {
         ae.allow_from.is_empty() || ae.allow_from.iter().any(|network| network.contains(peer.address))

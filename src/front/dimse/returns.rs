@@ -1,8 +1,8 @@
 //! Objects that archives send on our own C-MOVEs.
 
-use super::Front;
 use super::client::{Client, End};
 use super::store::Beginning;
+use super::{Front, admission};
 use crate::archive::{Arrival, Origin, Unclaimed};
 use crate::dicom::object::Head;
 
@@ -22,7 +22,7 @@ pub(super) fn may_be_one(front: &Front, client: &Client, origin: &Origin) -> boo
 
 /// Whether who sends an object may store here: an archive that only brings what we asked for may not.
 fn may_store(front: &Front, client: &Client) -> bool {
-    front.config.accept_any || front.config.ae(&client.peer.calling).is_some()
+    admission::kind(&front.config, &client.peer) == Ok(admission::Kind::Client)
 }
 
 /// Takes an object in from where a move of ours lets objects come from.

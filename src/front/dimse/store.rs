@@ -1,13 +1,11 @@
 //! C-STORE: an object streamed through to one archive or several, and answered when all of them have answered.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::client::{Client, End, Meanwhile};
 use super::{Front, Request, returns, status as statuses};
-use crate::archive::{Archive, Manner, Origin};
-use crate::caller::{Caller, Priority};
+use crate::archive::{Manner, Origin};
+use crate::caller::Priority;
 use crate::dicom::head::HeadReader;
 use crate::dicom::object::Head;
 use crate::dicom::{AeTitle, Uid};
@@ -98,7 +96,10 @@ async fn pass_on(
     }
     // It came framed to its last PDV: what is in it is between the client and the archive.
     let manner = Manner { checked: false, originator };
-    let destinations = archives.iter().map(|archive| destination(client, archive, &manner));
+    let destinations = archives.into_iter().map(|archive| {
+        let caller = front.caller(&client.peer, &*archive, Priority::Bulk);
+        Destination { archive, caller, manner: manner.clone() }
+    });
     let fan = Fan::new(&head, destinations);
     let outcomes = stream(client, fan, held, whole).await?;
     for Outcome { archive, result } in &outcomes {
@@ -118,15 +119,6 @@ async fn begin(client: &mut Client, transfer_syntax: &Uid) -> Result<Beginning, 
             return Ok(Beginning { modality: found.modality, held, whole });
         }
     }
-}
-
-fn destination(client: &Client, archive: &Arc<dyn Archive>, manner: &Manner) -> Destination {
-    let caller = Caller {
-        client: Some(client.peer.address),
-        priority: Priority::Bulk,
-        title: archive.names_client().then(|| client.peer.calling.clone()),
-    };
-    Destination { archive: Arc::clone(archive), caller, manner: manner.clone() }
 }
 
 /// Streams an object, of which some is held already, and waits for all the answers.

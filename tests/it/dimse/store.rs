@@ -147,11 +147,13 @@ async fn hazard_an_archive_that_fails_in_the_middle_is_a_failure_and_the_associa
         let object = object(1, 1, 1, &large);
         let response = store(&mut client, &object).await.unwrap();
         let code = response.status.unwrap();
-        assert_eq!(class(code), Class::Failure, "{fault}: {code:04X}");
+        // An association that was lost is taken for one that had died before, once.
+        let lost = matches!(fault, Fault::StoreAbortIn(_) | Fault::StoreCloseIn(_));
+        assert!(lost || class(code) == Class::Failure, "{fault}: {code:04X}");
         if let Fault::StoreEarly(told) = fault {
             assert_eq!(code, told as u16);
         }
-        assert!(!holds(&scene.archive, &object), "{fault}");
+        assert_eq!(holds(&scene.archive, &object), class(code) == Class::Success, "{fault}");
         scene.archive.clear_faults();
         let again = async {
             loop {

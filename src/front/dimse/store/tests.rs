@@ -1,12 +1,13 @@
 //! Objects on their way to archives that do as a test says.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::*;
-use crate::archive::{Error, Fut, Kind, Result, Retrieval, Retrieve, Search, Stored};
+use crate::archive::{Archive, Error, Fut, Kind, Result, Retrieval, Retrieve, Search, Stored};
+use crate::caller::Caller;
 use crate::dicom::object::Object;
 use crate::dicom::query::Query;
 

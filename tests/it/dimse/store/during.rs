@@ -34,6 +34,19 @@ async fn retrieve(app: &TestApp) -> usize {
 }
 
 #[tokio::test]
+async fn hazard_a_client_store_during_a_move_goes_to_the_archive_and_not_to_the_move() {
+    let (archive, app) = scene().await;
+    let new = object(1, 1, 99, &Kind::default());
+    let (count, ()) = tokio::join!(retrieve(&app), async {
+        archive.wait_for(|seen| seen.moves == 1 && seen.objects_sent > 0).await.unwrap();
+        assert_eq!(status(&mut client(&app, "CLIENT").await, &new).await, 0);
+        assert!(archive.observations().objects_sent < 10, "the move is not under way any more");
+        assert!(holds(&archive, &new), "it was given to the move");
+    });
+    assert_eq!(count, 10);
+}
+
+#[tokio::test]
 async fn a_strangers_object_that_no_move_asked_for_goes_to_the_archive() {
     let (archive, app) = scene().await;
     let more = Kind { pixels: 2 << 20, ..Kind::default() };

@@ -4,6 +4,7 @@ use gantry::demo::Archive;
 
 use super::*;
 use crate::support::app::TestApp;
+use crate::support::dimse::Destination;
 use crate::support::objects::study;
 
 /// CT images go to one, MR images to the other, the rest to both.
@@ -93,7 +94,7 @@ async fn of_several_archives_the_worst_status_is_told_after_all_have_answered() 
 
 #[tokio::test]
 async fn one_archive_that_hangs_is_a_failure_and_the_others_have_the_object() {
-    for fault in [Fault::StoreStall, Fault::StoreDeafIn(1), Fault::StoreAbortIn(1)] {
+    for fault in [Fault::StoreStall, Fault::StoreDeafIn(1)] {
         let two = Two::new(&[fault], BOTH).await;
         let mut client = two.client().await;
         let object = object(1, 1, 1, &Kind { pixels: 6 << 20, ..Kind::default() });
@@ -103,4 +104,24 @@ async fn one_archive_that_hangs_is_a_failure_and_the_others_have_the_object() {
         assert!(response.comment.unwrap().contains("other"), "{fault}");
         assert!(holds(&two.main, &object) && !holds(&two.other, &object), "{fault}");
     }
+}
+
+#[tokio::test]
+async fn a_private_class_and_a_private_syntax_pass_by_configuration() {
+    let (class, syntax) = ("1.2.826.0.1.3680043.9.1", "1.2.826.0.1.3680043.9.2");
+    let mut sink = Destination::new().await;
+    let app = TestApp::start(&format!(
+        "[dimse]\nlisten = \"127.0.0.1:0\"\nae_title = \"{GANTRY}\"\n\
+         storage_classes = [\"{class}\"]\ntransfer_syntaxes = [\"{syntax}\"]\n[ae.CLIENT]\n\
+         [archive.main]\nae_title = \"SINK\"\naddress = \"{}\"\n",
+        sink.address
+    ))
+    .await;
+    let mut client = Client::to(app.dimse, GANTRY, "CLIENT", vec![proposal(class, &[syntax])]).await.unwrap();
+    let bytes = Bytes::from_static(b"whatever such an object is made of");
+    let command =
+        Command { sop_instance: "1.2.3".parse().ok(), ..request(&object(1, 1, 1, &Kind::default()), 3) };
+    client.association.send(1, &Command { sop_class: class.parse().ok(), ..command }, Some(bytes.clone()));
+    assert_eq!(client.message().await.unwrap().command.status, Some(0));
+    assert_eq!(sink.next().await.data, Some(bytes));
 }
