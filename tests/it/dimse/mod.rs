@@ -37,7 +37,6 @@ struct Scene {
     archive: Running,
     app: TestApp,
     /// Where `[ae.CLIENT]` listens.
-    #[expect(dead_code, reason = "objects are moved to it next")]
     destination: Destination,
 }
 

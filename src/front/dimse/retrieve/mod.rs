@@ -25,7 +25,6 @@ use super::service::Served;
 use super::{Front, Request, refuse};
 use crate::archive::Archive;
 use crate::caller::{Caller, Priority};
-use crate::dicom::AeTitle;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::layout;
 use crate::dimse::command::Command;
@@ -36,13 +35,13 @@ use crate::dimse::status;
 const MAX_IDENTIFIER: usize = 1 << 20;
 
 /// Serves one C-GET.
-pub(super) async fn get(_: &Front, client: &mut Client, request: Request) -> Result<(), End> {
+pub(super) async fn get(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
     let Served::Get(archive) = request.served.clone() else { return refuse(client, request).await };
     let Request { context, command, .. } = request;
     let Some(identifier) = identifier_of(client, &context, &command).await? else { return Ok(()) };
     let retrieving = Retrieving { archive, context, command };
     let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
-    let caller = retrieving.caller(client, selection.priority());
+    let caller = front.caller(&client.peer, &*retrieving.archive, selection.priority());
     retrieving.run(client, selection, caller, Delivery::OntoClient).await
 }
 
@@ -69,7 +68,7 @@ pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) 
             );
             return Ok(());
         };
-        let caller = retrieving.caller(client, Priority::Bulk);
+        let caller = front.caller(&client.peer, &**archive, Priority::Bulk);
         direct::run(client, relay, &caller, context, command, identifier).await?;
         client.account.done(archive.name());
         return Ok(());
@@ -79,7 +78,7 @@ pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) 
         return Ok(());
     };
     let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
-    let caller = retrieving.caller(client, selection.priority());
+    let caller = front.caller(&client.peer, &*retrieving.archive, selection.priority());
     let originator = (client.peer.calling.clone(), command.message_id);
     let to = ToDestination { destination, title, caller: caller.clone(), originator, in_vain: 0 };
     retrieving.run(client, selection, caller, Delivery::ToDestination(to)).await
@@ -112,11 +111,6 @@ struct Retrieving {
 }
 
 impl Retrieving {
-    fn caller(&self, client: &Client, priority: Priority) -> Caller {
-        let title: Option<AeTitle> = self.archive.names_client().then(|| client.peer.calling.clone());
-        Caller { client: Some(client.peer.address), priority, title }
-    }
-
     fn refuse(&self, client: &mut Client, status: u16, comment: &str) {
         client.respond(self.context.id, refusal(&self.command, status, comment), None);
         client.account.done(self.archive.name());
