@@ -48,13 +48,13 @@ enum Way {
     Reports,
 }
 
-/// Whether all that is proposed may be what an archive proposes that brings objects.
+/// Whether what is proposed may be what an archive proposes that brings objects: storage, and nothing for which clients
+/// come. Some propose whatever they know, retired classes of print among it.
 pub(super) fn may_bring(request: &AssociateRq, storage_classes: &[Uid]) -> bool {
-    let mut classes = request.contexts.iter().filter_map(|context| context.abstract_syntax.as_ref());
-    classes.all(|class| {
-        let kind = classify(class, false, false, storage_classes);
-        kind == Kind::Verification || may_be_brought(class, kind)
-    })
+    let classes = || request.contexts.iter().filter_map(|context| context.abstract_syntax.as_ref());
+    let kind = |class: &Uid| classify(class, false, false, storage_classes);
+    classes().all(|class| matches!(kind(class), Kind::Verification | Kind::Storage | Kind::Own))
+        && classes().any(|class| may_be_brought(class, kind(class)))
 }
 
 /// Decides about all contexts of a request.

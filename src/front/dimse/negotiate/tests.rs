@@ -280,7 +280,7 @@ async fn an_archive_reports_commitment_and_does_nothing_else_as_a_client() {
 #[tokio::test]
 async fn what_a_move_brings_is_taken_without_asking() {
     let request =
-        request(&[(CT, &[JPEG]), ("1.3.6.1.4.1.9", &[LOSSLESS]), (sop_class::STUDY_ROOT_FIND, &BOTH)]);
+        self::request(&[(CT, &[JPEG]), ("1.3.6.1.4.1.9", &[LOSSLESS]), (sop_class::STUDY_ROOT_FIND, &BOTH)]);
     let (archive, front) = front(silent);
     let (answer, plan) = negotiated(&front, admission::Kind::Return, &request).await.unwrap();
     assert_eq!(answer.contexts, [accepted(JPEG), accepted(LOSSLESS), Err(3)]);
@@ -288,4 +288,7 @@ async fn what_a_move_brings_is_taken_without_asking() {
     assert!(!may_bring(&request, &[]), "it also wants to search");
     let brought = AssociateRq { contexts: request.contexts[..2].to_vec(), ..request };
     assert!(may_bring(&brought, &[]));
+    let print = "1.2.840.10008.5.1.1.27";
+    assert!(may_bring(&self::request(&[(CT, &BOTH), (print, &BOTH)]), &[]), "beside retired classes");
+    assert!(!may_bring(&self::request(&[(print, &BOTH)]), &[]) && !may_bring(&self::request(&[]), &[]));
 }
