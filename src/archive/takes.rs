@@ -50,7 +50,7 @@ impl Takes {
     /// Learns from an association.
     pub(super) fn learn(&self, inner: &Inner, pool: &Pool, caller: &Caller, lease: &mut Lease) {
         let view = (endpoint(inner, pool), inner.title(caller).cloned());
-        let (offered, extended) = lease.offered();
+        let (offered, extended) = (lease.offered(), lease.extended());
         let agreement = lease.association().agreement();
         self.lock().learn(&view, &offered, &extended, agreement);
     }

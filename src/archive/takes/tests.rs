@@ -61,10 +61,9 @@ impl Pacs {
         // Long enough for a second one to ask meanwhile.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let mut association = requested.accept(self.policy, |_| false, deadline).await.ok()?;
-        while let Ok(event) = association.event().await {
+        if let Ok(event) = association.event().await {
             assert_eq!(event, Event::ReleaseRequested);
             association.confirm_release(deadline).await;
-            break;
         }
         self.ends.fetch_add(1, Ordering::SeqCst);
         None

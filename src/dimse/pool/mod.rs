@@ -322,10 +322,14 @@ impl Lease {
         self.reused
     }
 
-    /// The contexts that the association was offered, in the order of their numbers, and its SOP Class Extended
-    /// Negotiation.
-    pub fn offered(&self) -> (Arc<[Proposal]>, Arc<[(Uid, Bytes)]>) {
-        (Arc::clone(&self.live.proposals), self.live.identity.extended())
+    /// The contexts that the association was offered, in the order of their numbers.
+    pub fn offered(&self) -> Arc<[Proposal]> {
+        Arc::clone(&self.live.proposals)
+    }
+
+    /// The SOP Class Extended Negotiation that was proposed for it (PS3.7 D.3.3.5).
+    pub fn extended(&self) -> Arc<[(Uid, Bytes)]> {
+        self.live.identity.extended()
     }
 
     /// A message ID that no operation of this association has used lately (PS3.7 9.3).

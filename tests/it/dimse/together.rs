@@ -24,8 +24,8 @@ async fn web_and_dimse_share_two_associations_and_nobody_starves() {
     let end = Instant::now() + Duration::from_secs(20);
     let counts: [Arc<AtomicUsize>; 4] = Default::default();
     let mut parties = tokio::task::JoinSet::new();
-    for n in 0..2 {
-        let (address, count) = (app.http, Arc::clone(&counts[n]));
+    for (n, count) in counts.iter().take(2).enumerate() {
+        let (address, count) = (app.http, Arc::clone(count));
         let path = format!("/dicom-web/studies/{}", plain.study_uid(n));
         parties.spawn(async move {
             while Instant::now() < end && count.load(Ordering::Relaxed) < 10 {
