@@ -21,6 +21,7 @@ import rows_read  # noqa: F401 - registers its rows
 import rows_viewer  # noqa: F401
 import rows_search  # noqa: F401
 import rows_store  # noqa: F401
+import rows_dimse  # noqa: F401
 import rows_far  # noqa: F401
 import rows_load  # noqa: F401
 

@@ -147,13 +147,14 @@ class Archive(Server):
                 if answer.status != 200:
                     raise Broken(f"Orthanc does not take {entry['file']}: {answer.status} {answer.read()[:300]}")
 
-    def pacs(self, folder, folders, _destinations, gantry, _plugin):
+    def pacs(self, folder, folders, destinations, gantry, _plugin):
         """The built-in archive. Without data it throws away what is stored."""
         (folder / "data").mkdir()
         for number, source in enumerate(folders):
             (folder / "data" / str(number)).symlink_to(source)
         holds = ["--data", folder / "data"] if folders else ["--studies", "0", "--fault", "store-discard"]
-        command = [gantry, "pacs", "--ae-title", self.title, "--listen", f"{LOOPBACK}:{self.port}", *holds]
+        known = [word for title, port in destinations.items() for word in ("--destination", f"{title}={LOOPBACK}:{port}")]
+        command = [gantry, "pacs", "--ae-title", self.title, "--listen", f"{LOOPBACK}:{self.port}", *holds, *known]
         super().__init__("gantry pacs", folder, command, [self.port])
 
     def dcmqrscp(self, folder, folders, destinations, _gantry, _plugin):
@@ -203,10 +204,11 @@ class Bridge(Server):
         self.port, self.gantry, folder = free_port(), gantry, scratch("gantry")
         (folder / "gantry.toml").write_text(
             f'[http]\nlisten = "{LOOPBACK}:{self.port}"\n'
-            f'[dimse]\nlisten = "{LOOPBACK}:{own[1]}"\nae_title = "{own[0]}"\nmove_ae_titles = ["{own[0]}"]\n'
+            f'[dimse]\nlisten = "{LOOPBACK}:{own[1]}"\nae_title = "{own[0]}"\nmove_ae_titles = ["{own[0]}"]\naccept = "any"\n'
             f'[archive.main]\nprotocol = "dimse"\nae_title = "{archive.title}"\naddress = "{archive.address[0]}:{archive.port}"\n'
             f'retrieve = "{retrieve}"\n{extra}\n[cache]\n{cache}\n')
         self.path, self.address, self.folder = "/dicom-web", (LOOPBACK, self.port), folder
+        self.dimse = (LOOPBACK, own[1], own[0])
         self.url = f"http://{LOOPBACK}:{self.port}{self.path}"
         # What earlier processes of this bridge took; a restart begins a new account.
         self.spent, self.peak = 0.0, 0

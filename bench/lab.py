@@ -89,6 +89,8 @@ class Lab:
     def __init__(self, options):
         self.options, self.servers, self.caches = options, [], {}
         self.own, self.reference = ("GANTRY", free_port()), ("REFERENCE", free_port())
+        # Where DCMTK's movescu listens while it runs.
+        self.mover = ("MOVER", free_port())
 
     def progress(self, text):
         print(f"  … {text}", file=sys.stderr, flush=True)
@@ -130,7 +132,7 @@ class Lab:
         if key not in self.caches:
             holds = [self.ct, self.queries] if folders is None else folders
             self.progress(f"starting {kind}")
-            self.caches[key] = Archive(kind, holds, dict([self.own, self.reference]), self.options.gantry, **more)
+            self.caches[key] = Archive(kind, holds, dict([self.own, self.reference, self.mover]), self.options.gantry, **more)
             self.servers.append(self.caches[key])
         return self.caches[key]
 
