@@ -272,3 +272,41 @@ pub(crate) fn pydicom_files() -> (PathBuf, PathBuf) {
     });
     (folder, taken.clone())
 }
+
+/// A server for performed procedure steps and storage commitment, made with pynetdicom.
+pub(crate) fn mpps_and_commitment(title: &str, options: &[&str]) -> (Server, u16) {
+    let port = free_port();
+    let mut command = Command::new(repository(".peers/venv/bin/python"));
+    command.arg(repository("tests/peers/mpps_and_commitment.py")).arg(port.to_string()).arg(title).args(options);
+    (Server::start("mpps_and_commitment", Scratch::new("mpps"), command, &[port]), port)
+}
+
+/// The configuration of DCMTK's print programs, in their folder: a printer of `kind`, `PRINTER` for clients and
+/// `LOCALPRINTER` for the printer itself.
+pub(crate) fn print_configuration(scratch: &Scratch, title: &str, port: u16, kind: &str) -> PathBuf {
+    let folder = scratch.path().display();
+    for name in ["log", "spool", "db"] {
+        fs::create_dir_all(scratch.path().join(name)).unwrap();
+    }
+    scratch.write(
+        "dcmpstat.cfg",
+        &format!(
+            "[[GENERAL]]\n[APPLICATION]\nLogDirectory = {folder}/log\n[PRINT]\nDirectory = {folder}/spool\n\
+             DetailedLog = false\nDeletePrintJobs = false\n[DATABASE]\nDirectory = {folder}/db\n\
+             [[COMMUNICATION]]\n[{title}]\nAetitle = {title}\nDescription = test\nHostname = 127.0.0.1\n\
+             Port = {port}\nType = {kind}\nDisableNewVRs = false\nDisplayFormat=1,1\n\
+             FilmDestination = MAGAZINE\nFilmSizeID = 8INX10IN\nImplicitOnly = false\n\
+             MagnificationType = NONE\nMaxPDU = 32768\nMediumType = PAPER\nResolutionID = STANDARD\n\
+             SmoothingType = NONE\nSupports12Bit = true\nSupportsPresentationLUT = true\n"
+        ),
+    )
+}
+
+/// DCMTK's printer, called `PRINTER`; what is printed is stored in the folder `db`.
+pub(crate) fn dcmprscp() -> (Server, u16) {
+    let (port, scratch) = (free_port(), Scratch::new("dcmprscp"));
+    let configuration = print_configuration(&scratch, "PRINTER", port, "LOCALPRINTER");
+    let mut command = on_loopback("/usr/bin/dcmprscp");
+    command.arg("-v").arg("-c").arg(configuration).args(["-p", "PRINTER"]).current_dir(scratch.path());
+    (Server::start("dcmprscp", scratch, command, &[port]), port)
+}

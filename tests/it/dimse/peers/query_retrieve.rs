@@ -1,0 +1,204 @@
+//! DCMTK's and pynetdicom's clients before Orthanc and dcmqrscp.
+
+use std::path::{Path, PathBuf};
+
+use super::{Peer, empty, said, same};
+use crate::support::bridge::{Bridge, before};
+use crate::support::peers::{Archive, Destination, data, manifest};
+use crate::support::process::Scratch;
+
+/// Retrieve AE Title: each says its own.
+const RETRIEVE_AE_TITLE: &str = "00080054";
+
+/// An archive, the bridge before it, and where movescu listens.
+struct Street {
+    archive: Archive,
+    bridge: Peer,
+    mover: Destination,
+    scratch: Scratch,
+    /// The bridge moves by itself, or has the archive do it.
+    _process: Bridge,
+}
+
+impl Street {
+    fn new(start: impl Fn(&[Destination]) -> Archive, moves: &str) -> Self {
+        let (own, mover) = (Destination::new("GANTRY"), Destination::new("MOVER"));
+        let archive = start(&[own.clone(), mover.clone()]);
+        let configuration = before(&archive, &own, "auto", "").replacen(
+            "[archive.main]",
+            &format!(
+                "accept = \"any\"\n[ae.MOVER]\naddress = \"127.0.0.1:{}\"\nmove = \"{moves}\"\n[archive.main]",
+                mover.port
+            ),
+            1,
+        );
+        let process = Bridge::with_configuration(&configuration);
+        Self { archive, bridge: Peer::bridge(&own), mover, scratch: Scratch::new("clients"), _process: process }
+    }
+
+    fn direct(&self) -> Peer {
+        Peer::of(&self.archive)
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Runs a search both ways; the matches are the same.
+    fn find(&self, model: &str, keys: &[&str]) -> usize {
+        let folders = [self.folder("direct"), self.folder("through")];
+        for (peer, folder) in [(self.direct(), &folders[0]), (self.bridge.clone(), &folders[1])] {
+            let mut options = vec![model, "-X", "-od", empty(folder)];
+            options.extend(keys.iter().flat_map(|key| ["-k", key]));
+            peer.succeed("findscu", &options, &[]);
+        }
+        same(&folders[0], &folders[1], &[RETRIEVE_AE_TITLE])
+    }
+
+    /// Retrieves by C-GET through the bridge, and directly where the archive can.
+    fn get(&self, keys: &[&str], reference: Option<&Path>) -> usize {
+        let (direct, through) = (self.folder("direct"), self.folder("through"));
+        let get = |peer: Peer, folder: &Path| {
+            let mut options = vec!["-S", "-od", empty(folder)];
+            options.extend(keys.iter().flat_map(|key| ["-k", key]));
+            peer.succeed("getscu", &options, &[])
+        };
+        get(self.bridge.clone(), &through);
+        match reference {
+            Some(reference) => same(reference, &through, &[]),
+            None => {
+                get(self.direct(), &direct);
+                same(&direct, &through, &[])
+            }
+        }
+    }
+
+    /// Retrieves by C-MOVE, both ways, to movescu itself.
+    fn move_(&self, keys: &[&str]) -> usize {
+        let folders = [self.folder("direct"), self.folder("through")];
+        for (peer, folder) in [(self.direct(), &folders[0]), (self.bridge.clone(), &folders[1])] {
+            let port = self.mover.port.to_string();
+            let title = self.mover.ae_title.as_str();
+            let mut options = vec!["-S", "-aet", title, "-aem", title, "--port", &port, "-od", empty(folder)];
+            options.extend(keys.iter().flat_map(|key| ["-k", key]));
+            peer.succeed("movescu", &options, &[]);
+        }
+        same(&folders[0], &folders[1], &[])
+    }
+}
+
+/// The UIDs of the CT's study, series and one instance.
+fn uids(folder: &Path) -> [String; 3] {
+    let first = manifest(folder).remove(0);
+    ["study", "series", "instance"].map(|level| first[level].as_str().unwrap().to_owned())
+}
+
+fn same_answers(street: &Street, ct: &Path, get_directly: bool) {
+    let [study, series, instance] = uids(ct);
+    for peer in [street.direct(), street.bridge.clone()] {
+        peer.succeed("echoscu", &[], &[]);
+    }
+    let study_key = format!("StudyInstanceUID={study}");
+    let series_key = format!("SeriesInstanceUID={series}");
+    let instance_key = format!("SOPInstanceUID={instance}");
+    let level = |level: &str| format!("QueryRetrieveLevel={level}");
+    assert!(
+        street.find("-S", &[&level("STUDY"), "StudyInstanceUID", "PatientName=*", "PatientID", "StudyDate"])
+            > 1
+    );
+    assert!(street.find("-P", &[&level("PATIENT"), "PatientID=*", "PatientName"]) > 1);
+    street.find("-S", &[&level("STUDY"), "StudyInstanceUID", "StudyDate=19900101-20401231"]);
+    let series_keys = [&level("SERIES"), study_key.as_str(), "SeriesInstanceUID", "Modality"];
+    assert_eq!(street.find("-S", &series_keys), 1);
+    let image_keys = [&level("IMAGE"), study_key.as_str(), &series_key, "SOPInstanceUID", "InstanceNumber"];
+    assert_eq!(street.find("-S", &image_keys), 40);
+    let reference = (!get_directly).then_some(ct);
+    assert_eq!(street.get(&[&level("STUDY"), &study_key], reference), 40);
+    assert_eq!(street.get(&[&level("SERIES"), &study_key, &series_key], reference), 40);
+    if get_directly {
+        assert_eq!(street.get(&[&level("IMAGE"), &study_key, &series_key, &instance_key], None), 1);
+        let (direct, through) = (street.direct(), street.bridge.clone());
+        let [direct, through] = [direct, through].map(|peer| peer.session("query", "PYTHON", &[&study]));
+        assert_eq!(direct, through);
+        assert_eq!(through["objects"].as_array().unwrap().len(), 40);
+    }
+    assert_eq!(street.move_(&[&level("STUDY"), &study_key]), 40);
+    assert_eq!(street.move_(&[&level("SERIES"), &study_key, &series_key]), 40);
+    assert_eq!(street.move_(&[&level("IMAGE"), &study_key, &series_key, &instance_key]), 1);
+    // What is not there.
+    let nowhere = ["-S", "-aet", "MOVER", "-aem", "NOBODY", "-k", &level("STUDY"), "-k", &study_key];
+    let refused = said(&street.bridge.run("movescu", &nowhere, &[]));
+    assert!(refused.to_lowercase().contains("0xa801") || refused.contains("UnknownDestination"), "{refused}");
+}
+
+/// The folders of the CT and of the names.
+fn both() -> (PathBuf, PathBuf) {
+    (data("ct", &["--slices", "40"]), data("names", &[]))
+}
+
+#[test]
+fn same_answers_as_direct_before_orthanc() {
+    let (ct, names) = both();
+    for moves in ["relay", "direct"] {
+        let street = Street::new(
+            |to| {
+                let archive = Archive::orthanc(&ct, to, serde_json::json!({}));
+                crate::support::peers::python("load_orthanc.py", &[archive.rest.as_ref(), names.as_os_str()]);
+                archive
+            },
+            moves,
+        );
+        same_answers(&street, &ct, true);
+    }
+}
+
+#[test]
+fn same_answers_as_direct_before_dcmqrscp() {
+    let (ct, names) = both();
+    let start = |to: &[Destination], options: &[&str]| {
+        let archive = Archive::dcmqrscp(&ct, &ct.join("manifest.json"), to, options);
+        let files = manifest(&names).into_iter().map(|entry| names.join(entry["file"].as_str().unwrap()));
+        let database = archive.server.folder().join("db");
+        let done = std::process::Command::new("/usr/bin/dcmqridx").arg(database).args(files).output().unwrap();
+        assert!(done.status.success());
+        archive
+    };
+    same_answers(&Street::new(|to| start(to, &[]), "relay"), &ct, true);
+    let without_get = Street::new(|to| start(to, &["--disable-get"]), "direct");
+    same_answers(&without_get, &ct, false);
+}
+
+#[test]
+fn what_storescu_stores_through_the_bridge_is_what_it_stores_directly() {
+    let (own, (ct, names)) = (Destination::new("GANTRY"), both());
+    let scratch = Scratch::new("stored");
+    let files: Vec<PathBuf> = [&ct, &names]
+        .iter()
+        .flat_map(|folder| {
+            manifest(folder).into_iter().map(|entry| folder.join(entry["file"].as_str().unwrap()))
+        })
+        .collect();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let received = ["direct", "through"].map(|name| {
+        let folder = scratch.path().join(name);
+        empty(&folder);
+        let (server, port) = crate::support::peers::storescp(&folder, &[]);
+        let archive = Peer::new("STORESCP", port);
+        if name == "direct" {
+            archive.succeed("storescu", &[], &files);
+        } else {
+            let configuration = format!(
+                "[dimse]\nlisten = \"127.0.0.1:{}\"\nae_title = \"GANTRY\"\naccept = \"known\"\n[ae.STORESCU]\n\
+                 [archive.main]\nae_title = \"STORESCP\"\naddress = \"127.0.0.1:{port}\"\n",
+                own.port
+            );
+            let _bridge = Bridge::with_configuration(&configuration);
+            Peer::bridge(&own).succeed("storescu", &[], &files);
+            let stranger = Peer::bridge(&own).run("storescu", &["-aet", "STRANGER"], &files[..1]);
+            assert!(!stranger.status.success(), "who is not known is rejected: {}", said(&stranger));
+        }
+        drop(server);
+        folder
+    });
+    assert_eq!(same(&received[0], &received[1], &[]), files.len());
+}
