@@ -285,13 +285,13 @@ pub(crate) fn mpps_and_commitment(title: &str, options: &[&str]) -> (Server, u16
 /// `LOCALPRINTER` for the printer itself.
 pub(crate) fn print_configuration(scratch: &Scratch, title: &str, port: u16, kind: &str) -> PathBuf {
     let folder = scratch.path().display();
-    for name in ["log", "spool", "db"] {
+    for name in ["logs", "spool", "db"] {
         fs::create_dir_all(scratch.path().join(name)).unwrap();
     }
     scratch.write(
         "dcmpstat.cfg",
         &format!(
-            "[[GENERAL]]\n[APPLICATION]\nLogDirectory = {folder}/log\n[PRINT]\nDirectory = {folder}/spool\n\
+            "[[GENERAL]]\n[APPLICATION]\nLogDirectory = {folder}/logs\n[PRINT]\nDirectory = {folder}/spool\n\
              DetailedLog = false\nDeletePrintJobs = false\n[DATABASE]\nDirectory = {folder}/db\n\
              [[COMMUNICATION]]\n[{title}]\nAetitle = {title}\nDescription = test\nHostname = 127.0.0.1\n\
              Port = {port}\nType = {kind}\nDisableNewVRs = false\nDisplayFormat=1,1\n\
