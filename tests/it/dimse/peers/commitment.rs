@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::Peer;
+use super::Called;
 use crate::support::bridge::Bridge;
 use crate::support::peers::{Destination, mpps_and_commitment, repository};
 use crate::support::process::{Scratch, free_port};
@@ -51,7 +51,7 @@ fn a_report_on_the_same_association_reaches_the_client_that_asked() {
     let (_server, port) = mpps_and_commitment("COMMIT", &[]);
     let (own, state) = (Destination::new("GANTRY"), Scratch::new("state"));
     let _bridge = Bridge::with_configuration(&configuration(&own, port, free_port(), &state));
-    let direct = Peer::new("COMMIT", port).session("commit", "MODALITY", &["1"]);
+    let direct = Called::new("COMMIT", port).session("commit", "MODALITY", &["1"]);
     check(&direct, 1, "1");
     // Two at once: each gets its own, on the association on which it asked.
     let asking = [("MODALITY", "2"), ("OTHER", "3")].map(|(title, serial)| (ask(&own, title, serial, None), serial));

@@ -1,6 +1,6 @@
 //! Modality performed procedure steps, from a pynetdicom modality to a pynetdicom server.
 
-use super::Peer;
+use super::Called;
 use crate::support::bridge::Bridge;
 use crate::support::peers::{Destination, mpps_and_commitment};
 
@@ -15,12 +15,12 @@ fn performed_procedure_steps_through_the_bridge_have_the_same_answers() {
         own.port
     );
     let _bridge = Bridge::with_configuration(&configuration);
-    let answers = |peer: Peer, serial: &str| {
+    let answers = |peer: Called, serial: &str| {
         let said = peer.session("mpps", "MODALITY", &[serial]).to_string();
         // Each run has UIDs of its own.
         said.replace(&format!("498.9.{serial}"), "498.9.N")
     };
-    let (direct, through) = (answers(Peer::new("MPPS", port), "1"), answers(Peer::bridge(&own), "2"));
+    let (direct, through) = (answers(Called::new("MPPS", port), "1"), answers(Called::new(&own.ae_title, own.port), "2"));
     assert_eq!(direct, through);
     for expected in ["\"create\",0", "\"create again\",273", "\"set\",0", "\"set again\",272", "\"get\",0"] {
         assert!(through.contains(expected), "{expected}: {through}");

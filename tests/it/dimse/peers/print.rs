@@ -17,7 +17,7 @@ fn print(scratch: &Scratch, port: u16) {
         let mut command = Command::new(Path::new("/usr/bin").join(program));
         command.args(["-v", "-c"]).arg(&configuration).args(["-p", "PRINTER"]).arg(file);
         let output = command.current_dir(scratch.path()).output().unwrap();
-        let said = super::said(&output);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let failed = said.lines().any(|line| line.starts_with("E:") || line.starts_with("F:"));
         assert!(output.status.success() && !failed, "{program}: {said}");
     };

@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Peer, empty, said, same};
+use super::{Called, dcmtk, empty, same};
 use crate::support::bridge::{Bridge, before};
 use crate::support::peers::{Archive, Destination, data, manifest};
 use crate::support::process::Scratch;
 
-/// Retrieve AE Title: each says its own.
-const RETRIEVE_AE_TITLE: &str = "00080054";
-
 /// An archive, the bridge before it, and where movescu listens.
 struct Street {
     archive: Archive,
-    bridge: Peer,
+    bridge: Called,
     mover: Destination,
     scratch: Scratch,
     /// The bridge moves by itself, or has the archive do it.
@@ -33,41 +30,30 @@ impl Street {
             1,
         );
         let process = Bridge::with_configuration(&configuration);
-        Self { archive, bridge: Peer::bridge(&own), mover, scratch: Scratch::new("clients"), _process: process }
+        Self { archive, bridge: Called::new(&own.ae_title, own.port), mover, scratch: Scratch::new("clients"), _process: process }
     }
 
-    fn direct(&self) -> Peer {
-        Peer::of(&self.archive)
+    fn direct(&self) -> Called {
+        Called::new(&self.archive.ae_title, self.archive.port)
     }
 
     fn folder(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    /// Runs a search both ways; the matches are the same.
-    fn find(&self, model: &str, keys: &[&str]) -> usize {
-        let folders = [self.folder("direct"), self.folder("through")];
-        for (peer, folder) in [(self.direct(), &folders[0]), (self.bridge.clone(), &folders[1])] {
-            let mut options = vec![model, "-X", "-od", empty(folder)];
-            options.extend(keys.iter().flat_map(|key| ["-k", key]));
-            peer.succeed("findscu", &options, &[]);
-        }
-        same(&folders[0], &folders[1], &[RETRIEVE_AE_TITLE])
-    }
-
     /// Retrieves by C-GET through the bridge, and directly where the archive can.
     fn get(&self, keys: &[&str], reference: Option<&Path>) -> usize {
         let (direct, through) = (self.folder("direct"), self.folder("through"));
-        let get = |peer: Peer, folder: &Path| {
+        let get = |peer: &Called, folder: &Path| {
             let mut options = vec!["-S", "-od", empty(folder)];
             options.extend(keys.iter().flat_map(|key| ["-k", key]));
-            peer.succeed("getscu", &options, &[])
+            peer.succeed("getscu", "GETSCU", &options, &[])
         };
-        get(self.bridge.clone(), &through);
+        get(&self.bridge, &through);
         match reference {
             Some(reference) => same(reference, &through, &[]),
             None => {
-                get(self.direct(), &direct);
+                get(&self.direct(), &direct);
                 same(&direct, &through, &[])
             }
         }
@@ -79,9 +65,9 @@ impl Street {
         for (peer, folder) in [(self.direct(), &folders[0]), (self.bridge.clone(), &folders[1])] {
             let port = self.mover.port.to_string();
             let title = self.mover.ae_title.as_str();
-            let mut options = vec!["-S", "-aet", title, "-aem", title, "--port", &port, "-od", empty(folder)];
+            let mut options = vec!["-S", "-aem", title, "--port", &port, "-od", empty(folder)];
             options.extend(keys.iter().flat_map(|key| ["-k", key]));
-            peer.succeed("movescu", &options, &[]);
+            peer.succeed("movescu", title, &options, &[]);
         }
         same(&folders[0], &folders[1], &[])
     }
@@ -96,22 +82,12 @@ fn uids(folder: &Path) -> [String; 3] {
 fn same_answers(street: &Street, ct: &Path, get_directly: bool) {
     let [study, series, instance] = uids(ct);
     for peer in [street.direct(), street.bridge.clone()] {
-        peer.succeed("echoscu", &[], &[]);
+        peer.succeed("echoscu", "ECHOSCU", &[], &[]);
     }
     let study_key = format!("StudyInstanceUID={study}");
     let series_key = format!("SeriesInstanceUID={series}");
     let instance_key = format!("SOPInstanceUID={instance}");
     let level = |level: &str| format!("QueryRetrieveLevel={level}");
-    assert!(
-        street.find("-S", &[&level("STUDY"), "StudyInstanceUID", "PatientName=*", "PatientID", "StudyDate"])
-            > 1
-    );
-    assert!(street.find("-P", &[&level("PATIENT"), "PatientID=*", "PatientName"]) > 1);
-    street.find("-S", &[&level("STUDY"), "StudyInstanceUID", "StudyDate=19900101-20401231"]);
-    let series_keys = [&level("SERIES"), study_key.as_str(), "SeriesInstanceUID", "Modality"];
-    assert_eq!(street.find("-S", &series_keys), 1);
-    let image_keys = [&level("IMAGE"), study_key.as_str(), &series_key, "SOPInstanceUID", "InstanceNumber"];
-    assert_eq!(street.find("-S", &image_keys), 40);
     let reference = (!get_directly).then_some(ct);
     assert_eq!(street.get(&[&level("STUDY"), &study_key], reference), 40);
     assert_eq!(street.get(&[&level("SERIES"), &study_key, &series_key], reference), 40);
@@ -126,8 +102,8 @@ fn same_answers(street: &Street, ct: &Path, get_directly: bool) {
     assert_eq!(street.move_(&[&level("SERIES"), &study_key, &series_key]), 40);
     assert_eq!(street.move_(&[&level("IMAGE"), &study_key, &series_key, &instance_key]), 1);
     // What is not there.
-    let nowhere = ["-S", "-aet", "MOVER", "-aem", "NOBODY", "-k", &level("STUDY"), "-k", &study_key];
-    let refused = said(&street.bridge.run("movescu", &nowhere, &[]));
+    let nowhere = ["-S", "-aem", "NOBODY", "-k", &level("STUDY"), "-k", &study_key];
+    let (_, refused) = dcmtk("movescu", "MOVER", &street.bridge, &nowhere);
     assert!(refused.contains("MoveDestinationUnknown"), "{refused}");
 }
 
@@ -183,9 +159,9 @@ fn what_storescu_stores_through_the_bridge_is_what_it_stores_directly() {
         let folder = scratch.path().join(name);
         empty(&folder);
         let (server, port) = crate::support::peers::storescp(&folder, &[]);
-        let archive = Peer::new("STORESCP", port);
+        let archive = Called::new("STORESCP", port);
         if name == "direct" {
-            archive.succeed("storescu", &[], &files);
+            archive.succeed("storescu", "STORESCU", &[], &files);
         } else {
             let configuration = format!(
                 "[dimse]\nlisten = \"127.0.0.1:{}\"\nae_title = \"GANTRY\"\naccept = \"known\"\n[ae.STORESCU]\n\
@@ -194,9 +170,10 @@ fn what_storescu_stores_through_the_bridge_is_what_it_stores_directly() {
                 own.port
             );
             let _bridge = Bridge::with_configuration(&configuration);
-            Peer::bridge(&own).succeed("storescu", &[], &files);
-            let stranger = Peer::bridge(&own).run("storescu", &["-aet", "STRANGER"], &files[..1]);
-            assert!(!stranger.status.success(), "who is not known is rejected: {}", said(&stranger));
+            let through = Called::new(&own.ae_title, own.port);
+            through.succeed("storescu", "STORESCU", &[], &files);
+            let (well, said) = dcmtk("echoscu", "STRANGER", &through, &[]);
+            assert!(!well && said.contains("Calling AE Title Not Recognized"), "{said}");
         }
         drop(server);
         folder
