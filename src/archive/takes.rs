@@ -124,7 +124,11 @@ async fn find_out(
         match pool.lease(&caller, &contexts, 1, deadline).await {
             Ok(mut lease) => {
                 inner.takes.learn(&inner, pool, &caller, &mut lease);
-                lease.give_back();
+                // Some archives serve one association at a time: the next one comes after this.
+                match parts.is_empty() {
+                    true => lease.give_back(),
+                    false => lease.release().await,
+                }
             }
             Err(error) if may_be_for_the_contexts(&error) && part.len() > FEW_CONTEXTS => {
                 tracing::debug!(archive = inner.config.name, %error, contexts = part.len(), "asks in two halves");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::faults::{Fault, Faults};
@@ -27,6 +27,8 @@ use crate::dicom::{AeTitle, Uid};
 
 /// How long [`Running::wait_for`] waits.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts to listen again.
+const REBIND_PAUSE: Duration = Duration::from_millis(2);
 /// Associations at once, unless told otherwise.
 const MAX_ASSOCIATIONS: usize = 64;
 
@@ -390,7 +392,16 @@ impl Running {
     pub async fn restart(&self) -> io::Result<()> {
         self.end().await;
         self.shared.reset.store(false, Ordering::Relaxed);
-        let listener = TcpListener::bind(self.address).await?;
+        // A process that is being started holds a copy of the old listener, until it becomes another program.
+        let deadline = Instant::now() + PATIENCE;
+        let listener = loop {
+            match TcpListener::bind(self.address).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    sleep(REBIND_PAUSE).await;
+                }
+                bound => break bound?,
+            }
+        };
         *lock(&self.life) = Some(Life::begin(listener, &self.shared));
         Ok(())
     }
