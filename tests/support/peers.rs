@@ -277,7 +277,11 @@ pub(crate) fn pydicom_files() -> (PathBuf, PathBuf) {
 pub(crate) fn mpps_and_commitment(title: &str, options: &[&str]) -> (Server, u16) {
     let port = free_port();
     let mut command = Command::new(repository(".peers/venv/bin/python"));
-    command.arg(repository("tests/peers/mpps_and_commitment.py")).arg(port.to_string()).arg(title).args(options);
+    command
+        .arg(repository("tests/peers/mpps_and_commitment.py"))
+        .arg(port.to_string())
+        .arg(title)
+        .args(options);
     (Server::start("mpps_and_commitment", Scratch::new("mpps"), command, &[port]), port)
 }
 

@@ -54,7 +54,8 @@ fn a_report_on_the_same_association_reaches_the_client_that_asked() {
     let direct = Called::new("COMMIT", port).session("commit", "MODALITY", &["1"]);
     check(&direct, 1, "1");
     // Two at once: each gets its own, on the association on which it asked.
-    let asking = [("MODALITY", "2"), ("OTHER", "3")].map(|(title, serial)| (ask(&own, title, serial, None), serial));
+    let asking =
+        [("MODALITY", "2"), ("OTHER", "3")].map(|(title, serial)| (ask(&own, title, serial, None), serial));
     for (child, serial) in asking {
         check(&report_of(child), 1, serial);
     }
@@ -64,8 +65,7 @@ fn a_report_on_the_same_association_reaches_the_client_that_asked() {
 fn a_report_on_a_new_association_reaches_the_client_at_its_own_address() {
     let (own, state, listen) = (Destination::new("GANTRY"), Scratch::new("state"), free_port());
     let back = format!("GANTRY={}", own.port);
-    let (_server, port) =
-        mpps_and_commitment("COMMIT", &["--report", "new", "--to", &back, "--failed", "1"]);
+    let (_server, port) = mpps_and_commitment("COMMIT", &["--report", "new", "--to", &back, "--failed", "1"]);
     let _bridge = Bridge::with_configuration(&configuration(&own, port, listen, &state));
     check(&report_of(ask(&own, "MODALITY", "4", Some(listen))), 2, "4");
 }
@@ -74,8 +74,7 @@ fn a_report_on_a_new_association_reaches_the_client_at_its_own_address() {
 fn a_report_that_comes_after_a_restart_reaches_the_client() {
     let (own, state, listen) = (Destination::new("GANTRY"), Scratch::new("state"), free_port());
     let back = format!("GANTRY={}", own.port);
-    let (server, port) =
-        mpps_and_commitment("COMMIT", &["--report", "new", "--to", &back, "--delay", "3"]);
+    let (server, port) = mpps_and_commitment("COMMIT", &["--report", "new", "--to", &back, "--delay", "3"]);
     let configuration = configuration(&own, port, listen, &state);
     let bridge = Bridge::with_configuration(&configuration);
     let asking = ask(&own, "MODALITY", "5", Some(listen));

@@ -20,7 +20,8 @@ fn performed_procedure_steps_through_the_bridge_have_the_same_answers() {
         // Each run has UIDs of its own.
         said.replace(&format!("498.9.{serial}"), "498.9.N")
     };
-    let (direct, through) = (answers(Called::new("MPPS", port), "1"), answers(Called::new(&own.ae_title, own.port), "2"));
+    let (direct, through) =
+        (answers(Called::new("MPPS", port), "1"), answers(Called::new(&own.ae_title, own.port), "2"));
     assert_eq!(direct, through);
     for expected in ["\"create\",0", "\"create again\",273", "\"set\",0", "\"set again\",272", "\"get\",0"] {
         assert!(through.contains(expected), "{expected}: {through}");

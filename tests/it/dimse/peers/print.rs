@@ -56,7 +56,9 @@ fn a_film_is_printed_through_the_bridge() {
     print(&Scratch::new("print-through"), own.port);
     let [direct, through] = [&directly, &behind].map(|server| films(server.folder()));
     // Each film has UIDs, dates and times of its own.
-    let own = ["00080018", "00080016", "0020000D", "0020000E", "00080012", "00080013", "00080020", "00080021", "00080030",
-        "00080031", "00080023", "00080033", "00181200", "00181201", "00200010", "00080070"];
+    let own = [
+        "00080018", "00080016", "0020000D", "0020000E", "00080012", "00080013", "00080020", "00080021",
+        "00080030", "00080031", "00080023", "00080033", "00181200", "00181201", "00200010", "00080070",
+    ];
     assert_eq!(same(&direct, &through, &own), 1);
 }

@@ -30,7 +30,13 @@ impl Street {
             1,
         );
         let process = Bridge::with_configuration(&configuration);
-        Self { archive, bridge: Called::new(&own.ae_title, own.port), mover, scratch: Scratch::new("clients"), _process: process }
+        Self {
+            archive,
+            bridge: Called::new(&own.ae_title, own.port),
+            mover,
+            scratch: Scratch::new("clients"),
+            _process: process,
+        }
     }
 
     fn direct(&self) -> Called {
@@ -135,7 +141,8 @@ fn same_answers_as_direct_before_dcmqrscp() {
         let archive = Archive::dcmqrscp(&ct, &ct.join("manifest.json"), to, options);
         let files = manifest(&names).into_iter().map(|entry| names.join(entry["file"].as_str().unwrap()));
         let database = archive.server.folder().join("db");
-        let done = std::process::Command::new("/usr/bin/dcmqridx").arg(database).args(files).output().unwrap();
+        let done =
+            std::process::Command::new("/usr/bin/dcmqridx").arg(database).args(files).output().unwrap();
         assert!(done.status.success());
         archive
     };
