@@ -49,7 +49,7 @@ fn request(instance: &Instance, id: u16) -> Command {
 }
 
 /// Sends an object, and waits for the response.
-async fn store(client: &mut Client, instance: &Instance) -> Result<Command, AssociationError> {
+pub(super) async fn store(client: &mut Client, instance: &Instance) -> Result<Command, AssociationError> {
     send(client, instance, bytes_of(instance)).await
 }
 
