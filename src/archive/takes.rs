@@ -59,6 +59,10 @@ impl Takes {
         self.lock().verdict(view, asked)
     }
 
+    fn told(&self, view: &View, asked: &Asked) -> Option<Taken> {
+        self.lock().told(view, asked)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Learnt> {
         self.learnt.lock().expect("no code panics while it holds this lock")
     }
@@ -92,11 +96,17 @@ pub(super) async fn ask(inner: Arc<Inner>, caller: Caller, mut asked: Vec<Asked>
             errors.push((endpoint, error));
         }
     }
-    let unknown = |view: &View| {
-        let error = errors.iter().find(|(endpoint, _)| *endpoint == view.0).map(|(_, error)| error.clone());
-        Taken::Unknown(error.unwrap_or_else(|| inner.error(Kind::Protocol("it answered no context".into()))))
+    let tell = |(view, one): (&View, &Asked)| {
+        let known = inner.takes.verdict(view, one);
+        let error =
+            || errors.iter().find(|(endpoint, _)| *endpoint == view.0).map(|(_, error)| error.clone());
+        known.unwrap_or_else(|| match error() {
+            Some(error) => Taken::Unknown(error),
+            None => inner.takes.told(view, one).unwrap_or_else(|| {
+                Taken::Unknown(inner.error(Kind::Protocol("it answered no context".into())))
+            }),
+        })
     };
-    let tell = |(view, one): (&View, &Asked)| inner.takes.verdict(view, one).unwrap_or_else(|| unknown(view));
     views.iter().zip(&asked).map(tell).collect()
 }
 

@@ -52,6 +52,14 @@ pub enum Refusal {
     NoRoom,
 }
 
+/// What was recorded of a transaction before it was asked for once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Before {
+    record: Record,
+    /// The report that had not reached the client.
+    report: Option<Bytes>,
+}
+
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filed {
@@ -108,7 +116,7 @@ impl Ledger {
     }
 
     /// Records that a report is waited for. What was recorded before is given, to be put back where the request fails.
-    pub(super) fn ask(&self, transaction: &Transaction, asker: Asker) -> Result<Option<Record>, Refusal> {
+    pub(super) fn ask(&self, transaction: &Transaction, asker: Asker) -> Result<Option<Before>, Refusal> {
         let mut inner = self.lock();
         let before = inner.records.get(transaction).cloned();
         let others =
@@ -119,19 +127,25 @@ impl Ledger {
         if before.is_none() && inner.records.len() >= inner.most {
             inner.make_room()?;
         }
+        let before = before.and_then(|record| match record.state {
+            State::Waiting => Some(Before { record, report: None }),
+            State::Reported(..) => Some(Before { record, report: Some(inner.report(transaction).ok()??) }),
+            State::Delivered => None,
+        });
         let record = Record { asker, since: SystemTime::now(), state: State::Waiting };
         // A report that has not reached the client yet answers an earlier request with this UID.
         inner.write(transaction, Some(record), Some(None)).map_err(|()| Refusal::NoRoom)?;
-        // A data set that is gone cannot be put back.
-        Ok(before.filter(|record| record.state == State::Waiting))
+        Ok(before)
     }
 
-    /// The request was refused: no report will come, but for one that was waited for `before`. A report that has come
-    /// all the same stays.
-    pub(super) fn refused(&self, transaction: &Transaction, before: Option<Record>) {
+    /// The request was refused: no report will come, but for one that was waited for, or had come, `before`. A report
+    /// that has come all the same stays.
+    pub(super) fn refused(&self, transaction: &Transaction, before: Option<Before>) {
         let mut inner = self.lock();
         if inner.records.get(transaction).is_some_and(|record| record.state == State::Waiting) {
-            let _ = inner.write(transaction, before, None);
+            let (record, report) = before.map(|before| (before.record, before.report)).unzip();
+            let report = report.flatten();
+            let _ = inner.write(transaction, record, Some(report.as_deref()));
         }
     }
 

@@ -24,7 +24,7 @@ use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, lay
 use crate::dicom::{AeTitle, Tag, Uid, sop_class};
 use crate::dimse::pool::{Report, Reports};
 use crate::dimse::status;
-use ledger::{Filed, Ledger};
+use ledger::{Before, Filed, Ledger};
 pub use ledger::{OpenError, Refusal};
 use record::{Record, State};
 
@@ -117,7 +117,7 @@ struct Shared {
 pub struct Asking {
     commitments: Commitments,
     transaction: Transaction,
-    before: Option<Record>,
+    before: Option<Before>,
 }
 
 impl Commitments {
@@ -249,10 +249,11 @@ impl Commitments {
 }
 
 impl Asking {
-    /// The archive has refused: no report will come.
+    /// The archive has refused: no report will come, and one that had come before is still to be told.
     pub async fn refused(self) {
         let Self { commitments, transaction, before } = self;
         commitments.block(move |ledger| ledger.refused(&transaction, before)).await;
+        commitments.shared.news.notify_one();
     }
 }
 

@@ -19,8 +19,9 @@ pub(super) const REFUSAL_VALID: Duration = Duration::from_secs(10 * 60);
 pub(super) const MOST_VIEWS: usize = 64;
 /// Most classes of a view: four times as many as one association can propose.
 pub(super) const MOST_CLASSES: usize = 512;
-/// Most transfer syntaxes of a class: the standard's own that are in use are fewer.
-pub(super) const MOST_SYNTAXES: usize = 16;
+/// Most transfer syntaxes of a class: the standard's own, retired ones included, are fewer, and some clients propose all
+/// of them.
+pub(super) const MOST_SYNTAXES: usize = 64;
 
 /// Which of an archive's endpoints was asked, by its number, and under which title: an archive may answer each
 /// requestor differently. `None`: our own title.
@@ -102,29 +103,26 @@ impl Learnt {
 
     /// What is known about this; `None`: not enough.
     pub(super) fn verdict(&self, view: &View, asked: &Asked) -> Option<Taken> {
-        let subject = (asked.abstract_syntax.clone(), asked.extended.clone());
-        let class = self.views.get(view)?.get(&subject)?;
-        if class.refused.is_some_and(|since| since.elapsed() < REFUSAL_VALID) {
-            return Some(Taken::Refused(context_result::ABSTRACT_SYNTAX));
-        }
-        let known = |syntax| class.known(syntax).map(|result| (syntax, result));
-        let known: Vec<_> = asked.transfer_syntaxes.iter().filter_map(known).collect();
-        let accepted: Vec<Uid> =
-            known.iter().filter(|(_, result)| result.is_ok()).map(|(syntax, _)| (*syntax).clone()).collect();
+        let class = self.of(view, asked)?;
         // One native syntax is as good as the other where requests are re-encoded: a proposal of both teaches one.
-        let is_settled = |syntax: &Uid| {
-            class.known(syntax).is_some() || super::is_common(syntax) && accepted.iter().any(super::is_common)
+        let is_native_taken = || {
+            let mut taken = asked.transfer_syntaxes.iter().filter(|one| class.known(one) == Some(Ok(())));
+            taken.any(super::is_common)
         };
-        if !asked.transfer_syntaxes.iter().all(is_settled) {
-            return None;
-        }
-        if !accepted.is_empty() {
-            return Some(Taken::Accepted(accepted, class.answer.clone()));
-        }
-        let reasons = || known.iter().filter_map(|(_, result)| result.err());
-        let for_syntax = reasons().find(|reason| *reason == context_result::TRANSFER_SYNTAXES);
-        let reason = for_syntax.or_else(|| reasons().next()).unwrap_or(context_result::TRANSFER_SYNTAXES);
-        Some(Taken::Refused(reason))
+        let is_settled = |one: &Uid| class.known(one).is_some() || super::is_common(one) && is_native_taken();
+        let is_known = class.is_refused() || asked.transfer_syntaxes.iter().all(is_settled);
+        is_known.then(|| class.told(asked))
+    }
+
+    /// The same right after the archive was asked: of more syntaxes than are remembered, those that are taken. `None`:
+    /// nothing at all is known of the class.
+    pub(super) fn told(&self, view: &View, asked: &Asked) -> Option<Taken> {
+        self.of(view, asked).map(|class| class.told(asked))
+    }
+
+    fn of(&self, view: &View, asked: &Asked) -> Option<&Class> {
+        let subject = (asked.abstract_syntax.clone(), asked.extended.clone());
+        self.views.get(view)?.get(&subject)
     }
 
     fn class(&mut self, view: &View, class: &Uid, extended: &[(Uid, Bytes)], now: Instant) -> &mut Class {
@@ -148,17 +146,40 @@ impl Learnt {
 }
 
 impl Class {
+    fn is_refused(&self) -> bool {
+        self.refused.is_some_and(|since| since.elapsed() < REFUSAL_VALID)
+    }
+
+    /// What is known of the syntaxes asked about; one of which nothing is known is none that is taken.
+    fn told(&self, asked: &Asked) -> Taken {
+        if self.is_refused() {
+            return Taken::Refused(context_result::ABSTRACT_SYNTAX);
+        }
+        let known = |syntax| self.known(syntax).map(|result| (syntax, result));
+        let known: Vec<_> = asked.transfer_syntaxes.iter().filter_map(known).collect();
+        let accepted: Vec<Uid> =
+            known.iter().filter(|(_, result)| result.is_ok()).map(|(syntax, _)| (*syntax).clone()).collect();
+        if !accepted.is_empty() {
+            return Taken::Accepted(accepted, self.answer.clone());
+        }
+        let reasons = || known.iter().filter_map(|(_, result)| result.err());
+        let for_syntax = reasons().find(|reason| *reason == context_result::TRANSFER_SYNTAXES);
+        let reason = for_syntax.or_else(|| reasons().next()).unwrap_or(context_result::TRANSFER_SYNTAXES);
+        Taken::Refused(reason)
+    }
+
     fn known(&self, syntax: &Uid) -> Option<Result<(), u8>> {
         let (_, result, since) = self.syntaxes.iter().find(|(known, ..)| known == syntax)?;
         let valid = if result.is_ok() { ACCEPTANCE_VALID } else { REFUSAL_VALID };
         (since.elapsed() < valid).then_some(*result)
     }
 
-    /// The latest stand last.
+    /// The latest stand last. Where there is no more room, the oldest refusal goes: what is accepted is of more use.
     fn set(&mut self, syntax: &Uid, result: Result<(), u8>, now: Instant) {
         self.syntaxes.retain(|(known, ..)| known != syntax);
         if self.syntaxes.len() >= MOST_SYNTAXES {
-            let _ = self.syntaxes.remove(0);
+            let refusal = self.syntaxes.iter().position(|(_, result, _)| result.is_err());
+            let _ = self.syntaxes.remove(refusal.unwrap_or(0));
         }
         self.syntaxes.push((syntax.clone(), result, now));
     }

@@ -202,6 +202,34 @@ async fn more_than_one_association_can_propose_takes_several() {
     assert!(pacs.proposed().iter().all(|contexts| *contexts <= MAX_CONTEXTS));
 }
 
+/// So many transfer syntaxes, of which no two are alike.
+fn syntaxes(count: usize) -> Vec<Uid> {
+    (0..count).map(|n| format!("1.2.3.{n}").parse().unwrap()).collect()
+}
+
+fn ten_only(_: &Uid, syntaxes: &[Uid]) -> Decision {
+    let ten = |syntax: &&Uid| syntax.as_str().len() == "1.2.3.0".len();
+    syntaxes.iter().find(ten).cloned().ok_or(context_result::TRANSFER_SYNTAXES)
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_client_that_offers_every_transfer_syntax_there_is_is_told_which_are_taken() {
+    for count in [24, 100, 300] {
+        let pacs = Pacs::new(ten_only);
+        let archive = pacs.archive(config());
+        let all = syntaxes(count);
+        let asks = [Asked { transfer_syntaxes: all.clone(), ..asked(Service::Store, CT, &[]) }];
+        for _ in 0..2 {
+            assert_eq!(takes(&archive, &asks).await, [Taken::Accepted(all[..10].to_vec(), None)], "{count}");
+        }
+        // In contexts of their own, as many clients propose them.
+        let each = |syntax: &Uid| Asked { transfer_syntaxes: vec![syntax.clone()], ..asks[0].clone() };
+        let taken = takes(&archive, &all.iter().map(each).collect::<Vec<_>>()).await;
+        assert!(taken[..10].iter().all(|one| matches!(one, Taken::Accepted(..))), "{count}");
+        assert!(taken[10..].iter().all(|one| matches!(one, Taken::Refused(_))), "{count}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn with_the_clients_title_each_title_is_asked_for_itself() {
     let pacs = Pacs::new(everything);

@@ -142,10 +142,29 @@ fn hazard_a_damaged_record_is_dropped_and_another_file_is_not_overwritten() {
     }
     let ledger = Ledger::open(Some(&path)).unwrap();
     assert_eq!(ledger.lock().records.len(), 1);
-    assert_eq!(ledger.ask(&one, asker("A")).unwrap().map(|record| record.asker), Some(asker("A")));
+    assert_eq!(ledger.ask(&one, asker("A")).unwrap().map(|before| before.record.asker), Some(asker("A")));
     let other = home.path().join("notes.txt");
     std::fs::write(&other, "milk, bread").unwrap();
     let error = Ledger::open(Some(&other)).unwrap_err().to_string();
     assert!(error.starts_with("state.path"), "{error}");
     assert_eq!(std::fs::read(&other).unwrap(), b"milk, bread");
+}
+
+#[test]
+fn hazard_a_report_whose_client_asks_once_more_in_vain_is_not_lost() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("state");
+    let one = transaction("main", "1.2");
+    {
+        let ledger = Ledger::open(Some(&path)).unwrap();
+        ledger.ask(&one, asker("A")).unwrap();
+        assert_eq!(ledger.file(&one, event(), REPORT), Filed::Kept);
+        let before = ledger.ask(&one, asker("A")).unwrap();
+        assert_eq!(ledger.report(&one), None, "a new one is waited for");
+        ledger.refused(&one, before);
+        assert_eq!(ledger.report(&one), Some((event(), Bytes::from_static(REPORT))));
+    }
+    let ledger = Ledger::open(Some(&path)).unwrap();
+    assert_eq!(ledger.report(&one), Some((event(), Bytes::from_static(REPORT))));
+    assert_eq!(ledger.undelivered().len(), 1);
 }

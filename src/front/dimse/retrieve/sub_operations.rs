@@ -214,6 +214,11 @@ impl SubOperations<'_> {
             self.settle(&instance, Outcome::Failed, progress);
         }
         match end {
+            // It was there a moment ago: what has not come is not nothing.
+            Err(Error { kind: Kind::NotFound, archive, .. }) if !progress.settled.is_empty() => {
+                let comment = format!("{archive}: no longer has the rest");
+                Flow::Over(Ending::Failed(status::OUT_OF_RESOURCES_SUB_OPERATIONS, Some(comment)))
+            }
             Ok(()) | Err(Error { kind: Kind::NotFound, .. }) => Flow::On,
             Err(Error { kind: Kind::Incomplete { missing, named }, .. }) => {
                 let unnamed = missing.saturating_sub(named.len());
@@ -263,5 +268,42 @@ pub(super) async fn unless_cancelled<T>(
             Meanwhile::Response(_) => Err(End::Abort("a response to no request".into())),
         },
         done = &mut wait => Ok(Some(done)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::Fake;
+    use crate::caller::Priority;
+    use crate::dimse::command::field;
+
+    #[tokio::test]
+    async fn hazard_a_study_that_vanishes_before_its_rest_is_asked_for_has_not_come_well() {
+        let request = Command::request(field::C_GET_RQ, "1.2", 1);
+        let target = Target { study: "1.2.3".parse().unwrap(), series: None, instance: None };
+        let retrieve = Retrieve::new(target, Form::AsStored);
+        for (settled, status) in [(0, 0x0000), (1, 0xB000)] {
+            let mut work = SubOperations {
+                archive: Fake::named("main"),
+                caller: Caller { client: None, priority: Priority::Bulk, title: None },
+                request: &request,
+                context: 1,
+                delivery: Delivery::OntoClient,
+                tally: Tally::default(),
+                later: 0,
+            };
+            let mut progress = Progress::default();
+            for n in 0..settled {
+                work.tally.expect(5);
+                work.settle(&format!("1.2.3.{n}").parse().unwrap(), Outcome::Completed, &mut progress);
+            }
+            let not_found = Err(Error::new("main", Kind::NotFound));
+            let ending = match work.conclude(&retrieve, not_found, &mut progress).await {
+                Flow::On => Ending::Whole,
+                Flow::Over(ending) => ending,
+            };
+            assert_eq!(work.tally.last(ending).status, status, "{settled} had come");
+        }
     }
 }
