@@ -215,6 +215,14 @@ impl SubOperations<'_> {
         }
         match end {
             // It was there a moment ago: what has not come is not nothing.
+            Err(Error { kind: Kind::NotFound, .. })
+                if !progress.settled.is_empty() && !retrieve.only.is_empty() =>
+            {
+                for instance in &retrieve.only {
+                    self.settle(instance, Outcome::Failed, progress);
+                }
+                Flow::On
+            }
             Err(Error { kind: Kind::NotFound, archive, .. }) if !progress.settled.is_empty() => {
                 let comment = format!("{archive}: no longer has the rest");
                 Flow::Over(Ending::Failed(status::OUT_OF_RESOURCES_SUB_OPERATIONS, Some(comment)))
@@ -283,7 +291,11 @@ mod tests {
         let request = Command::request(field::C_GET_RQ, "1.2", 1);
         let target = Target { study: "1.2.3".parse().unwrap(), series: None, instance: None };
         let retrieve = Retrieve::new(target, Form::AsStored);
-        for (settled, status) in [(0, 0x0000), (1, 0xB000)] {
+        let uid = |n: usize| format!("1.2.3.{n}").parse::<Uid>().unwrap();
+        for (settled, only, status, failed) in
+            [(0, 0, 0x0000, 0), (1, 0, 0xB000, 0), (1, 1, 0x0000, 0), (1, 3, 0xB000, 2)]
+        {
+            let retrieve = Retrieve { only: (0..only).map(uid).collect(), ..retrieve.clone() };
             let mut work = SubOperations {
                 archive: Fake::named("main"),
                 caller: Caller { client: None, priority: Priority::Bulk, title: None },
@@ -296,14 +308,15 @@ mod tests {
             let mut progress = Progress::default();
             for n in 0..settled {
                 work.tally.expect(5);
-                work.settle(&format!("1.2.3.{n}").parse().unwrap(), Outcome::Completed, &mut progress);
+                work.settle(&uid(n), Outcome::Completed, &mut progress);
             }
             let not_found = Err(Error::new("main", Kind::NotFound));
             let ending = match work.conclude(&retrieve, not_found, &mut progress).await {
                 Flow::On => Ending::Whole,
                 Flow::Over(ending) => ending,
             };
-            assert_eq!(work.tally.last(ending).status, status, "{settled} had come");
+            let last = work.tally.last(ending);
+            assert_eq!((last.status, last.failed.len()), (status, failed), "{settled} of {only} had come");
         }
     }
 }
