@@ -126,6 +126,7 @@ impl Pool {
             parked: HashMap::new(),
             breaker: Breaker::default(),
             shown: Shown::default(),
+            ended: None,
             round_trip: None,
         };
         let shared = Shared {

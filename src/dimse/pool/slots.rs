@@ -24,6 +24,11 @@ use crate::dimse::negotiation::Proposal;
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the rest of what a peer has begun to say unasked may take to come.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how long a peer may still count an association that has ended: it is rejected for now what takes its place.
+const STILL_COUNTED: Duration = Duration::from_secs(1);
+/// The times, in milliseconds, after which a rejection for now is not believed where an association has just ended: a
+/// third of a second in all, far below the patience of who waits.
+const SECOND_THOUGHTS: [u64; 5] = [10, 20, 40, 80, 160];
 /// Time between two probes of an archive whose breaker is open.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -46,6 +51,8 @@ pub(super) struct State {
     pub(super) parked: HashMap<Id, Parked>,
     pub(super) breaker: Breaker,
     pub(super) shown: Shown,
+    /// When an association last ended.
+    pub(super) ended: Option<Instant>,
     /// The shortest time that a connection took to come about, and when.
     pub(super) round_trip: Option<(Duration, Instant)>,
 }
@@ -54,6 +61,11 @@ impl State {
     /// Shows what has changed.
     pub(super) fn show(&mut self, gauges: &Gauges) {
         gauges.show(&self.queue, &mut self.shown);
+    }
+
+    /// Whether the peer may still count an association that is no more.
+    fn has_ended_lately(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.elapsed() < STILL_COUNTED)
     }
 
     fn connected_in(&mut self, took: Duration) {
@@ -101,11 +113,18 @@ pub(super) struct Slot {
     pub(super) shared: Arc<Shared>,
     /// It belonged to an idle association that was told to make room.
     pub(super) was_closing: bool,
+    /// It has had an association.
+    was_open: bool,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.shared.lock().queue.free(self.was_closing);
+        let mut state = self.shared.lock();
+        state.queue.free(self.was_closing);
+        if self.was_open {
+            state.ended = Some(Instant::now());
+        }
+        drop(state);
         self.shared.dispatch();
     }
 }
@@ -177,7 +196,7 @@ impl Shared {
 
     /// The RAII form of a slot that the queue has counted.
     pub(super) fn slot(self: &Arc<Self>) -> Slot {
-        Slot { shared: Arc::clone(self), was_closing: false }
+        Slot { shared: Arc::clone(self), was_closing: false, was_open: false }
     }
 
     /// As [`Shared::open`], in a task of its own: where nobody waits for the association any more when it has come
@@ -201,11 +220,19 @@ impl Shared {
 
     async fn open(
         self: &Arc<Self>,
-        slot: Slot,
+        mut slot: Slot,
         contexts: &Contexts,
         deadline: Instant,
     ) -> Result<Live, LeaseError> {
-        let result = self.establish(contexts, deadline).await;
+        let mut result = self.establish(contexts, deadline).await;
+        // A peer that takes as many as we may have lets the next one in when it has noticed that the last is gone.
+        for pause in SECOND_THOUGHTS {
+            if !is_rejected_for_now(&result) || !self.lock().has_ended_lately() {
+                break;
+            }
+            sleep(Duration::from_millis(pause)).await;
+            result = self.establish(contexts, deadline).await;
+        }
         match &result {
             Err(LeaseError::ConnectTimeout | LeaseError::Establish(EstablishError::Timeout)) => {
                 let opened = self.lock().breaker.timed_out();
@@ -217,6 +244,7 @@ impl Shared {
             Err(LeaseError::Connect(_)) => {}
             _ => self.lock().breaker.succeeded(),
         }
+        slot.was_open = result.is_ok();
         let (association, identity, own) = (result?, contexts.identity(), contexts.own);
         let (proposals, served) = (Arc::clone(&contexts.offer), [].into());
         let born = Instant::now();
@@ -435,6 +463,10 @@ impl Live {
         }
         drop(self.slot);
     }
+}
+
+fn is_rejected_for_now(result: &Result<Association, LeaseError>) -> bool {
+    matches!(result, Err(LeaseError::Establish(EstablishError::Rejected(rj))) if rj.is_transient())
 }
 
 /// The report that begins with this event.

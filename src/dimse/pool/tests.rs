@@ -44,6 +44,8 @@ const MOODS: [Mood; 9] = [
 #[derive(Default)]
 struct Archive {
     mood: Mutex<Option<Mood>>,
+    /// So many requests are rejected for now, whatever its mood.
+    rejections: AtomicUsize,
     open: AtomicUsize,
     most_open: AtomicUsize,
     associations: AtomicUsize,
@@ -103,7 +105,9 @@ async fn serve(mut io: tokio::io::DuplexStream, mood: Mood, archive: Arc<Archive
         _ => {}
     }
     let Ok(requested) = Requested::read(io, deadline).await else { return };
-    if mood == Mood::Reject {
+    let less = |n: usize| n.checked_sub(1);
+    let is_full = archive.rejections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
+    if mood == Mood::Reject || is_full {
         return requested.reject(AssociateRj::LOCAL_LIMIT, deadline).await;
     }
     archive.titles.lock().unwrap().push(requested.request().calling.to_string());
@@ -230,6 +234,23 @@ async fn hazard_a_permit_is_not_leaked_when_an_association_is_refused() {
     }
     *archive.mood.lock().unwrap() = None;
     assert!(use_once(&pool, 1).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hazard_a_peer_that_still_counts_what_has_just_ended_is_asked_again() {
+    let archive = Arc::new(Archive { rejections: AtomicUsize::new(1), ..Archive::default() });
+    let pool = pool(&archive, config(1));
+    assert!(!use_once(&pool, 1).await, "nothing of ours has ended: it is full of others");
+    let end_one = async || pool.lease(&caller(1), &kind(0), 1, later(60)).await.unwrap().abort().await;
+    end_one().await;
+    archive.rejections.store(3, Ordering::SeqCst);
+    assert!(use_once(&pool, 1).await, "it lets us in when it has noticed");
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    end_one().await;
+    archive.rejections.store(100, Ordering::SeqCst);
+    let begin = Instant::now();
+    assert!(!use_once(&pool, 1).await && begin.elapsed() < Duration::from_millis(400), "not for ever");
+    assert_eq!(archive.rejections.load(Ordering::SeqCst), 94);
 }
 
 #[tokio::test(start_paused = true)]

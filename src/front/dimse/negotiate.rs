@@ -37,6 +37,13 @@ struct Wish<'a> {
     places: Vec<Place>,
 }
 
+impl Wish<'_> {
+    /// Whether a client can do anything in it alone. C-ECHO is for us, and objects come only where they are asked for.
+    fn is_of_use(&self) -> bool {
+        !matches!(self.way, Way::Serve(Kind::Verification | Kind::Delivery))
+    }
+}
+
 /// How a context may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -76,13 +83,14 @@ pub(super) async fn negotiate(
     let outcome = Outcome { front, peer, asking: &asking, answers, opened };
     let mut answer = Answer::default();
     let mut contexts = BTreeMap::new();
-    let mut is_unknown = false;
+    let (mut is_unknown, mut is_of_use) = (false, false);
     for (wish, proposed) in wishes.iter().zip(&request.contexts) {
         let decided = match wish {
             Err(reason) => Err(Why::Refused(*reason)),
             Ok(wish) => outcome.decide(wish, proposed),
         };
         is_unknown |= decided.as_ref().is_err_and(|why| *why == Why::Unknown);
+        is_of_use |= decided.is_ok() && wish.as_ref().is_ok_and(Wish::is_of_use);
         answer.contexts.push(match decided {
             Ok((syntax, served)) => {
                 contexts.insert(proposed.id, served);
@@ -92,7 +100,7 @@ pub(super) async fn negotiate(
             Err(Why::Unknown) => Err(context_result::NO_REASON),
         });
     }
-    if is_unknown && contexts.values().all(|served| matches!(served, Served::Verification)) {
+    if is_unknown && !is_of_use {
         return Err(AssociateRj::CONGESTION);
     }
     let accepted: Vec<&Wish<'_>> = (wishes.iter().zip(&answer.contexts))

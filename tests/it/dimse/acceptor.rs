@@ -7,6 +7,7 @@ use gantry::demo::{Archive, Plain, Running};
 use gantry::dicom::sop_class;
 use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use gantry::dimse::association::EstablishError;
+use gantry::dimse::negotiation::Proposal;
 use gantry::dimse::pdu::AssociateRj;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -135,6 +136,10 @@ async fn an_archive_that_is_down_is_a_rejection_for_now_and_not_a_refused_class(
     let find = vec![proposal(sop_class::STUDY_ROOT_FIND, &[EXPLICIT_VR_LE])];
     let called = Client::to(app.dimse, GANTRY, "WS1", find).await;
     assert_eq!(rejected(called), Some(AssociateRj::CONGESTION));
+    let mut get = vec![proposal(sop_class::STUDY_ROOT_GET, &[EXPLICIT_VR_LE])];
+    get.extend(IMAGES.map(|class| Proposal { as_scp: true, ..proposal(class, &[EXPLICIT_VR_LE]) }));
+    let called = Client::to(app.dimse, GANTRY, "WS1", get).await;
+    assert_eq!(rejected(called), Some(AssociateRj::CONGESTION), "a place for objects alone is of no use");
     assert_eq!(rejected(call(&app, GANTRY, "WS1").await), None, "C-ECHO is for us");
 }
 

@@ -157,6 +157,22 @@ async fn failed_uids_are_listed_and_the_status_is_b000() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_did_not_come_is_named_where_the_archive_broke_off() {
+    let plain = Plain::new(1, 2, 5, 4000);
+    for fault in [Fault::AbortAfter(3), Fault::CloseAfter(3)] {
+        let scene = Scene::new(plain.make(), &[fault], "").await;
+        let mut client = client(&scene).await;
+        let answers = client.ask(get(), Some(&first_study(&plain))).await.unwrap();
+        assert_eq!(answers.status(), 0xB000, "{fault}");
+        check_counters(&answers, 10);
+        let came: BTreeSet<String> = sorted(&answers.objects).into_iter().map(|(uid, _)| uid).collect();
+        let missing: BTreeSet<String> = uids(&plain).difference(&came).cloned().collect();
+        assert!(!came.is_empty() && !missing.is_empty(), "{fault}");
+        assert_eq!(failed_list(answers.last()), missing, "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_study_is_0000_with_no_objects() {
     let scene = Scene::new(Plain::new(1, 1, 1, 400).make(), &[], "").await;
     let mut client = client(&scene).await;

@@ -21,7 +21,7 @@ use crate::front::dimse::client::{Client, End, Meanwhile};
 
 /// How long the object on its way may take to its end when the client has cancelled.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
-/// After so many objects in a row for which there is no association the destination is given up.
+/// After so many objects in a row for which there is no association, or no answer, the destination is given up.
 const MOST_IN_VAIN: usize = 3;
 
 /// Where objects go.
@@ -39,8 +39,8 @@ pub(super) struct ToDestination {
     pub(super) caller: Caller,
     /// The client's title and message ID.
     pub(super) originator: (AeTitle, u16),
-    /// Objects in a row for which there was no association.
-    pub(super) in_vain: usize,
+    /// Objects in a row for which it was not there, and what it did with the last of them.
+    pub(super) in_vain: (usize, &'static str),
 }
 
 /// What has become of an object.
@@ -95,8 +95,10 @@ impl Delivery {
     /// Why nothing more is to be delivered.
     pub(super) fn given_up(&self) -> Option<String> {
         match self {
-            Self::ToDestination(to) if to.in_vain >= MOST_IN_VAIN => {
-                Some(format!("destination {} refuses the association", to.title))
+            Self::ToDestination(ToDestination { title, in_vain: (times, what), .. })
+                if *times >= MOST_IN_VAIN =>
+            {
+                Some(format!("destination {title} {what}"))
             }
             _ => None,
         }
@@ -133,9 +135,9 @@ impl ToDestination {
                 Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
             }
         };
-        self.in_vain = match &stored {
-            Err(error) if is_unreached(&error.kind) => self.in_vain + 1,
-            _ => 0,
+        self.in_vain = match stored.as_ref().err().and_then(|error| absence(&error.kind)) {
+            Some(what) => (self.in_vain.0 + 1, what),
+            None => (0, ""),
         };
         Ok(match stored {
             Ok(stored) => {
@@ -172,15 +174,29 @@ impl Stream for Counted {
     }
 }
 
-/// Whether there was no association.
-fn is_unreached(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Unreachable(_)
-            | Kind::BreakerOpen(_)
-            | Kind::Rejected { .. }
-            | Kind::Timeout("connect" | "association")
-            | Kind::QueueFull
-            | Kind::QueueTimeout
-    )
+/// What a destination does that is not there for any object; `None`: that was about this one.
+fn absence(kind: &Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Unreachable(_) | Kind::BreakerOpen(_) => Some("cannot be reached"),
+        Kind::Rejected { .. } => Some("refuses the association"),
+        // Each takes as long as the time-out: a study would take hours.
+        Kind::Timeout(_) => Some("does not answer"),
+        Kind::QueueFull | Kind::QueueTimeout => Some("has no association free"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hazard_a_destination_that_never_answers_is_given_up_and_one_that_fails_an_object_is_not() {
+        for step in ["connect", "association", "silence", "operation"] {
+            assert_eq!(absence(&Kind::Timeout(step)), Some("does not answer"), "{step}");
+        }
+        assert_eq!(absence(&Kind::Unreachable(String::new())), Some("cannot be reached"));
+        assert_eq!(absence(&Kind::SourceBroke), None);
+        assert_eq!(absence(&Kind::Aborted(String::new())), None);
+    }
 }

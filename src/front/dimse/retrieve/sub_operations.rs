@@ -67,9 +67,13 @@ impl SubOperations<'_> {
         while let Some(retrieve) = retrieves.next() {
             self.later -= retrieve.only.len().max(1);
             if let Flow::Over(ending) = self.bring(client, retrieve).await? {
-                if self.delivery.given_up().is_some() {
+                if self.names_the_rest(&ending) {
+                    let goes_on = self.delivery.given_up().is_some();
                     for retrieve in retrieves {
-                        self.name_the_rest(&retrieve, &BTreeSet::new()).await;
+                        // An archive that failed may not be there to be asked.
+                        if !self.name_the_rest(&retrieve, &BTreeSet::new()).await && !goes_on {
+                            break;
+                        }
                     }
                 }
                 return Ok(ending);
@@ -245,9 +249,19 @@ impl SubOperations<'_> {
             Err(error) => {
                 let (code, comment) = of(&error, self.request.field);
                 tracing::debug!(%error, "a retrieval ended early");
-                Flow::Over(Ending::Failed(code, comment))
+                let ending = Ending::Failed(code, comment);
+                if self.names_the_rest(&ending) {
+                    self.name_the_rest(retrieve, &progress.settled).await;
+                }
+                Flow::Over(ending)
             }
         }
+    }
+
+    /// Whether it is to be told by name what is not delivered: where something is, a client cannot know it otherwise.
+    fn names_the_rest(&self, ending: &Ending) -> bool {
+        let is_failure = matches!(ending, Ending::Failed(..));
+        is_failure && (self.delivery.given_up().is_some() || self.tally.delivered() > 0)
     }
 
     /// Counts as failed, by their names, what is not settled: the archive is searched for them. Whether any was named.

@@ -77,11 +77,11 @@ async fn a_destination_that_is_down_is_a702_with_every_uid() {
     let more = format!("[ae.DOWN]\naddress = \"127.0.0.1:1\"\n{}", at("REFUSES", &refuses));
     let scene = Scene::new(plain.make(), &[], &more).await;
     let mut client = client(&scene).await;
-    for destination in ["DOWN", "REFUSES"] {
+    for (destination, what) in [("DOWN", "cannot be reached"), ("REFUSES", "refuses the association")] {
         let answers = client.ask(move_to(destination), Some(&first_study(&plain))).await.unwrap();
         assert_eq!((answers.status(), failed_list(answers.last())), (0xA702, uids(&plain)), "{destination}");
         let comment = answers.last().command.comment.as_deref();
-        assert_eq!(comment, Some(format!("destination {destination} refuses the association").as_str()));
+        assert_eq!(comment, Some(format!("destination {destination} {what}").as_str()));
     }
     scene.app.settle("after a move to nobody").await;
 }
