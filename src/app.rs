@@ -62,8 +62,9 @@ impl App {
     /// # Errors
     /// A port cannot be bound, or a file cannot be used.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
-        let http = bind("http.listen", config.http.listen).await?;
+        // HTTP last: where that answers, DIMSE does too.
         let dimse = bind("dimse.listen", config.dimse.listen).await?;
+        let http = bind("http.listen", config.http.listen).await?;
         let reachable_at = dimse.local_addr().unwrap_or(config.dimse.listen).to_string();
         let title = config.dimse.move_ae_titles.first().unwrap_or(&config.dimse.ae_title).clone();
         let clients = config.dimse.front.aes.iter().map(|ae| ae.title.clone());

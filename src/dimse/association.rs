@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::command::{Command, MAX_REQUEST_LENGTH, MAX_RESPONSE_LENGTH};
@@ -22,6 +22,9 @@ use crate::dicom::{AeTitle, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAM
 
 /// How long an A-ABORT may take to leave before the connection is cut without it.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How long a peer that has confirmed a release may take to close the connection after us.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connection: TCP, TLS, or a pipe in a test.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -332,8 +335,9 @@ impl Association {
             }
         })
         .await;
-        if confirmed.is_err() {
-            self.link.abort(0, 0).await;
+        match confirmed {
+            Ok(()) => self.link.close().await,
+            Err(_) => self.link.abort(0, 0).await,
         }
     }
 
@@ -409,6 +413,17 @@ impl Link {
 
     async fn flush(&mut self) -> Result<(), AssociationError> {
         poll_fn(|cx| self.poll_flush(cx)).await.map_err(|e| AssociationError::Lost(e.to_string()))
+    }
+
+    /// Closes our side and waits, for a moment, until the peer has closed its own: before that it may count the
+    /// association as open.
+    async fn close(&mut self) {
+        let closed = async {
+            self.io.shutdown().await?;
+            while self.frame().await.is_ok() {}
+            Ok::<_, io::Error>(())
+        };
+        let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 
     /// What is queued and not begun is of no use to the peer any more; only the A-ABORT is sent.

@@ -11,8 +11,10 @@ SERIAL makes the UIDs of this run its own."""
 
 import argparse
 import json
+import signal
 import sys
 import threading
+import time
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -106,6 +108,8 @@ def commit(options):
     if options.listen:
         association.release()
     arrived = came.wait(options.wait)
+    # pynetdicom's release can wait for ever for a reactor that has just served a request.
+    time.sleep(0.5)
     if not options.listen and association.is_established:
         association.release()
     if server:
@@ -156,6 +160,8 @@ def main():
     parser.add_argument("--listen", type=int)
     parser.add_argument("--wait", type=float, default=20)
     options = parser.parse_args()
+    # Whatever hangs: longer than anything takes that works.
+    signal.alarm(90)
     print(json.dumps(globals()[options.work](options), sort_keys=True))
 
 
