@@ -1,8 +1,10 @@
 //! Clients that break the protocol: each is cut off, its place comes back, and nobody else notices.
 
 use bytes::{BufMut, BytesMut};
-use gantry::dicom::sop_class;
-use gantry::dicom::transfer_syntax::IMPLICIT_VR_LE;
+use gantry::demo::{Fault, Plain};
+use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use gantry::dicom::{sop_class, tags};
+use gantry::dimse::association::AssociationError;
 use gantry::dimse::command::{Command, field};
 use gantry::dimse::negotiation::number;
 use gantry::dimse::pdu::{
@@ -12,10 +14,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::GANTRY;
 use super::acceptor::{archive, bridge, call};
+use super::{GANTRY, Scene};
 use crate::support::app::TestApp;
-use crate::support::dimse::{echo, proposal};
+use crate::support::dimse::{Client, echo, find, identifier, proposal};
 use crate::support::{DEADLINE, until};
 
 /// Bounds what a client may take, so that each test sees its place come back.
@@ -150,4 +152,24 @@ async fn message_id_zero_and_ids_that_come_again_are_served() {
         let answers = client.ask(request, None).await.unwrap();
         assert_eq!((answers.status(), answers.last().command.message_id), (0, id));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_second_request_while_one_is_served_ends_the_association_and_cancels_the_first() {
+    let scene = Scene::new(Plain::new(50, 1, 1, 10).make(), &[Fault::FindSlow(50)], "").await;
+    let proposals = vec![proposal(sop_class::STUDY_ROOT_FIND, &[EXPLICIT_VR_LE])];
+    let mut client = Client::to(scene.app.dimse, GANTRY, "CLIENT", proposals).await.unwrap();
+    let keys = identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, "")]);
+    client.send(find(), Some(&keys));
+    client.message().await.unwrap();
+    client.send(Command { message_id: 99, ..find() }, Some(&keys));
+    let end = loop {
+        match client.message().await {
+            Ok(message) => assert_ne!(message.command.message_id, 99, "it was served"),
+            Err(end) => break end,
+        }
+    };
+    assert!(matches!(end, AssociationError::Aborted { .. }), "{end:?}");
+    assert!(scene.archive.wait_for(|seen| !seen.cancels.is_empty()).await.is_ok());
+    scene.app.settle("a second request").await;
 }

@@ -1,8 +1,10 @@
 //! DCMTK's and pynetdicom's clients before Orthanc and dcmqrscp.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Called, dcmtk, empty, same};
+use crate::support::DEADLINE;
 use crate::support::bridge::{Bridge, before};
 use crate::support::peers::{Archive, Destination, data, manifest};
 use crate::support::process::Scratch;
@@ -13,8 +15,7 @@ struct Street {
     bridge: Called,
     mover: Destination,
     scratch: Scratch,
-    /// The bridge moves by itself, or has the archive do it.
-    _process: Bridge,
+    process: Bridge,
 }
 
 impl Street {
@@ -35,7 +36,7 @@ impl Street {
             bridge: Called::new(&own.ae_title, own.port),
             mover,
             scratch: Scratch::new("clients"),
-            _process: process,
+            process,
         }
     }
 
@@ -107,6 +108,25 @@ fn same_answers(street: &Street, ct: &Path, get_directly: bool) {
     assert_eq!(street.move_(&[&level("STUDY"), &study_key]), 40);
     assert_eq!(street.move_(&[&level("SERIES"), &study_key, &series_key]), 40);
     assert_eq!(street.move_(&[&level("IMAGE"), &study_key, &series_key, &instance_key]), 1);
+    // The line of each association says what was done, and nothing of whom.
+    let person = ["-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientName=SMITH*", "-k", "PatientID"];
+    street.bridge.succeed("findscu", "FINDSCU", &person, &[]);
+    // It is written when the client has gone.
+    let is_of_findscu = |line: &&str| line.contains("association ended") && line.contains("calling=FINDSCU");
+    let begin = Instant::now();
+    let log = loop {
+        let log = street.process.server.whole_log();
+        if log.lines().any(|line| is_of_findscu(&line)) {
+            break log;
+        }
+        assert!(begin.elapsed() < DEADLINE, "no line: {log}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let line = log.lines().find(is_of_findscu).unwrap();
+    for part in [" INFO ", "called=GANTRY", "operations=\"C-FIND 1\"", "end=\"released\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!log.to_uppercase().contains("SMITH"), "a patient's name is in the log");
     // What is not there.
     let nowhere = ["-S", "-aem", "NOBODY", "-k", &level("STUDY"), "-k", &study_key];
     let (_, refused) = dcmtk("movescu", "MOVER", &street.bridge, &nowhere);
