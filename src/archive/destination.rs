@@ -8,13 +8,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::dimse::DimseArchive;
-use super::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use super::dimse::config::{Config, Timeouts};
 use super::error::Kind;
 use super::store::Manner;
 use super::{Archive, Form, Result, Stored};
 use crate::caller::Caller;
 use crate::dicom::AeTitle;
-use crate::dicom::charset::QueryCharset;
 use crate::dicom::object::Object;
 use crate::metrics::Metrics;
 
@@ -81,26 +80,9 @@ impl Destinations {
 impl Destination {
     fn new(place: &Place, calling: AeTitle, timeouts: Timeouts, metrics: Metrics) -> Self {
         let config = Config {
-            name: format!("ae.{}", place.title),
-            ae_title: place.title.clone(),
-            address: place.address.clone(),
-            calling,
-            query: None,
-            retrieve_from: None,
-            store_at: None,
-            worklist: None,
-            mpps: None,
-            commit: None,
-            calling_client: false,
-            called_as: Vec::new(),
-            model: Model::Auto,
-            retrieve: Method::Auto,
             max_associations: place.max_associations,
-            store_from: Vec::new(),
-            foreign_uids: ForeignUids::Refuse,
-            query_charset: QueryCharset::Auto,
-            assume_charset: None,
             timeouts,
+            ..Config::new(format!("ae.{}", place.title), place.title.clone(), place.address.clone(), calling)
         };
         let archive = DimseArchive::new(config, None, None, metrics);
         Self { archive, refused_syntax: Arc::default() }

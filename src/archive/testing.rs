@@ -7,14 +7,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::dimse::config::{Config, ForeignUids, Method, Model, Timeouts};
+use super::dimse::config::{Config, Timeouts};
 pub(crate) use super::retrieval::planted_panic;
 use super::{
     Archive, Associations, Complete, Error, Feed, Fut, Kind, Result, Retrieval, Retrieve, Search, Step,
     Stored,
 };
 use crate::caller::Caller;
-use crate::dicom::charset::QueryCharset;
 use crate::dicom::object::{Head, Object};
 use crate::dicom::query::Query;
 
@@ -57,26 +56,9 @@ impl<T> Driver<T> {
 /// What is configured of an archive in memory: two associations, and little patience.
 pub(crate) fn config() -> Config {
     Config {
-        name: "main".into(),
-        ae_title: "PACS".parse().unwrap(),
-        address: "memory".into(),
-        calling: "GANTRY".parse().unwrap(),
-        query: None,
-        retrieve_from: None,
-        store_at: None,
-        worklist: None,
-        mpps: None,
-        commit: None,
-        calling_client: false,
-        called_as: Vec::new(),
-        model: Model::Auto,
-        retrieve: Method::Auto,
         max_associations: 2,
-        store_from: Vec::new(),
-        foreign_uids: ForeignUids::Refuse,
-        query_charset: QueryCharset::Auto,
-        assume_charset: None,
         timeouts: Timeouts { silence: Duration::from_secs(5), ..Timeouts::default() },
+        ..Config::new("main".into(), "PACS".parse().unwrap(), "memory".into(), "GANTRY".parse().unwrap())
     }
 }
 

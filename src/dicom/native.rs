@@ -29,6 +29,39 @@ pub fn can_become(from: &Uid, to: &Uid) -> bool {
     from == to || is_followed && matches!(to.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE)
 }
 
+/// Longest data set that [`whole`] makes, in bytes: a deflated one has no other bound, and there is no reason to deflate a
+/// short one but to fill memory.
+pub const MAX_WHOLE: usize = 16 << 20;
+
+/// A data set at hand cannot be had in another transfer syntax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotReencoded {
+    /// It cannot be followed.
+    #[error("{0}")]
+    Unreadable(#[from] Error),
+    /// It would be longer than what is held in memory.
+    #[error("it is too long")]
+    TooLong,
+}
+
+/// A data set that is at hand, in another transfer syntax that it [can become](can_become).
+///
+/// # Errors
+/// It cannot be followed, or would be longer than 16 MiB.
+pub fn whole(data: Bytes, from: &Uid, to: &Uid) -> Result<Bytes, NotReencoded> {
+    let mut native = Native::new(from, to);
+    native.push(data)?;
+    let mut out = Vec::new();
+    while let Some(piece) = native.pop()? {
+        if out.len() + piece.len() > MAX_WHOLE {
+            return Err(NotReencoded::TooLong);
+        }
+        out.extend_from_slice(&piece);
+    }
+    out.extend(native.finish()?.concat());
+    Ok(out.into())
+}
+
 /// Turns the bytes of one object into the form that was agreed on. Pieces go in one by one, and what they become
 /// is taken out before the next.
 #[derive(Debug)]

@@ -6,9 +6,8 @@ use std::time::Duration;
 use gantry::app::App;
 use gantry::archive::MoveDestination;
 use gantry::archive::dimse::DimseArchive;
-use gantry::archive::dimse::config::{Config as ArchiveConfig, ForeignUids, Method, Model, Timeouts};
+use gantry::archive::dimse::config::Config as ArchiveConfig;
 use gantry::config::Config;
-use gantry::dicom::charset::QueryCharset;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -20,28 +19,7 @@ const AFTERMATH: Duration = Duration::from_secs(5);
 
 /// What is configured of an archive at this address, as a file that says no more has it.
 pub(crate) fn archive_config(name: &str, ae_title: &str, address: String) -> ArchiveConfig {
-    ArchiveConfig {
-        name: name.to_owned(),
-        ae_title: ae_title.parse().unwrap(),
-        address,
-        calling: "GANTRY".parse().unwrap(),
-        query: None,
-        retrieve_from: None,
-        store_at: None,
-        worklist: None,
-        mpps: None,
-        commit: None,
-        calling_client: false,
-        called_as: Vec::new(),
-        model: Model::Auto,
-        retrieve: Method::Auto,
-        max_associations: 4,
-        store_from: Vec::new(),
-        foreign_uids: ForeignUids::Refuse,
-        query_charset: QueryCharset::Auto,
-        assume_charset: None,
-        timeouts: Timeouts::default(),
-    }
+    ArchiveConfig::new(name.to_owned(), ae_title.parse().unwrap(), address, "GANTRY".parse().unwrap())
 }
 
 /// A bridge on free loopback ports. Dropped, it is cut off.

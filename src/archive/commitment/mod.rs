@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use crate::archive::dimse::Config as ArchiveConfig;
 use crate::dicom::dataset::DataSet;
-use crate::dicom::native::Native;
+use crate::dicom::native;
 use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, layout};
 use crate::dicom::{AeTitle, Tag, Uid, sop_class};
 use crate::dimse::pool::{Report, Reports};
@@ -32,8 +32,6 @@ use record::{Record, State};
 const TRANSACTION_UID: Tag = Tag(0x0008, 0x1195);
 /// Event Type ID (0000,1002) of a command.
 const EVENT_TYPE_ID: u16 = 0x1002;
-/// Longest data set that is made of a deflated one, in bytes: there is no reason to deflate one, but to fill memory.
-const MAX_INFLATED: usize = 16 << 20;
 /// Event types: all instances are committed; some are not (PS3.4 J.3.3).
 const EVENT_TYPES: std::ops::RangeInclusive<u16> = 1..=2;
 
@@ -298,15 +296,8 @@ fn titles(archive: &ArchiveConfig) -> Vec<AeTitle> {
 pub fn transaction_uid(data: &Bytes, transfer_syntax: &Uid) -> Option<Uid> {
     let data_set = match transfer_syntax.as_str() {
         DEFLATED_EXPLICIT_VR_LE => {
-            let mut native = Native::new(transfer_syntax, &Uid::from_static(EXPLICIT_VR_LE));
-            native.push(data.clone()).ok()?;
-            let mut inflated = Vec::new();
-            while let Some(piece) = native.pop().ok()? {
-                if inflated.len() + piece.len() > MAX_INFLATED {
-                    return None;
-                }
-                inflated.extend_from_slice(&piece);
-            }
+            let explicit = Uid::from_static(EXPLICIT_VR_LE);
+            let inflated = native::whole(data.clone(), transfer_syntax, &explicit).ok()?;
             DataSet::parse(&inflated, layout(transfer_syntax), None)
         }
         _ => DataSet::parse(data, layout(transfer_syntax), None),

@@ -103,8 +103,8 @@ fn hazard_a_deflated_data_set_does_not_fill_the_memory() {
     let small = b"\x08\x00\x95\x11UI\x04\x001.2\0";
     let syntax = Uid::from_static(DEFLATED_EXPLICIT_VR_LE);
     assert_eq!(transaction_uid(&deflated(small).into(), &syntax), "1.2".parse().ok());
-    let length = (MAX_INFLATED as u32).to_le_bytes();
+    let length = (native::MAX_WHOLE as u32).to_le_bytes();
     let mut bomb = [&small[..], b"\x09\x00\x10\x00UN\0\0", &length].concat();
-    bomb.resize(bomb.len() + MAX_INFLATED, 0);
+    bomb.resize(bomb.len() + native::MAX_WHOLE, 0);
     assert_eq!(transaction_uid(&deflated(&bomb).into(), &syntax), None);
 }

@@ -69,6 +69,34 @@ impl Config {
     }
 }
 
+impl Config {
+    /// What a configuration has that says no more than where the archive is, and under which title we call it.
+    pub fn new(name: String, ae_title: AeTitle, address: String, calling: AeTitle) -> Self {
+        Self {
+            name,
+            ae_title,
+            address,
+            calling,
+            query: None,
+            retrieve_from: None,
+            store_at: None,
+            worklist: None,
+            mpps: None,
+            commit: None,
+            calling_client: false,
+            called_as: Vec::new(),
+            model: Model::Auto,
+            retrieve: Method::Auto,
+            max_associations: 4,
+            store_from: Vec::new(),
+            foreign_uids: ForeignUids::Refuse,
+            query_charset: QueryCharset::Auto,
+            assume_charset: None,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
 /// A title and an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {

@@ -12,7 +12,7 @@ use crate::archive::remote::Inner;
 use crate::archive::search::MAX_MATCH_LENGTH;
 use crate::caller::Caller;
 use crate::dicom::Uid;
-use crate::dicom::native::{self, Native, can_become};
+use crate::dicom::native::{self, can_become};
 use crate::dicom::transfer_syntax::is_native;
 use crate::dimse::command::{Command, field};
 use crate::dimse::scu::{CANCEL_TIME, Limits, Operation, Reply};
@@ -209,15 +209,7 @@ fn reencoded(data: Bytes, from: &Uid, to: &Uid) -> std::result::Result<Bytes, St
     if !is_native(from) || !can_become(from, to) {
         return Err("the data set cannot become what was agreed on".to_owned());
     }
-    let unreadable = |error: native::Error| format!("the data set cannot be read: {error}");
-    let mut native = Native::new(from, to);
-    let mut out = Vec::with_capacity(data.len() + data.len() / 4);
-    native.push(data).map_err(unreadable)?;
-    while let Some(piece) = native.pop().map_err(unreadable)? {
-        out.extend_from_slice(&piece);
-    }
-    out.extend(native.finish().map_err(unreadable)?.concat());
-    Ok(out.into())
+    native::whole(data, from, to).map_err(|error| format!("the data set cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -193,6 +193,12 @@ impl Client {
         }
     }
 
+    /// Reads a request's data set, where it has one, to its end, and drops it.
+    pub(super) async fn drain(&mut self, request: &Command) -> Result<(), End> {
+        while request.has_data_set && !self.piece().await?.1 {}
+        Ok(())
+    }
+
     /// What the client does while its request is served; what is queued is written meanwhile. Cancel-safe.
     pub(super) async fn meanwhile(&mut self) -> Result<Meanwhile, End> {
         loop {

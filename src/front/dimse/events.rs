@@ -11,7 +11,7 @@ use super::client::{Client, End};
 use super::normalized::MAX_DATA_SET;
 use super::{Front, Request, refuse};
 use crate::archive::commitment::Event;
-use crate::dicom::native::{Native, can_become};
+use crate::dicom::native::{self, can_become};
 use crate::dicom::transfer_syntax::layout;
 use crate::dicom::{AeTitle, Tag, Uid, retitle, sop_class};
 use crate::dimse::command::{Command, field};
@@ -28,8 +28,6 @@ pub(super) use mailbox::{Mailbox, Outgoing, Registry};
 const EVENT_TYPE_ID: u16 = 0x1002;
 /// Retrieve AE Title.
 const RETRIEVE_AE_TITLE: Tag = Tag(0x0008, 0x0054);
-/// Longest report that is made of one in another transfer syntax, in bytes: a deflated one has no other bound.
-const MAX_REENCODED: usize = 16 << 20;
 /// How long a client may take to answer a report.
 const ANSWER: Duration = Duration::from_secs(30);
 
@@ -61,17 +59,7 @@ fn message(event: &Event, data: &Bytes, title: &AeTitle, syntax: &Uid) -> Option
         if !can_become(&event.transfer_syntax, syntax) {
             return None;
         }
-        let mut native = Native::new(&event.transfer_syntax, syntax);
-        native.push(data).ok()?;
-        let mut out = Vec::new();
-        while let Some(piece) = native.pop().ok()? {
-            if out.len() + piece.len() > MAX_REENCODED {
-                return None;
-            }
-            out.extend_from_slice(&piece);
-        }
-        out.extend(native.finish().ok()?.concat());
-        data = out.into();
+        data = native::whole(data, &event.transfer_syntax, syntax).ok()?;
     }
     let data = retitle::replace(&data, layout(syntax), RETRIEVE_AE_TITLE, title).unwrap_or(data);
     let command = Command {

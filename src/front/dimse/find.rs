@@ -7,7 +7,7 @@ use super::service::Served;
 use super::{Front, Request, refuse, status};
 use crate::archive::relay::{Answer, Exchange, Invocation};
 use crate::archive::{Archive, Error, Kind};
-use crate::caller::{Caller, Priority};
+use crate::caller::Priority;
 use crate::dicom::transfer_syntax::layout;
 use crate::dicom::{retitle, sop_class, tags};
 use crate::dimse::command::{Command, field};
@@ -21,7 +21,7 @@ const RETRIEVABLE: [&str; 3] =
     [sop_class::PATIENT_ROOT_FIND, sop_class::STUDY_ROOT_FIND, sop_class::PATIENT_STUDY_ONLY_FIND];
 
 /// Serves a C-FIND.
-pub(super) async fn run(_: &Front, client: &mut Client, request: Request) -> Result<(), End> {
+pub(super) async fn run(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
     let Served::Find(service, archive) = &request.served else { return refuse(client, request).await };
     let find = Find { request: &request, archive: &**archive };
     let identifier = match client.data_set(&request.command, MAX_IDENTIFIER).await? {
@@ -40,8 +40,7 @@ pub(super) async fn run(_: &Front, client: &mut Client, request: Request) -> Res
         extended: of_class.cloned().collect(),
         repeatable: true,
     };
-    let title = archive.names_client().then(|| client.peer.calling.clone());
-    let caller = Caller { client: Some(client.peer.address), priority: Priority::Interactive, title };
+    let caller = front.caller(&client.peer, &**archive, Priority::Interactive);
     let Some(relay) = archive.relay() else {
         return find.failed(client, &find.error(Kind::Unsupported("it does not speak DIMSE".into())));
     };

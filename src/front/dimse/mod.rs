@@ -196,7 +196,7 @@ impl Front {
         match (&request.served, request.command.field) {
             (_, field::C_ECHO_RQ) => {
                 let Request { context, command, .. } = request;
-                while command.has_data_set && !client.piece().await?.1 {}
+                client.drain(&command).await?;
                 client.respond(context.id, command.response(crate::dimse::status::SUCCESS), None);
                 Ok(())
             }
@@ -229,7 +229,7 @@ fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
 /// Answers a request that the context's SOP class does not have (PS3.7 Annex C).
 async fn refuse(client: &mut Client, request: Request) -> Result<(), End> {
     let Request { context, command, .. } = request;
-    while command.has_data_set && !client.piece().await?.1 {}
+    client.drain(&command).await?;
     client.respond(context.id, command.response(crate::dimse::status::UNRECOGNIZED_OPERATION), None);
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
     let head = match head(&context, &command) {
         Ok(head) => head,
         Err(code) => {
-            drain(client, &command).await?;
+            client.drain(&command).await?;
             client.respond(context.id, command.response(code), None);
             return Ok(());
         }
@@ -201,12 +201,6 @@ fn worst(outcomes: &[Outcome]) -> (u16, Option<String>) {
     });
     let worst = told.reduce(|worst, next| if next.0 > worst.0 { next } else { worst });
     worst.map_or((status::SOP_CLASS_NOT_SUPPORTED, None), |(_, told)| told)
-}
-
-/// Reads what is left of a request that is refused.
-async fn drain(client: &mut Client, command: &Command) -> Result<(), End> {
-    while command.has_data_set && !client.piece().await?.1 {}
-    Ok(())
 }
 
 #[cfg(test)]
