@@ -16,7 +16,7 @@ use super::association::{Association, Requested};
 use super::negotiation::Answer;
 use super::pdu::{APPLICATION_CONTEXT, AssociateRj, AssociateRq, PROTOCOL_VERSION};
 use crate::dicom::AeTitle;
-use crate::net::DimseSocket;
+use crate::net::{DimseSocket, PeerCertificate};
 
 /// How long accepting pauses after the system has refused a connection: no descriptors are left, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -43,6 +43,8 @@ pub struct Peer {
     pub calling: AeTitle,
     /// The title that it calls us.
     pub called: AeTitle,
+    /// The certificate that it has shown, where it has.
+    pub certificate: Option<Arc<PeerCertificate>>,
 }
 
 /// What a negotiation comes to: the answer, and what is made of it; or the reason to reject.
@@ -133,7 +135,8 @@ async fn welcome(
         Err(error) => return tracing::debug!(%address, %error, "no association"),
     };
     let request = requested.request();
-    let peer = Peer { address, calling: request.calling.clone(), called: request.called.clone() };
+    let (calling, called) = (request.calling.clone(), request.called.clone());
+    let peer = Peer { address, calling, called, certificate: None };
     let admitted = match misunderstood(request) {
         Some(rj) => {
             let Peer { calling, called, .. } = &peer;

@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::PeerCertificate;
+
 /// How much unsent data the kernel holds for a connection before it stops to take more, in bytes. Enough to
 /// keep a fast reader busy; without the limit a hundred stalled readers hold hundreds of megabytes.
 #[cfg(target_os = "linux")]
@@ -26,6 +28,10 @@ const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
 pub struct Connection {
     /// The address of the client, or of the proxy before it.
     pub peer: SocketAddr,
+    /// What it carries is encrypted on its way.
+    pub is_secure: bool,
+    /// The certificate that the client has shown, where it has.
+    pub certificate: Option<Arc<PeerCertificate>>,
     flags: Arc<Flags>,
 }
 
@@ -39,7 +45,7 @@ impl Connection {
     /// The handle of a connection that is not there, for tests of what only looks at it.
     #[cfg(test)]
     pub(crate) fn of(peer: SocketAddr) -> Self {
-        Self { peer, flags: Arc::default() }
+        Self { peer, is_secure: false, certificate: None, flags: Arc::default() }
     }
 
     /// Lets the connection end with RST, with nothing more sent. For HTTP/1, where it has one response at a
@@ -77,7 +83,8 @@ impl HttpSocket {
         // A kernel that does not know the option costs memory, not the connection.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER);
-        let connection = Connection { peer: stream.peer_addr()?, flags: Arc::default() };
+        let peer = stream.peer_addr()?;
+        let connection = Connection { peer, is_secure: false, certificate: None, flags: Arc::default() };
         let first_head = Some(Box::pin(sleep(head_timeout)));
         Ok(Self { stream, connection, write_timeout, stalled: None, first_head })
     }

@@ -1,13 +1,15 @@
-//! Sockets: accept loops, aborting a connection with RST, DIMSE socket options, write time-outs.
+//! Sockets: accept loops, TLS, aborting a connection with RST, DIMSE socket options, write time-outs.
 
 mod block;
 mod dimse_socket;
 mod http_server;
 mod http_socket;
 mod network;
+pub mod tls;
 
 pub use block::Block;
 pub use dimse_socket::DimseSocket;
 pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};
 pub use network::{InvalidNetwork, Network};
+pub use tls::PeerCertificate;

@@ -84,7 +84,7 @@ impl Account {
 
     /// The association has ended so.
     pub(super) fn finish(&self, peer: &Peer, end: &str) {
-        let Peer { address, calling, called } = peer;
+        let Peer { address, calling, called, .. } = peer;
         let (accepted, of) = self.accepted;
         let contexts = format!("{accepted} of {of}");
         let operations = listed(self.operations.iter());
@@ -158,7 +158,12 @@ mod tests {
 
     fn peer() -> Peer {
         let title = |text: &str| text.parse().unwrap();
-        Peer { address: [10, 0, 0, 7].into(), calling: title("CT1"), called: title("GANTRY") }
+        Peer {
+            address: [10, 0, 0, 7].into(),
+            calling: title("CT1"),
+            called: title("GANTRY"),
+            certificate: None,
+        }
     }
 
     #[test]

@@ -186,7 +186,8 @@ mod tests {
 
     fn peer(calling: &str, called: &str, address: &str) -> Peer {
         let title = |text: &str| text.parse().unwrap();
-        Peer { address: address.parse().unwrap(), calling: title(calling), called: title(called) }
+        let (calling, called) = (title(calling), title(called));
+        Peer { address: address.parse().unwrap(), calling, called, certificate: None }
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Front {
     }
 
     fn rejected(&self, peer: &Peer, reason: &str) {
-        let Peer { address, calling, called } = peer;
+        let Peer { address, calling, called, .. } = peer;
         tracing::info!(%address, %calling, %called, reason, "association rejected");
         self.services.metrics.dimse_rejected.inc();
     }

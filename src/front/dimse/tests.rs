@@ -20,7 +20,12 @@ async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
     let deadline = Instant::now() + Duration::from_secs(10);
     tokio::spawn(async move {
         let requested = Requested::read(ours, deadline).await.unwrap();
-        let peer = Peer { address: [127, 0, 0, 1].into(), calling: title("FLOOD"), called: title("GANTRY") };
+        let peer = Peer {
+            address: [127, 0, 0, 1].into(),
+            calling: title("FLOOD"),
+            called: title("GANTRY"),
+            certificate: None,
+        };
         let seat = front.admit(&peer, requested.request()).unwrap();
         let (answer, plan) = front.negotiate(&peer, &seat, requested.request()).await.unwrap();
         let accepted = requested.answer(answer, deadline).await.unwrap();

@@ -152,6 +152,7 @@ async fn negotiated(front: &Front, comes_as: admission::Kind, request: &Associat
         address: [10, 0, 0, 1].into(),
         calling: request.calling.clone(),
         called: request.called.clone(),
+        certificate: None,
     };
     negotiate(front, &peer, comes_as, request).await
 }

@@ -1,0 +1,49 @@
+//! The certificate that a peer has shown, and that was found to be good.
+
+/// A peer's certificate: valid now, signed by an authority that is trusted for it, its private key in the peer's hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The subject's distinguished name, as RFC 4514 writes it: `CN=CT1,O=Hospital,C=DE`. Empty where the certificate has
+    /// none, as those of some authorities that only name hosts.
+    pub subject: String,
+    /// The first Common Name of the subject.
+    pub common_name: Option<String>,
+    /// The Subject Alternative Names (RFC 5280 4.2.1.6): DNS names, URIs and e-mail addresses, in the certificate's order.
+    pub names: Vec<String>,
+    /// SHA-256 of the certificate in DER.
+    pub fingerprint: [u8; 32],
+}
+
+impl PeerCertificate {
+    /// Whether this names the certificate's holder: its subject, its Common Name, or one of its alternative names.
+    pub fn is_named(&self, name: &str) -> bool {
+        !name.is_empty()
+            && (self.subject == name
+                || self.common_name.as_deref() == Some(name)
+                || self.names.iter().any(|one| one == name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_answers_to_its_subject_its_common_name_and_its_alternative_names() {
+        let certificate = PeerCertificate {
+            subject: "CN=CT1,O=Hospital".into(),
+            common_name: Some("CT1".into()),
+            names: vec!["ct1.example".into(), "urn:ct1".into()],
+            fingerprint: [0; 32],
+        };
+        for name in ["CN=CT1,O=Hospital", "CT1", "ct1.example", "urn:ct1"] {
+            assert!(certificate.is_named(name), "{name}");
+        }
+        for name in ["", "CN=CT1", "O=Hospital", "ct1", "ct1.example.", "CN=CT1,O=Hospital,C=DE"] {
+            assert!(!certificate.is_named(name), "{name}");
+        }
+        let nameless =
+            PeerCertificate { subject: String::new(), common_name: None, names: vec![], ..certificate };
+        assert!(!nameless.is_named(""));
+    }
+}
