@@ -15,6 +15,7 @@ use crate::archive::shared::{Cache, Shared};
 use crate::archive::{Archive, MoveDestination};
 use crate::config::Config;
 use crate::dimse::scp;
+use crate::event::Events;
 use crate::front::dimse::{self, Front};
 use crate::front::http;
 use crate::metrics::Metrics;
@@ -125,13 +126,21 @@ impl App {
         let router = Router::new(archives.iter().map(share), config.default_archive.as_deref())
             .with_routes(&config.routes, called_as);
         let (clients, numbers, transactions) = (router.clone(), metrics.clone(), commitments.clone());
-        let services = http::Services { archives: router, cache, metrics, shutdown: shutdown.clone() };
+        let events = Events::none();
+        let services = http::Services {
+            archives: router,
+            cache,
+            metrics,
+            events: events.clone(),
+            shutdown: shutdown.clone(),
+        };
         let service = TowerToHyperService::new(http::app(config.http.front, services));
         let services = dimse::Services {
             router: clients,
             moves,
             commitments,
             metrics: numbers,
+            events,
             shutdown: shutdown.clone(),
         };
         let front = Front::new(config.dimse.front, services);

@@ -5,7 +5,7 @@
 //!
 //! `main → cli → app → front → router → archive → {dimse, dicomweb, image} → dicom`
 //!
-//! [`net`], [`caller`] and [`metrics`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
+//! [`net`], [`caller`], [`event`] and [`metrics`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
 //! uses [`dimse`] and [`dicom`] only. `tests/it/layers.rs` holds the code against this rule.
 
 pub mod app;
@@ -17,6 +17,7 @@ pub mod demo;
 pub mod dicom;
 pub mod dicomweb;
 pub mod dimse;
+pub mod event;
 pub mod front;
 pub mod image;
 pub mod metrics;

@@ -39,6 +39,7 @@ use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::pdu::{AssociateRj, AssociateRq};
 use crate::dimse::scp::{self, Negotiated, Peer};
+use crate::event::Events;
 use crate::metrics::Metrics;
 use crate::router::Router;
 use admission::{Admission, Refusal, Seat};
@@ -66,6 +67,8 @@ pub struct Services {
     pub commitments: Commitments,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where is told what somebody may have to answer for.
+    pub events: Events,
     /// No new client is taken, and those there are end with their request.
     pub shutdown: CancellationToken,
 }

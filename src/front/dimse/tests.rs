@@ -14,7 +14,8 @@ async fn hazard_answers_that_nobody_reads_do_not_pile_up() {
     let router = Router::new([], None);
     let commitments = Commitments::open(None, CommitmentConfig::default(), &[]).unwrap();
     let (metrics, shutdown) = (Metrics::default(), CancellationToken::new());
-    let services = Services { router, moves, commitments, metrics, shutdown };
+    let events = Events::none();
+    let services = Services { router, moves, commitments, metrics, events, shutdown };
     let front = Front::new(config, services);
     let (ours, theirs) = tokio::io::duplex(1024);
     let deadline = Instant::now() + Duration::from_secs(10);

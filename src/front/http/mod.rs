@@ -42,6 +42,7 @@ use tower_http::compression::{CompressionLayer, Predicate};
 
 use crate::archive::shared::Cache;
 use crate::dicom::query::Level;
+use crate::event::Events;
 use crate::metrics::Metrics;
 use crate::net::Network;
 use crate::router;
@@ -178,6 +179,7 @@ struct Shared {
     metadata_room: stow::Room,
     cache: Cache,
     metrics: Metrics,
+    events: Events,
     shutdown: CancellationToken,
 }
 
@@ -190,16 +192,19 @@ pub struct Services {
     pub cache: Cache,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where is told what somebody may have to answer for.
+    pub events: Events,
     /// From here on the server is not ready any more.
     pub shutdown: CancellationToken,
 }
 
 /// The routes of the server, ready to be served.
 pub fn app(config: Config, services: Services) -> Router {
-    let Services { archives, cache, metrics, shutdown } = services;
+    let Services { archives, cache, metrics, events, shutdown } = services;
     let base_path = config.base_path.clone();
     let (snapshots, room, metadata_room) = <(snapshot::Snapshots, room::Room, stow::Room)>::default();
-    let shared = Shared { config, archives, snapshots, room, metadata_room, cache, metrics, shutdown };
+    let shared =
+        Shared { config, archives, snapshots, room, metadata_room, cache, metrics, events, shutdown };
     let server = Server(Arc::new(shared));
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);

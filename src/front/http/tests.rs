@@ -136,5 +136,6 @@ async fn the_pages_say_what_this_is_and_readiness_ends_with_the_shutdown() {
 /// What the front end is built upon, without a cache.
 fn services(archives: router::Router, shutdown: CancellationToken) -> Services {
     let metrics = Metrics::default();
-    Services { archives, cache: Cache::new(CacheConfig::off(), metrics.clone()), metrics, shutdown }
+    let (cache, events) = (Cache::new(CacheConfig::off(), metrics.clone()), Events::none());
+    Services { archives, cache, metrics, events, shutdown }
 }

@@ -17,6 +17,7 @@ use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dicom::{AeTitle, sop_class};
 use crate::dimse::negotiation::Decision;
 use crate::dimse::pdu::{APPLICATION_CONTEXT, PROTOCOL_VERSION, UserInformation};
+use crate::event::Events;
 use crate::front::dimse::Services;
 use crate::front::dimse::config::Config;
 use crate::metrics::Metrics;
@@ -123,7 +124,8 @@ fn front(says: Says) -> (Arc<Scripted>, Arc<Front>) {
     let config = Config { archives: [title("PACS")].into(), ..Config::new(title("GANTRY")) };
     let commitments = Commitments::open(None, CommitmentConfig::default(), &[]).unwrap();
     let (metrics, shutdown) = (Metrics::default(), CancellationToken::new());
-    (archive, Front::new(config, Services { router, moves, commitments, metrics, shutdown }))
+    let events = Events::none();
+    (archive, Front::new(config, Services { router, moves, commitments, metrics, events, shutdown }))
 }
 
 /// A request with these contexts, numbered 1, 3, 5, …
