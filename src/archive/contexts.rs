@@ -151,13 +151,19 @@ pub(super) fn operation(class: &'static str) -> Proposal {
 
 /// The contexts of operations that clients invoke: one for each transfer syntax, so that a data set mostly stays as it
 /// is. An archive that was asked what it takes was offered the same.
-pub(super) fn invoked(class: &Uid) -> Vec<Proposal> {
-    let proposal = |syntax| Proposal {
-        abstract_syntax: class.clone(),
-        transfer_syntaxes: vec![Uid::from_static(syntax)],
-        as_scp: false,
-    };
-    NATIVE_OPERATION.map(proposal).into()
+pub(super) fn invoked(class: &Uid, syntax: &Uid) -> Vec<Proposal> {
+    let native = NATIVE_OPERATION.map(Uid::from_static);
+    native.into_iter().map(|syntax| in_syntax(class, syntax)).chain(special(class, syntax)).collect()
+}
+
+/// The context for a client's own transfer syntax, where that is one that searches do not propose.
+pub(super) fn special(class: &Uid, syntax: &Uid) -> Option<Proposal> {
+    let is_native = NATIVE_OPERATION.contains(&syntax.as_str());
+    (!is_native).then(|| in_syntax(class, syntax.clone()))
+}
+
+fn in_syntax(class: &Uid, syntax: Uid) -> Proposal {
+    Proposal { abstract_syntax: class.clone(), transfer_syntaxes: vec![syntax], as_scp: false }
 }
 
 /// Contexts for a C-GET: those of the operations come first, as an archive may look at the first ones only.

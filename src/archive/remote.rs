@@ -91,14 +91,18 @@ impl Inner {
         }
     }
 
-    /// The contexts of a request that is passed on, in one of this abstract syntax. At the AE that is searched they
-    /// come with those of searches, so that one idle association serves both.
-    pub(super) fn invoked_contexts(&self, service: Service, abstract_syntax: &Uid) -> Contexts {
+    /// The contexts of a request that is passed on, in one of this abstract syntax, and where it can be in this transfer
+    /// syntax. At the AE that is searched they come with those of searches, so that one idle association serves both.
+    pub(super) fn invoked_contexts(&self, service: Service, class: &Uid, syntax: &Uid) -> Contexts {
         let of_query = self.query_contexts();
-        if of_query.want.iter().any(|proposal| proposal.abstract_syntax == *abstract_syntax) {
-            return of_query;
+        if of_query.want.iter().any(|proposal| proposal.abstract_syntax == *class) {
+            return match contexts::special(class, syntax) {
+                None => of_query,
+                // With what else may be wanted later there might be more than an association can have.
+                Some(own) => Contexts::only([&*of_query.want, &[own]].concat()),
+            };
         }
-        let want = contexts::invoked(abstract_syntax);
+        let want = contexts::invoked(class, syntax);
         match self.pool(service).is(&self.query) {
             true => {
                 let offer: Vec<Proposal> = of_query.want.iter().chain(&want).cloned().collect();

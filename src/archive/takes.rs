@@ -29,6 +29,9 @@ const FEW_CONTEXTS: usize = 16;
 /// Longest application information that is passed on, in bytes: that of the standard's own classes has less than ten.
 const MOST_INFORMATION: usize = 64;
 
+/// What one association asks: its contexts, and SOP Class Extended Negotiation (PS3.7 D.3.3.5).
+type Part = (Vec<Proposal>, Arc<[(Uid, Bytes)]>);
+
 /// What an archive takes.
 #[derive(Debug)]
 pub(super) struct Takes {
@@ -119,13 +122,15 @@ async fn find_out(
 ) -> Result<(), Error> {
     let _turn = inner.takes.asking[endpoint].lock().await;
     let unknown = asked.iter().filter(|(view, one)| inner.takes.verdict(view, one).is_none());
-    let unknown: Vec<&Asked> = unknown.map(|(_, one)| one).collect();
-    let information = |one: &&Asked| Some((one.abstract_syntax.clone(), one.extended.clone()?));
-    let extended: Arc<[(Uid, Bytes)]> = unknown.iter().filter_map(information).collect();
-    let mut parts: VecDeque<Vec<Proposal>> =
-        proposals(&unknown).chunks(MAX_CONTEXTS).map(<[Proposal]>::to_vec).collect();
+    let mut parts: VecDeque<Part> = VecDeque::new();
+    for together in compatible(unknown.map(|(_, one)| one)) {
+        let information = |one: &&Asked| Some((one.abstract_syntax.clone(), one.extended.clone()?));
+        let extended: Arc<[(Uid, Bytes)]> = together.iter().filter_map(information).collect();
+        let proposals = proposals(&together);
+        parts.extend(proposals.chunks(MAX_CONTEXTS).map(|part| (part.to_vec(), Arc::clone(&extended))));
+    }
     let pool = &inner.pools[endpoint];
-    while let Some(part) = parts.pop_front() {
+    while let Some((part, extended)) = parts.pop_front() {
         let timeouts = &inner.config.timeouts;
         let deadline = Instant::now() + timeouts.connect + timeouts.association;
         let contexts = Contexts::only(part.clone())
@@ -144,13 +149,28 @@ async fn find_out(
                 tracing::debug!(archive = inner.config.name, %error, contexts = part.len(), "asks in two halves");
                 let half = part.len().div_ceil(2).max(FEW_CONTEXTS);
                 let (first, second) = part.split_at(half);
-                parts.push_front(second.to_vec());
-                parts.push_front(first.to_vec());
+                parts.push_front((second.to_vec(), Arc::clone(&extended)));
+                parts.push_front((first.to_vec(), extended));
             }
             Err(error) => return Err(inner.lease_error(error)),
         }
     }
     Ok(())
+}
+
+/// The questions that one association can ask: it says one thing about a class, so that what is asked about a class
+/// with extended negotiation and without it takes two.
+fn compatible<'a>(asked: impl Iterator<Item = &'a Asked>) -> Vec<Vec<&'a Asked>> {
+    let mut all: Vec<Vec<&Asked>> = Vec::new();
+    for one in asked {
+        let differs =
+            |other: &&Asked| other.abstract_syntax == one.abstract_syntax && other.extended != one.extended;
+        match all.iter_mut().find(|together| !together.iter().any(differs)) {
+            Some(together) => together.push(one),
+            None => all.push(vec![one]),
+        }
+    }
+    all
 }
 
 /// What is to be proposed: each transfer syntax for itself, and the two that nearly all archives take besides, so that a

@@ -14,6 +14,8 @@ pub const SUB_OPERATIONS_WARNING: u16 = 0xB000;
 pub const ELEMENTS_DISCARDED: u16 = 0xB006;
 /// Out of resources (C-STORE, C-FIND).
 pub const OUT_OF_RESOURCES: u16 = 0xA700;
+/// Out of resources: unable to calculate the number of matches (C-GET, C-MOVE).
+pub const UNABLE_TO_COUNT: u16 = 0xA701;
 /// Out of resources: unable to perform sub-operations (C-GET, C-MOVE).
 pub const OUT_OF_RESOURCES_SUB_OPERATIONS: u16 = 0xA702;
 /// Move destination unknown.

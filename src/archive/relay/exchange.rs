@@ -103,21 +103,24 @@ impl Exchange {
 
     /// Requests it.
     async fn start(&mut self) -> Result<()> {
-        let (inner, Invocation { service, abstract_syntax, .. }) = (&self.inner, &self.invocation);
+        let (inner, Invocation { service, abstract_syntax, transfer_syntax, .. }) =
+            (&self.inner, &self.invocation);
         let contexts = inner
-            .invoked_contexts(*service, abstract_syntax)
+            .invoked_contexts(*service, abstract_syntax, transfer_syntax)
             .with_extended(Arc::clone(&self.invocation.extended));
         let pool = inner.pool(*service);
         let mut lease = inner.lease(pool, &self.caller, &contexts, 1, self.limits.deadline).await?;
         let agreement = lease.association().agreement();
         // In the client's own syntax, where there is such a context.
-        let (class, own) = (abstract_syntax.as_str(), &self.invocation.transfer_syntax);
-        let Some(context) = agreement.for_class_in(class, own).or(agreement.for_class(class)).cloned() else {
+        let class = abstract_syntax.as_str();
+        let Some(context) =
+            agreement.for_class_in(class, transfer_syntax).or(agreement.for_class(class)).cloned()
+        else {
             lease.give_back();
             let what = format!("it accepted no presentation context for SOP class {abstract_syntax}");
             return Err(inner.error(Kind::Unsupported(what)));
         };
-        let (from, to) = (&self.invocation.transfer_syntax, &context.transfer_syntax);
+        let (from, to) = (transfer_syntax, &context.transfer_syntax);
         let data = match self.invocation.data.clone().map(|data| reencoded(data, from, to)).transpose() {
             Ok(data) => data,
             Err(why) => {

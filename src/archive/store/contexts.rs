@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::dicom::native::can_become;
 use crate::dicom::object::Head;
-use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, is_native};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dicom::{Uid, sop_class};
 use crate::dimse::negotiation::{AcceptedContext, Agreement, Proposal};
 use crate::dimse::pdu::{MAX_CONTEXTS, context_result};
@@ -61,17 +62,17 @@ pub(super) enum Refusal {
 
 /// The context for an object: of its own transfer syntax, else one that it can be re-encoded for.
 pub(super) fn choose<'a>(agreement: &'a Agreement, head: &Head) -> Result<&'a AcceptedContext, Refusal> {
-    let accepted = |syntax: &str| {
+    let accepted = |syntax: &Uid| {
         agreement.contexts.iter().find(|context| {
             context.requestor_is_scu
                 && context.abstract_syntax == head.sop_class
-                && context.transfer_syntax.as_str() == syntax
+                && context.transfer_syntax == *syntax
         })
     };
-    let own = head.transfer_syntax.as_str();
-    let can_change = is_native(&head.transfer_syntax) || own == DEFLATED_EXPLICIT_VR_LE;
-    let others = || [EXPLICIT_VR_LE, IMPLICIT_VR_LE].into_iter().filter(|_| can_change).find_map(accepted);
-    if let Some(context) = accepted(own).or_else(others) {
+    let own = &head.transfer_syntax;
+    let plain = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].map(Uid::from_static);
+    let other = || plain.iter().filter(|to| can_become(own, to)).find_map(accepted);
+    if let Some(context) = accepted(own).or_else(other) {
         return Ok(context);
     }
     let takes_class = agreement.contexts.iter().any(|context| context.abstract_syntax == head.sop_class);
@@ -90,7 +91,7 @@ fn proposal(class: &Uid, syntax: &str) -> Proposal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dicom::transfer_syntax::EXPLICIT_VR_BE;
+    use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE};
 
     const RLE: &str = "1.2.840.10008.1.2.5";
 

@@ -92,12 +92,19 @@ impl Learnt {
             // Some give this reason for a transfer syntax, too.
             let is_taken = accepted.iter().any(|(class, _)| **class == proposal.abstract_syntax);
             let class = self.class(view, &proposal.abstract_syntax, extended, now);
-            if reason == context_result::ABSTRACT_SYNTAX && !is_taken {
-                class.refused = Some(now);
-                class.syntaxes.clear();
-            } else {
-                proposal.transfer_syntaxes.iter().for_each(|syntax| class.set(syntax, Err(reason), now));
+            // Where a class is asked about in several associations, the others may have taken it in another syntax.
+            let is_news =
+                || class.is_taken() && !proposal.transfer_syntaxes.iter().any(|one| class.takes(one));
+            let mut reason = reason;
+            if reason == context_result::ABSTRACT_SYNTAX {
+                if is_taken || is_news() {
+                    reason = context_result::TRANSFER_SYNTAXES;
+                } else {
+                    class.refused = Some(now);
+                    class.syntaxes.retain(|(_, result, _)| result.is_err());
+                }
             }
+            proposal.transfer_syntaxes.iter().for_each(|syntax| class.set(syntax, Err(reason), now));
         }
     }
 
@@ -106,7 +113,7 @@ impl Learnt {
         let class = self.of(view, asked)?;
         // One native syntax is as good as the other where requests are re-encoded: a proposal of both teaches one.
         let is_native_taken = || {
-            let mut taken = asked.transfer_syntaxes.iter().filter(|one| class.known(one) == Some(Ok(())));
+            let mut taken = asked.transfer_syntaxes.iter().filter(|one| class.takes(one));
             taken.any(super::is_common)
         };
         let is_settled = |one: &Uid| class.known(one).is_some() || super::is_common(one) && is_native_taken();
@@ -166,6 +173,15 @@ impl Class {
         let for_syntax = reasons().find(|reason| *reason == context_result::TRANSFER_SYNTAXES);
         let reason = for_syntax.or_else(|| reasons().next()).unwrap_or(context_result::TRANSFER_SYNTAXES);
         Taken::Refused(reason)
+    }
+
+    /// Whether any syntax of it is taken.
+    fn is_taken(&self) -> bool {
+        self.syntaxes.iter().any(|(syntax, ..)| self.takes(syntax))
+    }
+
+    fn takes(&self, syntax: &Uid) -> bool {
+        self.known(syntax) == Some(Ok(()))
     }
 
     fn known(&self, syntax: &Uid) -> Option<Result<(), u8>> {

@@ -162,6 +162,29 @@ async fn the_association_by_which_queries_are_asked_about_serves_searches() {
     assert!(lease.is_reused());
 }
 
+fn nothing(_: &Uid, _: &[Uid]) -> Decision {
+    Err(context_result::ABSTRACT_SYNTAX)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_class_that_is_asked_about_with_extended_negotiation_and_without_it_is_remembered_both_ways() {
+    let both = [EXPLICIT_VR_LE, IMPLICIT_VR_LE];
+    let get = asked(Service::Retrieve, sop_class::STUDY_ROOT_GET, &both);
+    let relational = Asked { extended: Some(Bytes::from_static(&[1])), ..get.clone() };
+    let asks = [relational, get, asked(Service::Retrieve, sop_class::STUDY_ROOT_MOVE, &both)];
+    for (policy, answer) in [
+        (nothing as fn(&Uid, &[Uid]) -> Decision, Taken::Refused(context_result::ABSTRACT_SYNTAX)),
+        (everything, accepted(&[EXPLICIT_VR_LE])),
+    ] {
+        let pacs = Pacs::new(policy);
+        let archive = pacs.archive(config());
+        for _ in 0..3 {
+            assert_eq!(takes(&archive, &asks).await, vec![answer.clone(); 3]);
+        }
+        assert_eq!(pacs.proposed().len(), 2, "asked once, in two associations");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_archive_that_is_down_is_not_known_and_asked_again() {
     let pacs = Pacs::new(ct_only);

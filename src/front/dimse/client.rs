@@ -1,7 +1,8 @@
 //! One client's association: its requests one after the other, and what it does while one is served.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -53,6 +54,19 @@ pub(super) enum Meanwhile {
     Response(Command),
 }
 
+impl Meanwhile {
+    /// A cancel, as nothing was asked of the client to which it could respond.
+    ///
+    /// # Errors
+    /// It responds all the same.
+    pub(super) fn into_cancel(self) -> Result<(), End> {
+        match self {
+            Self::Cancel => Ok(()),
+            Self::Response(_) => Err(End::Abort("a response to no request".into())),
+        }
+    }
+}
+
 /// How an association ends.
 #[derive(Debug)]
 pub(super) enum End {
@@ -93,7 +107,7 @@ impl Client {
 
     /// The next request, with the number of its context. A C-CANCEL of what has ended already is dropped.
     pub(super) async fn request(&mut self) -> Result<(u8, Command), End> {
-        self.room(MAX_UNREAD).await?;
+        self.written(MAX_UNREAD).await?;
         loop {
             let event = self.between().await?;
             match event {
@@ -202,24 +216,28 @@ impl Client {
     /// What the client does while its request is served; what is queued is written meanwhile. Cancel-safe.
     pub(super) async fn meanwhile(&mut self) -> Result<Meanwhile, End> {
         loop {
-            let event = self.association.event().await?;
+            let event = poll_fn(|cx| self.poll_event(cx)).await?;
             if let Some(meanwhile) = self.judge(event)? {
                 return Ok(meanwhile);
             }
         }
     }
 
+    /// Waits, as [`Client::meanwhile`], until the client cancels its request; nothing is asked of it. Cancel-safe.
+    pub(super) async fn cancelled(&mut self) -> Result<(), End> {
+        self.meanwhile().await?.into_cancel()
+    }
+
     /// Writes until at most so many bytes are queued; what the client does meanwhile comes first. Cancel-safe.
     pub(super) async fn room(&mut self, most: usize) -> Result<Option<Meanwhile>, End> {
         while self.association.unsent() > most {
-            let association = &mut self.association;
-            let before = association.unsent();
-            let written = poll_fn(|cx| match association.poll_event(cx) {
+            let (before, patience) = (self.association.unsent(), self.timeouts.write);
+            let written = poll_fn(|cx| match self.poll_event(cx) {
                 Poll::Ready(event) => Poll::Ready(Some(event)),
-                Poll::Pending if association.unsent() < before => Poll::Ready(None),
+                Poll::Pending if self.association.unsent() < before => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             });
-            let event = timeout(self.timeouts.write, written).await;
+            let event = timeout(patience, written).await;
             if let Some(event) = event.map_err(|_| End::Abort("it does not read the answers".into()))?
                 && let Some(meanwhile) = self.judge(event?)?
             {
@@ -227,6 +245,25 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// The same between two requests: what the client says is not read before.
+    async fn written(&mut self, most: usize) -> Result<(), End> {
+        let association = &mut self.association;
+        while association.unsent() > most {
+            let before = association.unsent();
+            let written = poll_fn(|cx| {
+                let flushed = pin!(association.flush()).poll(cx);
+                match flushed {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(End::from(error))),
+                    _ if association.unsent() < before => Poll::Ready(Ok(())),
+                    _ => Poll::Pending,
+                }
+            });
+            let written = timeout(self.timeouts.write, written).await;
+            written.map_err(|_| End::Abort("it does not read the answers".into()))??;
+        }
+        Ok(())
     }
 
     /// Queues a response.
@@ -244,16 +281,34 @@ impl Client {
         self.last_id
     }
 
+    /// What the client does; what it has answered to its own session's archive leaves meanwhile.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, End>> {
+        if let Some(session) = &mut self.plan.session
+            && let Err(end) = session.poll_write(cx)
+        {
+            return Poll::Ready(Err(end));
+        }
+        self.association.poll_event(cx).map_err(End::from)
+    }
+
     /// Asynchronous operations are not negotiated: while a request is served there is no other.
     fn judge(&mut self, event: Event) -> Result<Option<Meanwhile>, End> {
         match event {
             Event::ReleaseRequested => Err(End::Release),
-            Event::Data { .. } => Ok(None),
+            Event::Data { bytes, last } => {
+                if let Some(session) = &mut self.plan.session {
+                    session.pass_data(bytes, last);
+                }
+                Ok(None)
+            }
             Event::Command { command, .. } if command.field == field::C_CANCEL_RQ => {
                 Ok((command.message_id == self.current).then_some(Meanwhile::Cancel))
             }
-            Event::Command { command, .. } if command.is_response() => {
-                Ok((!self.mailbox.answered(&command)).then_some(Meanwhile::Response(command)))
+            Event::Command { context, command } if command.is_response() => {
+                let of_session =
+                    self.plan.session.as_mut().is_some_and(|it| it.pass_answer(context, &command));
+                let is_expected = of_session || self.mailbox.answered(&command);
+                Ok((!is_expected).then_some(Meanwhile::Response(command)))
             }
             Event::Command { .. } => Err(End::Abort("a request while another is served".into())),
         }

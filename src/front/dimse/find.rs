@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::client::{Client, End, MAX_UNSENT, Meanwhile, TooLong};
+use super::client::{Client, End, MAX_UNSENT, TooLong};
 use super::service::Served;
 use super::{Front, Request, refuse, status};
 use crate::archive::relay::{Answer, Exchange, Invocation};
 use crate::archive::{Archive, Error, Kind};
 use crate::caller::Priority;
-use crate::dicom::transfer_syntax::layout;
+use crate::dicom::transfer_syntax::{is_native, layout};
 use crate::dicom::{retitle, sop_class, tags};
 use crate::dimse::command::{Command, field};
 use crate::dimse::status::IDENTIFIER_DOES_NOT_MATCH;
@@ -50,9 +50,10 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
         tokio::select! {
             biased;
             exchange = &mut invoked => break exchange,
-            event = client.meanwhile() => if matches!(event?, Meanwhile::Cancel) {
+            cancelled = client.cancelled() => {
+                cancelled?;
                 return find.failed(client, &find.error(Kind::Cancelled));
-            },
+            }
         }
     };
     match exchange {
@@ -74,7 +75,8 @@ impl Find<'_> {
         loop {
             // Nothing is gathered for a client that does not read; but a C-CANCEL must get through.
             if !cancelled && client.association.unsent() > MAX_UNSENT {
-                if let Some(Meanwhile::Cancel) = client.room(MAX_UNSENT).await? {
+                if let Some(meanwhile) = client.room(MAX_UNSENT).await? {
+                    meanwhile.into_cancel()?;
                     exchange.cancel();
                     cancelled = true;
                 }
@@ -85,11 +87,10 @@ impl Find<'_> {
             let answer = tokio::select! {
                 biased;
                 answer = exchange.next() => answer,
-                event = client.meanwhile() => {
-                    if matches!(event?, Meanwhile::Cancel) {
-                        exchange.cancel();
-                        cancelled = true;
-                    }
+                stop = client.cancelled() => {
+                    stop?;
+                    exchange.cancel();
+                    cancelled = true;
                     continue;
                 }
             };
@@ -111,8 +112,10 @@ impl Find<'_> {
         let sop_class = response.sop_class.clone().or_else(|| command.sop_class.clone());
         let response = Command { message_id: command.message_id, sop_class, ..response };
         let ours = |data: &Bytes| {
-            let is_named = RETRIEVABLE.contains(&context.abstract_syntax.as_str());
-            let (layout, title) = (layout(&context.transfer_syntax), &client.peer.called);
+            let syntax = &context.transfer_syntax;
+            // A deflated one passes as it is.
+            let is_named = is_native(syntax) && RETRIEVABLE.contains(&context.abstract_syntax.as_str());
+            let (layout, title) = (layout(syntax), &client.peer.called);
             is_named.then(|| retitle::replace(data, layout, tags::RETRIEVE_AE_TITLE, title))?
         };
         let data = data.map(|data| ours(&data).unwrap_or(data));

@@ -95,7 +95,8 @@ pub struct Plan {
     proposed: usize,
     /// An archive, with what we asked it to move: it is served as long as anybody is.
     is_return: bool,
-    /// The client's own association behind, where one of its contexts wants one.
+    /// The client's own association behind, where one of its contexts wants one; not here while it is the one that is
+    /// served.
     session: Option<Conversation>,
 }
 
@@ -162,18 +163,21 @@ impl Front {
     }
 
     async fn converse(&self, client: &mut Client) -> End {
-        let mut session = client.plan.session.take();
-        let end = self.requests(client, session.as_mut()).await;
-        if let Some(session) = session {
+        let end = self.requests(client).await;
+        if let Some(session) = client.plan.session.take() {
             session.end(&end).await;
         }
         end
     }
 
-    async fn requests(&self, client: &mut Client, mut session: Option<&mut Conversation>) -> End {
+    async fn requests(&self, client: &mut Client) -> End {
         loop {
-            let request = match &mut session {
-                Some(session) => own::converse(client, session).await,
+            let request = match client.plan.session.take() {
+                Some(mut session) => {
+                    let request = own::converse(client, &mut session).await;
+                    client.plan.session = Some(session);
+                    request
+                }
                 None => client.request().await,
             };
             let (context, command) = match request {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::client::{Client, End, Meanwhile};
+use super::client::{Client, End};
 use super::service::Served;
 use super::{Front, Request, events, refuse, status};
 use crate::archive::commitment::{Asker, Asking, Commitments, Refusal, Transaction, transaction_uid};
@@ -65,11 +65,8 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
             passed = &mut passed => {
                 break passed.unwrap_or_else(|_| (command.response(PROCESSING_FAILURE), None));
             }
-            meanwhile = client.meanwhile() => match meanwhile? {
-                // Normalized operations know no C-CANCEL (PS3.7 10.1).
-                Meanwhile::Cancel => {}
-                Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
-            },
+            // Normalized operations know no C-CANCEL (PS3.7 10.1).
+            cancelled = client.cancelled() => cancelled?,
         }
     };
     client.respond(context.id, response, data);

@@ -76,6 +76,36 @@ impl Conversation {
         .await
     }
 
+    /// Passes on an answer that the client gives the archive while a request is served that is not for the session. Whether
+    /// this was one.
+    pub(super) fn pass_answer(&mut self, context: u8, command: &Command) -> bool {
+        let Some(&archives) = self.contexts.get(&context).filter(|_| command.is_response()) else {
+            return false;
+        };
+        self.send(archives, command);
+        true
+    }
+
+    /// Passes on a piece of the data set that belongs to such an answer.
+    pub(super) fn pass_data(&mut self, bytes: Bytes, last: bool) {
+        // Without a context it belongs to a command that was dropped.
+        if let Some(context) = self.to_archive {
+            pass(self.own.association(), context, bytes, last);
+            self.to_archive = (!last).then_some(context);
+        }
+    }
+
+    /// Writes what is queued for the archive, while a request is served that is not for the session.
+    ///
+    /// # Errors
+    /// The archive has ended the session.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        match read_or_write(self.own.association(), false, cx) {
+            Poll::Ready(Err(error)) => Err(gone(&error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Passes on what the archive says.
     fn pass_to_client(&mut self, client: &mut Client, event: Event) -> Result<(), End> {
         match event {
@@ -105,25 +135,26 @@ impl Conversation {
         match event {
             Event::ReleaseRequested => return Err(End::Release),
             Event::Data { bytes, last } => {
-                // Without a context it belongs to a command that was dropped.
-                if let Some(context) = self.to_archive {
-                    pass(self.own.association(), context, bytes, last);
-                    self.to_archive = (!last).then_some(context);
-                }
+                self.pass_data(bytes, last);
             }
             Event::Command { context, command } => {
                 let Some(&archives) = self.contexts.get(&context) else {
                     return elsewhere(client, context, command);
                 };
-                self.count(&command);
                 if !command.is_response() && command.field != field::C_CANCEL_RQ {
                     client.account.operation(command.field);
                 }
-                self.own.association().send(archives, &command, None);
-                self.to_archive = command.has_data_set.then_some(archives);
+                self.send(archives, &command);
             }
         }
         Ok(None)
+    }
+
+    /// Queues a command for the archive, in this context of its own.
+    fn send(&mut self, context: u8, command: &Command) {
+        self.count(command);
+        self.own.association().send(context, command, None);
+        self.to_archive = command.has_data_set.then_some(context);
     }
 
     fn count(&mut self, command: &Command) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::client::{Client, End, Meanwhile};
+use super::client::{Client, End};
 use super::{Front, Request, returns, status as statuses};
 use crate::archive::{Manner, Origin};
 use crate::caller::Priority;
@@ -102,9 +102,13 @@ async fn pass_on(
     });
     let fan = Fan::new(&head, destinations);
     let outcomes = stream(client, fan, held, whole).await?;
-    for Outcome { archive, result } in &outcomes {
-        let code = result.as_ref().map_or(status::UNABLE_TO_PROCESS, |stored| stored.status);
-        client.account.done_with(archive, code);
+    for outcome in &outcomes {
+        let Outcome { archive, result } = outcome;
+        if let Err(error) = result {
+            tracing::info!(archive, fault = ?error.fault(), "an object was not stored");
+            tracing::debug!(archive, %error, "C-STORE");
+        }
+        client.account.done_with(archive, told(outcome).0);
     }
     Ok(worst(&outcomes))
 }
@@ -155,20 +159,24 @@ async fn stream(
     fan.finish();
     client.account.object(length);
     loop {
-        let meanwhile = tokio::select! {
+        let cancelled = tokio::select! {
             biased;
             () = fan.run() => return Ok(fan.into_outcomes()),
-            meanwhile = client.meanwhile() => meanwhile,
+            cancelled = client.cancelled() => cancelled,
         };
-        let end = match meanwhile {
-            // There is none of a C-STORE (PS3.7 9.3.1).
-            Ok(Meanwhile::Cancel) => continue,
-            Ok(Meanwhile::Response(_)) => End::Abort("a response to no request".into()),
-            Err(end) => end,
-        };
+        // There is no C-CANCEL of a C-STORE (PS3.7 9.3.1).
+        let Err(end) = cancelled else { continue };
         // The object is whole: it is stored to its end, so that nothing half-known stays at the archives.
         fan.run().await;
         return Err(end);
+    }
+}
+
+/// What the client would be told of one archive alone.
+fn told(Outcome { result, .. }: &Outcome) -> (u16, Option<String>) {
+    match result {
+        Ok(stored) => (stored.status, stored.comment.clone()),
+        Err(error) => statuses::of(error, field::C_STORE_RQ),
     }
 }
 
@@ -176,15 +184,8 @@ async fn stream(
 /// are as bad it is that of the archive that the rule names first.
 fn worst(outcomes: &[Outcome]) -> (u16, Option<String>) {
     let several = outcomes.len() > 1;
-    let told = outcomes.iter().map(|Outcome { archive, result }| {
-        let (code, comment) = match result {
-            Ok(stored) => (stored.status, stored.comment.clone()),
-            Err(error) => {
-                tracing::info!(archive, fault = ?error.fault(), "an object was not stored");
-                tracing::debug!(archive, %error, "C-STORE");
-                statuses::of(error, field::C_STORE_RQ)
-            }
-        };
+    let told = outcomes.iter().map(|outcome| {
+        let ((code, comment), Outcome { archive, result }) = (told(outcome), outcome);
         let badness = match (result, code) {
             (Err(_), _) => 2,
             (Ok(_), status::SUCCESS) => 0,

@@ -141,6 +141,34 @@ async fn a_print_job_passes_and_its_printer_is_heard_in_between() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_is_answered_while_a_request_is_served_that_is_not_for_the_session() {
+    let mut archive = Scripted::new().await;
+    let app = scripted_app(&archive, "").await;
+    let mut request = request();
+    request.proposals.push(proposal(sop_class::STUDY_ROOT_FIND, &[EXPLICIT_VR_LE]));
+    let mut client = Client::asking(app.dimse, &request).await.unwrap();
+    // The session's association and the one by which the archive was asked come in any order.
+    let is_session = |n: &usize| archive.request(*n).contexts[0].abstract_syntax == PRIVATE.parse().ok();
+    let session = (0..archive.count()).find(is_session).unwrap();
+    let report = Command::request(field::N_EVENT_REPORT_RQ, PRINTER, 100);
+    archive.say(session, 1, report, None);
+    let heard = client.message().await.unwrap();
+    let find = Command::request(field::C_FIND_RQ, sop_class::STUDY_ROOT_FIND, 2);
+    client.send(find, Some(&identifier("STUDY", &[])));
+    client.association.flush().await.unwrap();
+    let (searched, search) = archive.message().await;
+    // Only now it answers the report, with a data set.
+    let said = Some(Bytes::from_static(b"\x00\x20\x10\x00IS\x02\x001 "));
+    say(&mut client, PRIVATE, &heard.command.response(0), said.clone()).await;
+    let (answered, answer) = archive.message().await;
+    assert_eq!((answered, answer.command.field, answer.data), (session, 0x8100, said));
+    archive.answer(searched, &search, 0);
+    let found = client.message().await.unwrap().command;
+    assert_eq!((found.field, found.status), (0x8020, Some(0)));
+    client.release().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abort_on_either_side_ends_the_other() {
     let (mut archive, app, client) = scene("").await;
     client.association.abort().await;

@@ -173,6 +173,26 @@ async fn what_did_not_come_is_named_where_the_archive_broke_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_did_not_come_is_named_where_the_archive_broke_off_before_the_first_object() {
+    let plain = Plain::new(1, 2, 5, 4000);
+    for (fault, status) in [
+        (Fault::AbortAfter(0), 0xA702),
+        (Fault::CloseAfter(0), 0xA702),
+        (Fault::RetrieveFailure(0xA702), 0xA702),
+        (Fault::RetrieveFailure(0xA900), 0xA900),
+    ] {
+        let scene = Scene::new(plain.make(), &[fault], "").await;
+        let mut client = client(&scene).await;
+        for request in [get(), move_to("CLIENT")] {
+            let answers = client.ask(request, Some(&first_study(&plain))).await.unwrap();
+            // Of a request that the archive does not understand nothing has begun.
+            let missing = if status == 0xA900 { BTreeSet::new() } else { uids(&plain) };
+            assert_eq!((answers.status(), failed_list(answers.last())), (status, missing), "{fault}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_study_is_0000_with_no_objects() {
     let scene = Scene::new(Plain::new(1, 1, 1, 400).make(), &[], "").await;
     let mut client = client(&scene).await;

@@ -13,7 +13,9 @@ use crate::archive::relay::{Relay, Service};
 use crate::archive::testing::config;
 use crate::caller::Priority;
 use crate::dicom::sop_class;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
+use crate::dicom::transfer_syntax::{
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE,
+};
 use crate::dimse::association::{Association, Event, Io, Requested};
 use crate::dimse::pdu::context_result;
 use crate::metrics::Metrics;
@@ -287,6 +289,27 @@ async fn other_classes_are_asked_in_the_clients_own_syntax() {
     let mut exchange = invoke(&pacs.archive(), own).await.unwrap();
     assert_eq!(run(&mut exchange).await.0, [(0, some(IMPLICIT))]);
     assert_eq!(pacs.seen(|seen| seen.requests[0].1.clone()), IMPLICIT);
+}
+
+#[tokio::test]
+async fn a_context_that_is_deflated_or_big_endian_only_is_proposed_on_a_fresh_association() {
+    for syntax in [DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE] {
+        for (field, class) in [
+            (field::C_FIND_RQ, sop_class::STUDY_ROOT_FIND),
+            (field::C_FIND_RQ, sop_class::MODALITY_WORKLIST_FIND),
+            (field::N_SET_RQ, sop_class::MPPS),
+        ] {
+            let pacs = Pacs::in_syntax(syntax, |_| true, |_| vec![Say(0, some(b"as it is"))]);
+            let archive = pacs.archive();
+            for _ in 0..2 {
+                let own = Invocation { transfer_syntax: Uid::from_static(syntax), ..request(field, class) };
+                let mut exchange = invoke(&archive, own).await.unwrap();
+                assert_eq!(run(&mut exchange).await.0, [(0, some(b"as it is"))], "{class} in {syntax}");
+            }
+            assert_eq!(pacs.seen(|seen| seen.requests[0].1.clone()), EXPLICIT);
+            assert_eq!(pacs.seen(|seen| seen.associations), 1, "it serves the next one");
+        }
+    }
 }
 
 #[tokio::test]

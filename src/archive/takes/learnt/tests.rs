@@ -85,6 +85,28 @@ async fn a_class_is_refused_as_such_only_where_nothing_of_it_was_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_that_was_split_over_two_associations_is_taken_where_one_of_them_takes_it() {
+    let parts = [(proposal(CT, &[EXPLICIT_VR_LE]), Ok(EXPLICIT_VR_LE)), (proposal(CT, &[RLE]), Err(3))];
+    let asks = asked(CT, &[RLE, EXPLICIT_VR_LE]);
+    for order in [[0, 1], [1, 0]] {
+        let mut learnt = Learnt::default();
+        let mut learn = |n: usize| {
+            let (offered, result) = &parts[n];
+            let offered = std::slice::from_ref(offered);
+            learnt.learn(&view(None), offered, &[], &agreement(offered, &[*result]));
+        };
+        order.into_iter().for_each(&mut learn);
+        assert_eq!(learnt.verdict(&view(None), &asks), accepted(&[EXPLICIT_VR_LE]), "{order:?}");
+        let rle = learnt.verdict(&view(None), &asked(CT, &[RLE]));
+        assert!(matches!(rle, Some(Taken::Refused(_))), "{order:?}: {rle:?}");
+        // What was taken is now refused: the class is taken no more.
+        let offered = [proposal(CT, &[RLE]), proposal(CT, &[EXPLICIT_VR_LE])];
+        learnt.learn(&view(None), &offered, &[], &agreement(&offered, &[Err(3), Err(3)]));
+        assert_eq!(learnt.verdict(&view(None), &asks), Some(Taken::Refused(3)), "{order:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn hazard_what_an_archive_sends_is_not_held_for_what_it_takes() {
     let offered = [Proposal { as_scp: true, ..proposal(CT, &[RLE]) }];
     for result in [Ok(RLE), Err(3)] {

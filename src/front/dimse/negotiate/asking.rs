@@ -70,7 +70,8 @@ impl Asking {
             Kind::Get | Kind::Move => {
                 asked.push(question(Service::Retrieve, class, common(), extended));
                 let others = RETRIEVE.map(Uid::from_static);
-                asked.extend(others.iter().map(|class| question(Service::Retrieve, class, common(), None)));
+                let others = others.iter().filter(|other| *other != class);
+                asked.extend(others.map(|class| question(Service::Retrieve, class, common(), None)));
             }
             Kind::Verification | Kind::Delivery | Kind::Own | Kind::Refused => {}
         }

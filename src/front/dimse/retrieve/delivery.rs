@@ -1,5 +1,6 @@
 //! Where the objects of a retrieval go: onto the client's association, or to the destination of its C-MOVE.
 
+use std::collections::BTreeMap;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +15,15 @@ use super::onto_client;
 use super::tally::Outcome;
 use crate::archive::{Destination, Form, Kind};
 use crate::caller::Caller;
-use crate::dicom::AeTitle;
 use crate::dicom::object::{BrokenObject, Cursor, Object};
+use crate::dicom::{AeTitle, Uid};
 use crate::dimse::status::{self, Class};
-use crate::front::dimse::client::{Client, End, Meanwhile};
+use crate::front::dimse::client::{Client, End};
 
 /// How long the object on its way may take to its end when the client has cancelled.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
-/// After so many objects in a row for which there is no association, or no answer, the destination is given up.
+/// After so many objects in a row for which there is no association, or no answer, the destination is given up; after so
+/// many of one SOP class that it does not take, objects of that class are no longer tried.
 const MOST_IN_VAIN: usize = 3;
 
 /// Where objects go.
@@ -34,13 +36,16 @@ pub(super) enum Delivery {
 
 /// A destination.
 pub(super) struct ToDestination {
-    pub(super) destination: Destination,
-    pub(super) title: AeTitle,
-    pub(super) caller: Caller,
+    destination: Destination,
+    title: AeTitle,
+    caller: Caller,
     /// The client's title and message ID.
-    pub(super) originator: (AeTitle, u16),
+    originator: (AeTitle, u16),
     /// Objects in a row for which it was not there, and what it did with the last of them.
-    pub(super) in_vain: (usize, &'static str),
+    in_vain: (usize, &'static str),
+    /// How often it has refused SOP classes as such. What comes later may be of others that it takes, so that this ends
+    /// no retrieval.
+    refused: BTreeMap<Uid, usize>,
 }
 
 /// What has become of an object.
@@ -106,33 +111,44 @@ impl Delivery {
 }
 
 impl ToDestination {
+    /// A destination, on behalf of the client with this title and for its request with this message ID.
+    pub(super) fn new(
+        destination: Destination,
+        title: AeTitle,
+        caller: Caller,
+        originator: (AeTitle, u16),
+    ) -> Self {
+        Self { destination, title, caller, originator, in_vain: (0, ""), refused: BTreeMap::new() }
+    }
+
     async fn deliver(
         &mut self,
         client: &mut Client,
         object: Object,
         cancelled: &mut bool,
     ) -> Result<Delivered, End> {
+        let class = object.head.sop_class.clone();
+        if self.refused.get(&class).is_some_and(|times| *times >= MOST_IN_VAIN) {
+            return Ok(Delivered::Ended(Outcome::Failed));
+        }
         let length = Arc::new(AtomicU64::new(0));
         let counted = Counted { body: object.body, length: Arc::clone(&length) };
         let object = Object { body: Cursor::over(counted), ..object };
         let mut delivery = pin!(self.destination.deliver(&self.caller, object, self.originator.clone()));
         let mut until = None;
         let stored = loop {
-            let meanwhile = tokio::select! {
+            tokio::select! {
                 biased;
                 stored = &mut delivery => break stored,
-                meanwhile = client.meanwhile() => meanwhile?,
+                stop = client.cancelled() => {
+                    stop?;
+                    *cancelled = true;
+                    until.get_or_insert_with(|| Instant::now() + CANCEL_PATIENCE);
+                }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     // Dropped in the middle it is aborted there: the destination has the whole object or nothing.
                     return Ok(Delivered::Abandoned);
                 }
-            };
-            match meanwhile {
-                Meanwhile::Cancel => {
-                    *cancelled = true;
-                    until.get_or_insert_with(|| Instant::now() + CANCEL_PATIENCE);
-                }
-                Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
             }
         };
         self.in_vain = match stored.as_ref().err().and_then(|error| absence(&error.kind)) {
@@ -147,6 +163,10 @@ impl ToDestination {
             Err(error) => {
                 tracing::debug!(destination = %self.title, %error, "an object was not delivered");
                 match error.kind {
+                    Kind::ClassRefused(_) => {
+                        *self.refused.entry(class).or_default() += 1;
+                        Delivered::Ended(Outcome::Failed)
+                    }
                     Kind::SyntaxRefused(_) => Delivered::WrongSyntax,
                     Kind::SourceBroke => Delivered::Broken,
                     _ => Delivered::Ended(Outcome::Failed),

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::sub_operations::unless_cancelled;
-use crate::archive::relay::{Answer, Exchange, Invocation, Relay, Service};
+use crate::archive::relay::{Answer, Invocation, Relay, Service};
 use crate::archive::{Error, Kind};
 use crate::caller::Caller;
 use crate::dimse::command::Command;
 use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::status;
-use crate::front::dimse::client::{Client, End, MAX_UNSENT, Meanwhile};
+use crate::front::dimse::client::{Client, End, MAX_UNSENT};
 use crate::front::dimse::status::of;
 
 /// Passes a C-MOVE on, with the client's own message ID: the destination sees it as that of the Move Originator (PS3.7
@@ -45,8 +45,9 @@ pub(super) async fn run(
     loop {
         let answer = tokio::select! {
             biased;
-            meanwhile = client.meanwhile() => {
-                cancel(&mut exchange, meanwhile?)?;
+            cancelled = client.cancelled() => {
+                cancelled?;
+                exchange.cancel();
                 continue;
             }
             answer = exchange.next() => answer,
@@ -55,7 +56,8 @@ pub(super) async fn run(
             Ok(Answer::Pending(response, data)) => {
                 client.respond(context.id, as_answer(response, request), data);
                 while let Some(meanwhile) = client.room(MAX_UNSENT).await? {
-                    cancel(&mut exchange, meanwhile)?;
+                    meanwhile.into_cancel()?;
+                    exchange.cancel();
                 }
                 exchange.forgive_silence();
             }
@@ -69,14 +71,6 @@ pub(super) async fn run(
             }
         }
     }
-}
-
-fn cancel(exchange: &mut Exchange, meanwhile: Meanwhile) -> Result<(), End> {
-    match meanwhile {
-        Meanwhile::Cancel => exchange.cancel(),
-        Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
-    }
-    Ok(())
 }
 
 /// The archive's response as one to the client's request.

@@ -190,7 +190,7 @@ impl Sending<'_> {
             {
                 self.answer = Some(response.status.unwrap_or_default());
             }
-            Meanwhile::Response(_) => return Err(End::Abort("a response to no request".into())),
+            unasked => unasked.into_cancel()?,
         }
         Ok(())
     }

@@ -17,8 +17,8 @@ use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::Target;
 use crate::dimse::command::Command;
-use crate::dimse::status;
-use crate::front::dimse::client::{Client, End, MAX_UNSENT, Meanwhile};
+use crate::dimse::status::{self, Class};
+use crate::front::dimse::client::{Client, End, MAX_UNSENT};
 use crate::front::dimse::status::of;
 
 /// How long the archive may take to name what was not delivered.
@@ -193,11 +193,8 @@ impl SubOperations<'_> {
             counters.write(&mut pending);
             client.respond(self.context, pending, None);
         }
-        match client.room(MAX_UNSENT).await? {
-            None => Ok(false),
-            Some(Meanwhile::Cancel) => Ok(true),
-            Some(Meanwhile::Response(_)) => Err(End::Abort("a response to no request".into())),
-        }
+        let Some(meanwhile) = client.room(MAX_UNSENT).await? else { return Ok(false) };
+        meanwhile.into_cancel().map(|()| true)
     }
 
     fn settle(&mut self, instance: &Uid, outcome: Outcome, progress: &mut Progress) {
@@ -250,7 +247,7 @@ impl SubOperations<'_> {
                 let (code, comment) = of(&error, self.request.field);
                 tracing::debug!(%error, "a retrieval ended early");
                 let ending = Ending::Failed(code, comment);
-                if self.names_the_rest(&ending) {
+                if self.names_the_rest(&ending) || may_answer(&error.kind) {
                     self.name_the_rest(retrieve, &progress.settled).await;
                 }
                 Flow::Over(ending)
@@ -258,10 +255,11 @@ impl SubOperations<'_> {
         }
     }
 
-    /// Whether it is to be told by name what is not delivered: where something is, a client cannot know it otherwise.
+    /// Whether it is to be told by name what is not delivered: where something has begun, a client cannot know it
+    /// otherwise.
     fn names_the_rest(&self, ending: &Ending) -> bool {
         let is_failure = matches!(ending, Ending::Failed(..));
-        is_failure && (self.delivery.given_up().is_some() || self.tally.delivered() > 0)
+        is_failure && (self.delivery.given_up().is_some() || self.tally.done() > 0)
     }
 
     /// Counts as failed, by their names, what is not settled: the archive is searched for them. Whether any was named.
@@ -271,6 +269,20 @@ impl SubOperations<'_> {
         let rest: Vec<&Uid> = named.difference(settled).collect();
         rest.iter().for_each(|instance| self.tally.count(instance, Outcome::Failed));
         !rest.is_empty()
+    }
+}
+
+/// Whether an archive that ended a retrieval so, before its first object, may tell what there is: it was there, and
+/// began.
+fn may_answer(kind: &Kind) -> bool {
+    match kind {
+        Kind::Aborted(_) | Kind::Protocol(_) | Kind::Conflict(_) | Kind::Timeout("silence" | "operation") => {
+            true
+        }
+        Kind::Status { code, .. } => {
+            status::class(*code) == Class::Failure && (*code >> 12 == 0xC || *code >> 8 == 0xA7)
+        }
+        _ => false,
     }
 }
 
@@ -285,10 +297,7 @@ pub(super) async fn unless_cancelled<T>(
     let mut wait = pin!(wait);
     tokio::select! {
         biased;
-        meanwhile = client.meanwhile() => match meanwhile? {
-            Meanwhile::Cancel => Ok(None),
-            Meanwhile::Response(_) => Err(End::Abort("a response to no request".into())),
-        },
+        cancelled = client.cancelled() => cancelled.map(|()| None),
         done = &mut wait => Ok(Some(done)),
     }
 }

@@ -16,6 +16,8 @@ struct Street {
     mover: Destination,
     scratch: Scratch,
     process: Bridge,
+    /// The archive sends to movescu itself.
+    moves_directly: bool,
 }
 
 impl Street {
@@ -37,6 +39,7 @@ impl Street {
             mover,
             scratch: Scratch::new("clients"),
             process,
+            moves_directly: moves == "direct",
         }
     }
 
@@ -127,6 +130,10 @@ fn same_answers(street: &Street, ct: &Path, get_directly: bool) {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(!log.to_uppercase().contains("SMITH"), "a patient's name is in the log");
+    // What was moved through the bridge is counted, and what went past it is not.
+    let moved = log.lines().filter(|line| line.contains("association ended") && line.contains("C-MOVE 1"));
+    let counts: Vec<bool> = moved.map(|line| line.contains(" objects=0 ")).collect();
+    assert!(counts.len() >= 3 && counts.iter().all(|none| *none == street.moves_directly), "{log}");
     // What is not there.
     let nowhere = ["-S", "-aem", "NOBODY", "-k", &level("STUDY"), "-k", &study_key];
     let (_, refused) = dcmtk("movescu", "MOVER", &street.bridge, &nowhere);

@@ -1,6 +1,14 @@
 //! C-MOVE to destinations of all kinds.
 
+use std::sync::Arc;
+
+use gantry::dimse::association::{Event, Requested};
+use gantry::dimse::pdu::context_result;
+use gantry::net::DimseSocket;
+use tokio::net::TcpListener;
+
 use super::*;
+use crate::support::dimse::soon;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_is_relayed_with_originator_and_message_id() {
@@ -195,4 +203,36 @@ async fn a_destination_that_answers_slowly_gets_everything_while_others_wait() {
     check_counters(&answers, 6);
     assert!(turns.load(Ordering::Relaxed) > 3, "the others have had their turns");
     assert!(scene.archive.observations().gets > turns.load(Ordering::Relaxed) + 1, "it had to begin again");
+}
+
+/// A Storage SCP that refuses every presentation context, and counts who asks.
+async fn refuser() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, asked) = (listener.local_addr().unwrap().to_string(), Arc::<AtomicUsize>::default());
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let socket = DimseSocket::from_stream(stream).unwrap();
+            let Ok(requested) = Requested::read(socket, soon()).await else { continue };
+            let no_class = |_: &Uid, _: &[Uid]| Err(context_result::ABSTRACT_SYNTAX);
+            let Ok(mut association) = requested.accept(no_class, |_| false, soon()).await else { continue };
+            if let Ok(Event::ReleaseRequested) = association.event().await {
+                association.confirm_release(soon()).await;
+            }
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_takes_no_class_is_not_asked_anew_for_every_object() {
+    let plain = Plain::new(1, 1, 12, 400);
+    let (address, asked) = refuser().await;
+    let scene = Scene::new(plain.make(), &[], &format!("[ae.REFUSER]\naddress = \"{address}\"\n")).await;
+    let mut client = client(&scene).await;
+    let answers = client.ask(move_to("REFUSER"), Some(&first_study(&plain))).await.unwrap();
+    assert_eq!((answers.status(), failed_list(answers.last())), (0xA702, uids(&plain)));
+    check_counters(&answers, 12);
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
 }
