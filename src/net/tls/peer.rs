@@ -1,5 +1,11 @@
 //! The certificate that a peer has shown, and that was found to be good.
 
+use ring::digest::{SHA256, digest};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
 /// A peer's certificate: valid now, signed by an authority that is trusted for it, its private key in the peer's hands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
@@ -15,6 +21,25 @@ pub struct PeerCertificate {
 }
 
 impl PeerCertificate {
+    /// What a certificate in DER says of its holder. What cannot be read of it names nobody.
+    pub(super) fn of(der: &[u8]) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, der).as_ref());
+        let nobody = Self { subject: String::new(), common_name: None, names: Vec::new(), fingerprint };
+        let Ok(certificate) = Certificate::from_der(der) else { return nobody };
+        let tbs = certificate.tbs_certificate();
+        let subject = tbs.subject();
+        let common_name = subject.common_name().ok().flatten().map(|name| name.value().into_owned());
+        let alternative = tbs.get_extension::<SubjectAltName>().ok().flatten();
+        let names = alternative.iter().flat_map(|(_, names)| &names.0).filter_map(|name| match name {
+            GeneralName::DnsName(name)
+            | GeneralName::Rfc822Name(name)
+            | GeneralName::UniformResourceIdentifier(name) => Some(name.as_str().to_owned()),
+            _ => None,
+        });
+        Self { subject: subject.to_string(), common_name, names: names.collect(), ..nobody }
+    }
+
     /// Whether this names the certificate's holder: its subject, its Common Name, or one of its alternative names.
     pub fn is_named(&self, name: &str) -> bool {
         !name.is_empty()

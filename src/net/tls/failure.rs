@@ -1,0 +1,212 @@
+//! Why a TLS connection did not come about, or ended, in words that say what to do.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+/// What is wrong with TLS between a peer and us.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Failure {
+    /// What happened.
+    pub what: String,
+    /// What a person should do next: one sentence without its full stop.
+    pub advice: Option<String>,
+    /// The handshake was not finished in time.
+    pub is_timeout: bool,
+}
+
+/// Which end we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Client,
+    Server,
+}
+
+impl Failure {
+    /// The failure within an error of a connection, if it is one of TLS.
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// What happened and what to do, for a log.
+    pub fn with_advice(&self) -> String {
+        match &self.advice {
+            Some(advice) => format!("{}: {advice}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    pub(super) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: Some(advice.into()), is_timeout: false }
+    }
+
+    /// The handshake took too long.
+    pub(super) fn late(end: End) -> Self {
+        let advice = match end {
+            End::Client => {
+                "check that TLS is spoken at this port of the peer, or raise the time for connections"
+            }
+            End::Server => "check what connects from there",
+        };
+        Self { is_timeout: true, ..Self::new("the peer did not answer the TLS handshake in time", advice) }
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        let kind = if failure.is_timeout { io::ErrorKind::TimedOut } else { io::ErrorKind::InvalidData };
+        Self::new(kind, failure)
+    }
+}
+
+/// An error of the handshake, or of what was said later, in words; what is none of TLS stays as it is.
+pub(super) fn explain(error: io::Error, end: End) -> io::Error {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match cause {
+        Some(cause) => failure(cause, end).into(),
+        None => error,
+    }
+}
+
+/// As [`explain`], for what ends a handshake.
+pub(super) fn explain_handshake(error: io::Error, end: End) -> io::Error {
+    let is_cut = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
+    match end {
+        End::Client if is_cut => Failure::new(
+            "the peer closed the connection during the TLS handshake",
+            "check that TLS is spoken at this port of the peer, and whether it wants a client certificate",
+        )
+        .into(),
+        _ => explain(error, end),
+    }
+}
+
+fn failure(error: &Error, end: End) -> Failure {
+    match error {
+        Error::InvalidCertificate(error) => of_certificate(error, end),
+        Error::NoCertificatesPresented => {
+            Failure::new("the peer showed no certificate", "give the peer a certificate to show")
+        }
+        Error::AlertReceived(alert) => of_alert(*alert, end),
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => {
+            let what = "the peer does not speak TLS here: it sent something else";
+            let advice = match end {
+                End::Client => {
+                    "turn TLS on at this port of the peer, or give the port where it is on, or configure no TLS towards it"
+                }
+                End::Server => "turn TLS on at the peer, or let it come to a port without TLS",
+            };
+            Failure::new(what, advice)
+        }
+        Error::PeerIncompatible(how) => of_incompatible(how),
+        other => Failure { what: format!("TLS: {other}"), advice: None, is_timeout: false },
+    }
+}
+
+fn of_incompatible(how: &PeerIncompatible) -> Failure {
+    let what = match how {
+        PeerIncompatible::Tls12NotOfferedOrEnabled | PeerIncompatible::SupportedVersionsExtensionRequired => {
+            "the peer speaks neither TLS 1.2 nor 1.3".to_owned()
+        }
+        PeerIncompatible::NoCipherSuitesInCommon => {
+            "the peer offers no cipher suite with forward secrecy and authenticated encryption".to_owned()
+        }
+        other => format!("the peer's TLS does not fit to ours ({other:?})"),
+    };
+    Failure::new(what, "update the peer, or allow TLS 1.2 with ECDHE and AES-GCM there (BCP 195)")
+}
+
+fn of_certificate(error: &CertificateError, end: End) -> Failure {
+    let (peer, trust) = match end {
+        End::Client => ("the peer's certificate", "`ca`"),
+        End::Server => ("the client's certificate", "`client_ca`"),
+    };
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Failure::new(
+            format!("{peer} has expired"),
+            "renew it; if it is new, check the clocks of both machines",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            Failure::new(format!("{peer} is not valid yet"), "check the clocks of both machines")
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Failure::new(
+            format!("{peer} is signed by nobody whom we trust"),
+            format!(
+                "put the certificate of the authority that signed it, or itself, into the file of {trust}"
+            ),
+        ),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let (expected, presented) = (expected.to_str(), listed(presented));
+            Failure::new(
+                format!("{peer} is not for {expected} but for {presented}"),
+                "connect to it by a name in its certificate, or say in `server_name` which of them it has",
+            )
+        }
+        CertificateError::NotValidForName => {
+            Failure::new(format!("{peer} is for another name"), "say in `server_name` which one it has")
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Failure::new(
+            format!("{peer} is not for this purpose"),
+            match end {
+                End::Client => "have one issued whose extended key usage has serverAuth",
+                End::Server => "have one issued whose extended key usage has clientAuth",
+            },
+        ),
+        other => Failure::new(format!("{peer} cannot be used: {other}"), "have another one issued"),
+    }
+}
+
+/// The names that a certificate holds.
+fn listed(names: &[String]) -> String {
+    const MOST: usize = 5;
+    match names.len() {
+        0 => "no host at all (it has no Subject Alternative Name)".to_owned(),
+        1..=MOST => names.join(", "),
+        more => format!("{} and {} more", names[..MOST].join(", "), more - MOST),
+    }
+}
+
+fn of_alert(alert: AlertDescription, end: End) -> Failure {
+    use AlertDescription as Alert;
+    let ours = match end {
+        End::Client => "our client certificate",
+        End::Server => "our certificate",
+    };
+    match alert {
+        Alert::CertificateRequired => {
+            let advice = "configure `certificate` and `key` towards it";
+            Failure::new("the peer wants a client certificate, and we have none", advice)
+        }
+        Alert::UnknownCA => Failure::new(
+            format!("the peer does not trust the authority that signed {ours}"),
+            "make that authority known to the peer",
+        ),
+        Alert::CertificateExpired => {
+            Failure::new(format!("the peer says that {ours} has expired"), "renew it")
+        }
+        Alert::BadCertificate
+        | Alert::CertificateUnknown
+        | Alert::CertificateRevoked
+        | Alert::UnsupportedCertificate
+        | Alert::AccessDenied => {
+            let advice = match end {
+                End::Client => "check `certificate` and `key` towards it, and whom the peer trusts",
+                End::Server => "check whom the peer trusts, and by which name it connects",
+            };
+            Failure::new(format!("the peer refuses {ours} ({alert:?})"), advice)
+        }
+        Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+            let advice = match end {
+                End::Client => {
+                    "allow TLS 1.2 or 1.3 with ECDHE and AES-GCM there (BCP 195), and see whether it wants a client certificate"
+                }
+                End::Server => "allow TLS 1.2 or 1.3 with ECDHE and AES-GCM there (BCP 195)",
+            };
+            Failure::new(format!("the peer ended the TLS handshake ({alert:?})"), advice)
+        }
+        other => Failure { what: format!("the peer ended TLS ({other:?})"), advice: None, is_timeout: false },
+    }
+}

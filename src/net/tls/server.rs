@@ -1,0 +1,113 @@
+//! The accepting end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::failure::{End, Failure, explain_handshake};
+use super::files::{FileError, Files, LOOK_EVERY, certificates, private_key};
+use super::stream::Stream;
+use super::trust::{Listed, PinnedClients};
+use super::{ClientCertificates, ServerConfig, VERSIONS, provider};
+
+/// What is spoken over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/2 or HTTP/1.1, as the client chooses (RFC 7301).
+    Http,
+    /// DIMSE, which has no name there.
+    Dimse,
+}
+
+/// Accepts TLS connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Server {
+    files: Arc<Files<rustls::ServerConfig>>,
+}
+
+impl Server {
+    /// With these files, which are read at once.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub fn open(config: ServerConfig, protocol: Protocol) -> Result<Self, FileError> {
+        Self::looking_every(LOOK_EVERY, config, protocol)
+    }
+
+    pub(super) fn looking_every(
+        look_every: Duration,
+        config: ServerConfig,
+        protocol: Protocol,
+    ) -> Result<Self, FileError> {
+        let mut paths = vec![config.identity.certificate.clone(), config.identity.key.clone()];
+        paths.extend(match &config.clients {
+            ClientCertificates::None => None,
+            ClientCertificates::Optional(ca) | ClientCertificates::Required(ca) => Some(ca.clone()),
+        });
+        let files = Arc::new(Files::new(paths, look_every, move || read(&config, protocol)));
+        files.load()?;
+        Ok(Self { files })
+    }
+
+    /// Shakes hands with a client, until `deadline`.
+    ///
+    /// # Errors
+    /// It does not speak TLS, or none that is good enough; its certificate is missing or no good; it took too long
+    /// ([`io::ErrorKind::TimedOut`]). A [`Failure`] within says what to do.
+    pub async fn accept<S>(&self, io: S, deadline: Instant) -> io::Result<Stream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let shaken = timeout_at(deadline, async {
+            let config = self.files.current().await.map_err(io::Error::other)?;
+            TlsAcceptor::from(config).accept(io).await
+        });
+        match shaken.await {
+            Ok(Ok(tls)) => Ok(Stream::new(TlsStream::Server(tls), End::Server)),
+            Ok(Err(error)) => Err(explain_handshake(error, End::Server)),
+            Err(_) => Err(Failure::late(End::Server).into()),
+        }
+    }
+}
+
+/// What the files come to.
+pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<rustls::ServerConfig, FileError> {
+    let provider = provider();
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(VERSIONS)
+        .expect("the provider has suites for both versions");
+    let verifier = match &config.clients {
+        ClientCertificates::None => Arc::new(NoClientAuth),
+        ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
+            let listed = Listed::read(path)?;
+            let mut roots = RootCertStore::empty();
+            listed.add_to(&mut roots, path)?;
+            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let builder = match config.clients {
+                ClientCertificates::Required(_) => builder,
+                _ => builder.allow_unauthenticated(),
+            };
+            let verifier = builder.build().map_err(|error| FileError::new(path, error.to_string()))?;
+            PinnedClients::new(listed, verifier)
+        }
+    };
+    let identity = &config.identity;
+    let (chain, key) = (certificates(&identity.certificate)?, private_key(&identity.key)?);
+    let built = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key);
+    let mut built = built.map_err(|error| identity.misfit(error))?;
+    if config.clients != ClientCertificates::None {
+        // A session that is taken up again would stand on a certificate that may have expired since.
+        built.session_storage = Arc::new(NoServerSessionStorage {});
+        built.send_tls13_tickets = 0;
+    }
+    if protocol == Protocol::Http {
+        built.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    Ok(built)
+}

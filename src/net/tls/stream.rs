@@ -1,0 +1,80 @@
+//! A connection over TLS, which reads and writes as one without.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsStream;
+
+use super::PeerCertificate;
+use super::failure::{End, explain};
+
+/// A connection over TLS, after the handshake.
+#[derive(Debug)]
+pub struct Stream<S> {
+    tls: TlsStream<S>,
+    certificate: Option<Arc<PeerCertificate>>,
+    end: End,
+}
+
+impl<S> Stream<S> {
+    pub(super) fn new(tls: TlsStream<S>, end: End) -> Self {
+        let shown = tls.get_ref().1.peer_certificates().and_then(<[CertificateDer<'_>]>::first);
+        let certificate = shown.map(|der| Arc::new(PeerCertificate::of(der)));
+        Self { tls, certificate, end }
+    }
+
+    /// The certificate that the peer has shown, where it has; it was found to be good.
+    pub fn peer_certificate(&self) -> Option<&Arc<PeerCertificate>> {
+        self.certificate.as_ref()
+    }
+
+    /// What lies below.
+    pub fn get_ref(&self) -> &S {
+        self.tls.get_ref().0
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let end = self.end;
+        match ready!(Pin::new(&mut self.tls).poll_read(cx, buffer)) {
+            // Most DICOM peers close without a word of TLS. What is carried here says by itself where it ends.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            read => Poll::Ready(read.map_err(|error| explain(error, end))),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+}

@@ -1,0 +1,135 @@
+//! Certificates made for a test.
+
+#![allow(dead_code, unreachable_pub)] // The library's own tests use it too, by its path.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+};
+
+/// Who signs certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate, in PEM.
+    pub pem: String,
+}
+
+/// What a certificate is to say.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Common Name.
+    pub name: &'static str,
+    /// Organization.
+    pub organization: Option<&'static str>,
+    /// DNS names and addresses.
+    pub hosts: Vec<&'static str>,
+    /// A further name.
+    pub uri: Option<&'static str>,
+    /// First and last year.
+    pub years: (i32, i32),
+    /// For clients, else for servers.
+    pub is_client: bool,
+}
+
+impl Default for Subject {
+    fn default() -> Self {
+        Self {
+            name: "somebody",
+            organization: None,
+            hosts: vec!["localhost", "127.0.0.1"],
+            uri: None,
+            years: (2020, 2090),
+            is_client: false,
+        }
+    }
+}
+
+impl Subject {
+    /// A client's.
+    pub fn client(name: &'static str) -> Self {
+        Self { name, is_client: true, hosts: Vec::new(), ..Self::default() }
+    }
+
+    fn params(&self) -> CertificateParams {
+        let hosts: Vec<String> = self.hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        params.subject_alt_names.extend(self.uri.map(|uri| SanType::URI(uri.try_into().unwrap())));
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(organization) = self.organization {
+            params.distinguished_name.push(DnType::OrganizationName, organization);
+        }
+        params.distinguished_name.push(DnType::CommonName, self.name);
+        params.not_before = rcgen::date_time_ymd(self.years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(self.years.1, 1, 1);
+        params.extended_key_usages = vec![match self.is_client {
+            true => ExtendedKeyUsagePurpose::ClientAuth,
+            false => ExtendedKeyUsagePurpose::ServerAuth,
+        }];
+        params
+    }
+}
+
+/// A certificate with its key, in PEM.
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    pub fn issue(&self, subject: &Subject) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let certificate = subject.params().signed_by(&key, &self.issuer).unwrap().pem();
+        Issued { certificate, key: key.serialize_pem() }
+    }
+}
+
+/// A certificate that has signed itself, and is marked as an authority's: what `openssl req -x509` makes.
+pub fn self_signed(subject: &Subject) -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let mut params = subject.params();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.extended_key_usages = Vec::new();
+    Issued { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+/// A directory of PEM files.
+pub struct Folder(pub tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file under another name and renames it, as those do who care for readers.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        path
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`.
+    pub fn issued(&self, name: &str, issued: &Issued) -> (PathBuf, PathBuf) {
+        let certificate = self.write(&format!("{name}.pem"), &issued.certificate);
+        (certificate, self.write(&format!("{name}.key"), &issued.key))
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.0.path()
+    }
+}
