@@ -25,6 +25,8 @@ use crate::router::Router;
 /// DIMSE connections that have not asked for an association yet, or are turned away: a burst of modalities after a power
 /// cut.
 const ASKING: usize = 512;
+/// How many of them one address may have: a site behind one address, and never all.
+const ASKING_PER_ADDRESS: usize = ASKING / 4 * 3;
 
 /// The bridge, with its ports bound and nothing served yet.
 #[derive(Debug)]
@@ -113,6 +115,7 @@ impl App {
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
             max_connections: config.dimse.front.max_associations + config.dimse.front.max_returns + ASKING,
+            max_asking: ASKING_PER_ADDRESS,
             artim: config.dimse.front.timeouts.artim,
         };
         let share = |archive: &DimseArchive| {
@@ -124,7 +127,8 @@ impl App {
             .iter()
             .flat_map(|archive| archive.called_as.iter().map(|title| (title, archive.name.as_str())));
         let router = Router::new(archives.iter().map(share), config.default_archive.as_deref())
-            .with_routes(&config.routes, called_as);
+            .with_routes(&config.routes, called_as)
+            .with_reach(config.dimse.front.reach());
         let (clients, numbers, transactions) = (router.clone(), metrics.clone(), commitments.clone());
         let events = Events::none();
         let services = http::Services {

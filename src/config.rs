@@ -7,6 +7,7 @@ mod ae;
 mod archive;
 mod dimse;
 mod environment;
+mod limits;
 mod route;
 mod section;
 mod state;
@@ -151,7 +152,8 @@ fn whole(table: Table, report: &Report) -> Config {
     check_default(default_archive.as_deref(), &archives, report);
     let routes = route::read(root.section_list("route"), &archives, report);
     dimse.front.titles.extend(routes.iter().flat_map(|rule| rule.called.iter().cloned()));
-    dimse.front.aes = ae::read(root.named_sections("ae"), report);
+    let names: Vec<&str> = archives.iter().map(|archive| archive.name.as_str()).collect();
+    dimse.front.aes = ae::read(root.named_sections("ae"), &names, report);
     dimse::acquaint(&mut dimse.front, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
@@ -205,6 +207,7 @@ fn http(mut section: Section<'_>) -> Http {
     let inline_limit = section.size("inline_bulk_data", 0..=MAX_INLINE).unwrap_or(defaults.inline_limit);
     let cors_origins =
         section.list("cors_origins", "origins such as [\"https://viewer.example\"], without a path");
+    let (limits, max_head) = limits::read(section.section("limits"));
     section.later("tls", "this comes");
     section.finish();
     Http {
@@ -217,9 +220,11 @@ fn http(mut section: Section<'_>) -> Http {
             read_timeout,
             inline_limit,
             cors_origins: cors_origins.unwrap_or_default(),
+            limits,
         },
         settings: HttpSettings {
             max_connections: max_connections.unwrap_or(1024),
+            max_head,
             head_timeout,
             write_timeout,
             drain_timeout,

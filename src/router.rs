@@ -20,6 +20,8 @@ pub struct Router {
     default: Option<Arc<dyn Archive>>,
     rules: Arc<[Rule]>,
     called_as: Arc<BTreeMap<AeTitle, Arc<dyn Archive>>>,
+    /// The archives that a client may reach, by its title; all of them where its title is not here.
+    reach: Arc<BTreeMap<AeTitle, Vec<String>>>,
 }
 
 struct Rule {
@@ -57,8 +59,8 @@ impl Router {
             None if archives.len() == 1 => archives.values().next(),
             None => None,
         };
-        let (rules, called_as) = (Arc::default(), Arc::default());
-        Self { default: default.cloned(), archives: Arc::new(archives), rules, called_as }
+        let (rules, called_as, reach) = (Arc::default(), Arc::default(), Arc::default());
+        Self { default: default.cloned(), archives: Arc::new(archives), rules, called_as, reach }
     }
 
     /// The same with rules, and with titles by which archives are called, each with the archive's name.
@@ -78,6 +80,17 @@ impl Router {
         Self { rules, called_as: Arc::new(called_as), ..self }
     }
 
+    /// The same for clients that may reach some archives only: their titles, each with the archives' names.
+    pub fn with_reach<'a>(self, reach: impl IntoIterator<Item = (&'a AeTitle, &'a [String])>) -> Self {
+        let reach = reach.into_iter().map(|(title, names)| (title.clone(), names.to_vec())).collect();
+        Self { reach: Arc::new(reach), ..self }
+    }
+
+    /// Whether a client of this title may reach an archive.
+    pub fn reaches(&self, calling: &AeTitle, archive: &dyn Archive) -> bool {
+        self.reach.get(calling).is_none_or(|names| names.iter().any(|name| name == archive.name()))
+    }
+
     /// The archive for requests that name none.
     pub fn default_archive(&self) -> Option<&Arc<dyn Archive>> {
         self.default.as_ref()
@@ -88,23 +101,26 @@ impl Router {
         self.archives.get(name)
     }
 
-    /// Where requests of a class go that come under these titles, objects aside; `None`: nowhere.
+    /// Where requests of a class go that come under these titles, objects aside; `None`: nowhere, or not for this
+    /// client.
     pub fn for_service(&self, called: &AeTitle, calling: &AeTitle, class: &Uid) -> Option<&Arc<dyn Archive>> {
-        self.route(called, calling, class, None)?.archives.first()
+        let first = self.route(called, calling, class, None)?.archives.first();
+        first.filter(|archive| self.reaches(calling, &***archive))
     }
 
     /// The archives at which objects of a class may be stored, whatever their modality, each once.
     pub fn candidates(&self, called: &AeTitle, calling: &AeTitle, class: &Uid) -> Vec<Arc<dyn Archive>> {
         let mut found: Vec<Arc<dyn Archive>> = Vec::new();
         for archive in self.routes(called, calling, class).iter().flat_map(|route| route.archives) {
-            if !found.iter().any(|known| known.name() == archive.name()) {
+            let is_new = !found.iter().any(|known| known.name() == archive.name());
+            if is_new && self.reaches(calling, &**archive) {
                 found.push(Arc::clone(archive));
             }
         }
         found
     }
 
-    /// The archives at which an object is to be stored, all of them. `modality`: as its data set says.
+    /// The archives at which an object is to be stored, all of them that the client may reach. `modality`: as its data set says.
     pub fn for_object(
         &self,
         called: &AeTitle,
@@ -112,7 +128,9 @@ impl Router {
         class: &Uid,
         modality: Option<&str>,
     ) -> Vec<Arc<dyn Archive>> {
-        self.route(called, calling, class, modality).map_or_else(Vec::new, |route| route.archives.to_vec())
+        let route = self.route(called, calling, class, modality);
+        let archives = route.iter().flat_map(|route| route.archives);
+        archives.filter(|archive| self.reaches(calling, &***archive)).cloned().collect()
     }
 
     /// Whether an object's modality has a say in where it is stored.

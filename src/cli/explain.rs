@@ -9,7 +9,7 @@ use crate::archive::dimse::config::{Config as ArchiveConfig, Endpoint};
 use crate::archive::relay::Service;
 use crate::config::Config;
 use crate::dicom::{AeTitle, Uid, sop_class};
-use crate::front::dimse::config::{AeConfig, Moves};
+use crate::front::dimse::config::{AeConfig, Moves, Operation};
 use crate::metrics::Metrics;
 use crate::router::config::RuleConfig;
 use crate::router::{Reason, Route, Router};
@@ -49,7 +49,8 @@ pub(super) fn explain(config: &Config, calling: &AeTitle, called: &AeTitle) -> S
         .iter()
         .flat_map(|archive| archive.called_as.iter().map(|title| (title, archive.name.as_str())));
     let router = Router::new(config.archives.iter().map(archive), config.default_archive.as_deref())
-        .with_routes(&config.routes, called_as);
+        .with_routes(&config.routes, called_as)
+        .with_reach(config.dimse.front.reach());
     let explanation = Explanation { config, calling, called, router };
     let mut lines = Lines(format!("{calling} calls {called}\n"));
     match explanation.admission() {
@@ -105,11 +106,18 @@ impl Explanation<'_> {
     }
 
     fn services(&self, lines: &mut Lines) {
-        lines.add("verification", "answered here");
+        let echo = self.refusal(&[Operation::Echo]).unwrap_or_else(|| "answered here".to_owned());
+        lines.add("verification", echo);
         for (label, service, classes) in SERVICES {
-            self.service(lines, label, service, classes);
+            let operation = match service {
+                Service::Query | Service::Worklist => Operation::Find,
+                Service::Retrieve => Operation::Get,
+                Service::Store => Operation::Store,
+                Service::Mpps | Service::Commit => Operation::Normalized,
+            };
+            self.service(lines, (label, operation), service, classes);
         }
-        self.service(lines, "C-MOVE", Service::Retrieve, MOVES);
+        self.service(lines, ("C-MOVE", Operation::Move), Service::Retrieve, MOVES);
         for ae in &self.config.dimse.front.aes {
             let how = match (ae.moves, &ae.address) {
                 (Moves::Direct, _) => "the archive sends to it itself".to_owned(),
@@ -119,6 +127,9 @@ impl Explanation<'_> {
             lines.add("", format!("to {}: {how}", ae.title));
         }
         self.storage(lines);
+        if let Some(refusal) = self.refusal(&[Operation::Normalized]) {
+            return lines.add("other classes", refusal);
+        }
         for class in self.other_classes() {
             lines.add("other classes", format!("{class}: {}", self.first(Service::Query, class.as_str())));
         }
@@ -126,7 +137,16 @@ impl Explanation<'_> {
     }
 
     /// One line where all classes of the service go to the same archive, else one for each.
-    fn service(&self, lines: &mut Lines, label: &str, service: Service, classes: &[&str]) {
+    fn service(
+        &self,
+        lines: &mut Lines,
+        (label, operation): (&str, Operation),
+        service: Service,
+        classes: &[&str],
+    ) {
+        if let Some(refusal) = self.refusal(&[operation]) {
+            return lines.add(label, refusal);
+        }
         let targets: Vec<String> = classes.iter().map(|class| self.first(service, class)).collect();
         if targets.iter().all(|target| *target == targets[0]) {
             return lines.add(label, &targets[0]);
@@ -138,6 +158,9 @@ impl Explanation<'_> {
 
     /// What decides about objects, in order.
     fn storage(&self, lines: &mut Lines) {
+        if let Some(refusal) = self.refusal(&[Operation::Store]) {
+            return lines.add("storage", refusal);
+        }
         for (index, rule) in self.config.routes.iter().enumerate() {
             let named_storage =
                 rule.sop_class.iter().filter(|class| may_be_stored(class)).collect::<Vec<_>>();
@@ -160,6 +183,13 @@ impl Explanation<'_> {
         let rest = self.router.route(self.called, self.calling, &any_other(), None);
         let target = rest.map(|route| self.told(Service::Store, route, route.archives));
         lines.add("storage", target.unwrap_or_else(nowhere));
+    }
+
+    /// Why the client may not do this; `None`: it may.
+    fn refusal(&self, operations: &[Operation]) -> Option<String> {
+        let front = &self.config.dimse.front;
+        let key = if front.ae(self.calling).is_some() { "`allow`" } else { "`dimse.allow_any`" };
+        (!front.allows(self.calling, operations)).then(|| format!("refused: not in {key}"))
     }
 
     /// Classes that rules name and that are of no service above.
@@ -185,8 +215,11 @@ impl Explanation<'_> {
     }
 
     fn told(&self, service: Service, route: Route<'_>, archives: &[Arc<dyn Archive>]) -> String {
-        let targets: Vec<String> =
-            archives.iter().map(|archive| self.target(service, archive.name())).collect();
+        let reached = archives.iter().filter(|archive| self.router.reaches(self.calling, &***archive));
+        let targets: Vec<String> = reached.map(|archive| self.target(service, archive.name())).collect();
+        if targets.is_empty() {
+            return format!("refused: its archive is not in `archives` of [ae.{}]", self.calling);
+        }
         let reason = match route.reason {
             Reason::Rule(index) => format!("route[{index}]"),
             Reason::CalledAs => "called_as".to_owned(),
@@ -249,6 +282,8 @@ mod tests {
             allow_from: Vec::new(),
             moves,
             max_associations: None,
+            allow: None,
+            archives: None,
         };
         let front = &mut config.dimse.front;
         front.accept_any = false;
@@ -258,6 +293,26 @@ mod tests {
             ae("WS2", None, Moves::Direct),
         ];
         explain(&config, &calling.parse().unwrap(), &called.parse().unwrap())
+    }
+
+    #[test]
+    fn explain_says_what_is_refused_to_whom() {
+        let text = format!(
+            "{ARCHIVES}[ae.WS1]\nallow = [\"find\", \"get\"]\narchives = [\"main\"]\n\
+             [[route]]\nsop_class = \"1.2.840.10008.5.1.4.31\"\narchive = \"vna\"\n"
+        );
+        let config = Config::parse(&text, []).unwrap();
+        let text = explain(&config, &"WS1".parse().unwrap(), &"GANTRY".parse().unwrap());
+        for line in [
+            "verification  refused: not in `allow`",
+            "searches      main: QUERY at pacs:105, as GANTRY (default_archive)",
+            "worklist      refused: its archive is not in `archives` of [ae.WS1]",
+            "C-MOVE        refused: not in `allow`",
+            "storage       refused: not in `allow`",
+            "other classes refused: not in `allow`",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `[ae.TITLE]`: the application entities that call us, or to which objects are moved.
 
+use std::collections::BTreeSet;
+
 use super::archive::{ADDRESS, Address};
 use super::dimse::MAX_ASSOCIATIONS;
 use super::section::{AE_TITLE, Report, Section};
@@ -8,16 +10,19 @@ use crate::front::dimse::config::{AeConfig, Moves};
 
 /// Most application entities that are known: those of a large hospital.
 const MAX_ENTITIES: usize = 4096;
+/// What a list of operations looks like.
+pub(super) const OPERATIONS: &str =
+    "some of [\"echo\", \"find\", \"get\", \"move\", \"store\", \"normalized\"]";
 
-/// Reads all of them.
-pub(super) fn read(named: Vec<(String, Section<'_>)>, report: &Report) -> Vec<AeConfig> {
+/// Reads all of them. `known`: the archives' names.
+pub(super) fn read(named: Vec<(String, Section<'_>)>, known: &[&str], report: &Report) -> Vec<AeConfig> {
     if named.len() > MAX_ENTITIES {
         report.add("ae", format!("name at most {MAX_ENTITIES} application entities"));
         return Vec::new();
     }
     let mut entities: Vec<AeConfig> = Vec::new();
     for (name, section) in named {
-        let Some(entity) = one(&name, section) else { continue };
+        let Some(entity) = one(&name, section, known) else { continue };
         // Padding belongs to no title, so that two names may be one title.
         if entities.iter().any(|known| known.title == entity.title) {
             report.add(&format!("ae.{name}"), "this title stands there twice");
@@ -27,7 +32,7 @@ pub(super) fn read(named: Vec<(String, Section<'_>)>, report: &Report) -> Vec<Ae
     entities
 }
 
-fn one(name: &str, mut section: Section<'_>) -> Option<AeConfig> {
+fn one(name: &str, mut section: Section<'_>, known: &[&str]) -> Option<AeConfig> {
     let title = name.parse::<AeTitle>().ok();
     if title.is_none() {
         section.error("", format!("its name is {AE_TITLE}"));
@@ -36,6 +41,12 @@ fn one(name: &str, mut section: Section<'_>) -> Option<AeConfig> {
     let allow_from = section.list("allow_from", "networks such as [\"10.0.0.0/24\"]");
     let moves = section.choice("move", &[("relay", Moves::Relay), ("direct", Moves::Direct)]);
     let max_associations = section.number("max_associations", 1..=MAX_ASSOCIATIONS);
+    let allow = section.list("allow", OPERATIONS).map(BTreeSet::from_iter);
+    let archives = section.list::<String>("archives", "names of archives such as [\"main\"]");
+    let unknown = archives.iter().flatten().find(|name| !known.contains(&name.as_str()));
+    if let Some(name) = unknown {
+        section.error("archives", format!("there is no valid archive of the name {name:?}"));
+    }
     if address.is_none() && moves == Some(Moves::Relay) {
         section.note("address", "missing: without it nothing can be moved to this title");
     }
@@ -46,5 +57,7 @@ fn one(name: &str, mut section: Section<'_>) -> Option<AeConfig> {
         allow_from: allow_from.unwrap_or_default(),
         moves: moves.unwrap_or(Moves::Relay),
         max_associations,
+        allow,
+        archives,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use super::ae::OPERATIONS;
 use super::section::{AE_TITLE, Report, Section};
 use super::state;
 use crate::archive::commitment::Config as Commitment;
@@ -44,6 +45,11 @@ pub(super) fn read(mut section: Section<'_>) -> Dimse {
     let accept_any = section.choice("accept", &[("known", false), ("any", true)]);
     let max_associations = section.number("max_associations", 1..=MAX_ASSOCIATIONS);
     let max_associations_per_ae = section.number("max_associations_per_ae", 1..=MAX_ASSOCIATIONS);
+    let max_per_address = section.number("max_associations_per_address", 1..=MAX_ASSOCIATIONS);
+    let allow_any = section.list("allow_any", OPERATIONS).map(BTreeSet::from_iter);
+    if allow_any.is_some() && accept_any != Some(true) {
+        section.note("allow_any", "has no effect without accept = \"any\"");
+    }
     let transfer_syntaxes = section.list::<Uid>("transfer_syntaxes", UIDS);
     let storage_classes = section.list::<Uid>("storage_classes", UIDS);
     let timeouts = timeouts(section.section("timeouts"));
@@ -52,8 +58,10 @@ pub(super) fn read(mut section: Section<'_>) -> Dimse {
     section.finish();
     let mut front = Config {
         accept_any: accept_any.unwrap_or(default.accept_any),
+        allow_any,
         max_associations: max_associations.unwrap_or(default.max_associations),
         max_associations_per_ae: max_associations_per_ae.unwrap_or(default.max_associations_per_ae),
+        max_associations_per_address: max_per_address.unwrap_or(default.max_associations_per_address),
         transfer_syntaxes: transfer_syntaxes.unwrap_or_default(),
         storage_classes: storage_classes.unwrap_or_default(),
         timeouts,

@@ -5,6 +5,7 @@ use crate::archive::dimse::config::{Endpoint, ForeignUids, Method, Model, StoreF
 use crate::dicom::AeTitle;
 use crate::dicom::charset::QueryCharset;
 use crate::front::dimse::config::Moves;
+use crate::front::http::Limits;
 
 const SMALLEST: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"pacs.example:104\"\n";
 
@@ -56,6 +57,16 @@ fn every_key_of_a_full_file_arrives() {
         read_timeout = "4s"
         inline_bulk_data = "4KiB"
         cors_origins = ["https://viewer.example", "http://localhost:3000"]
+        [http.limits]
+        max_head = "16KiB"
+        max_body = "5GiB"
+        max_part = "1GiB"
+        max_query = "2KiB"
+        max_results = 6
+        max_frames = 7
+        max_requests = 8
+        max_requests_per_client = 9
+        rate = 10
         [dimse]
         listen = "0.0.0.0:104"
         ae_title = "BRIDGE"
@@ -95,6 +106,7 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!(config.http.front.trusted_proxies.len(), 1);
     let settings = HttpSettings {
         max_connections: 7,
+        max_head: 16 << 10,
         head_timeout: seconds(1),
         write_timeout: seconds(2),
         drain_timeout: seconds(3),
@@ -102,6 +114,17 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!((config.http.settings, config.http.front.write_timeout), (settings, seconds(2)));
     assert_eq!((config.http.front.read_timeout, config.http.front.inline_limit), (seconds(4), 4096));
     assert_eq!(config.http.front.cors_origins.len(), 2);
+    let limits = Limits {
+        max_body: 5 << 30,
+        max_part: 1 << 30,
+        max_query: 2048,
+        max_results: 6,
+        max_frames: 7,
+        max_requests: 8,
+        max_requests_per_client: 9,
+        rate: Some(10),
+    };
+    assert_eq!(config.http.front.limits, limits);
     assert_eq!(config.dimse.move_ae_titles.len(), 2);
     assert_eq!(config.log, LogConfig { filter: "debug".to_owned(), json: true });
     let b = &config.archives[1];
@@ -147,6 +170,8 @@ fn an_error_says_what_to_write() {
         ("[http]\nbase_path = \"/health/x\"", "http.base_path", "/dicom-web"),
         ("[http]\nwrite_timeout = 5", "http.write_timeout", "\"5s\""),
         ("[http]\nmax_connections = \"5\"", "http.max_connections", "number"),
+        ("[http.limits]\nmax_frames = 5000", "http.limits.max_frames", "4096"),
+        ("[http.limits]\nmax_head = \"1KiB\"", "http.limits.max_head", "8192"),
         ("[http]\npublic_url = \"pacs.example\"", "http.public_url", "https://"),
         ("[archive.main]\nae_title = \"A\"", "archive.main.address", "host and port"),
         ("[archive.main]\naddress = \"pacs\"", "archive.main.address", "host and port"),
@@ -170,6 +195,8 @@ fn an_error_says_what_to_write() {
         ("[ae.A]\naddress = \"here\"", "ae.A.address", "host and port"),
         ("[ae.A]\nallow_from = [\"here\"]", "ae.A.allow_from", "networks"),
         ("[ae.A]\nmove = \"proxy\"", "ae.A.move", "\"direct\""),
+        ("[ae.A]\nallow = [\"fly\"]", "ae.A.allow", "normalized"),
+        ("[ae.A]\narchives = [\"x\"]", "ae.A.archives", "\"x\""),
     ] {
         let error = error(text, key);
         assert!(error.contains(says), "{error}");

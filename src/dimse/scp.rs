@@ -16,7 +16,7 @@ use super::association::{Association, Requested};
 use super::negotiation::Answer;
 use super::pdu::{APPLICATION_CONTEXT, AssociateRj, AssociateRq, PROTOCOL_VERSION};
 use crate::dicom::AeTitle;
-use crate::net::{DimseSocket, PeerCertificate};
+use crate::net::{DimseSocket, PeerCertificate, Place, Places, counted_as};
 
 /// How long accepting pauses after the system has refused a connection: no descriptors are left, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -29,6 +29,9 @@ pub struct Limits {
     /// Most connections at once, those that have not asked for an association yet included; more are closed without a
     /// word.
     pub max_connections: usize,
+    /// Most connections from one address that have not asked for an association yet; more are closed without a word, so
+    /// that nobody holds all places by asking for nothing.
+    pub max_asking: usize,
     /// The ARTIM timer (PS3.8 9.1.5): how long a connection may take to ask for an association, and how long our answer
     /// may take to leave.
     pub artim: Duration,
@@ -92,6 +95,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let connections = Arc::new(Semaphore::new(limits.max_connections));
+    let asking = Places::default();
     let tasks = TaskTracker::new();
     // Ends the tasks also when this call is dropped.
     let _end = shutdown.child_token().drop_guard();
@@ -109,8 +113,9 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(asks) = asking.take(&counted_as(address), limits.max_asking) else { continue };
         let Ok(place) = Arc::clone(&connections).try_acquire_owned() else { continue };
-        tasks.spawn(welcome(stream, address, place, Arc::clone(&service), limits, shutdown.clone()));
+        tasks.spawn(welcome(stream, address, (asks, place), Arc::clone(&service), limits, shutdown.clone()));
     }
     tasks.close();
     tasks.wait().await;
@@ -119,7 +124,7 @@ pub async fn serve(
 async fn welcome(
     stream: TcpStream,
     address: IpAddr,
-    _place: OwnedSemaphorePermit,
+    (asks, _place): (Place<IpAddr>, OwnedSemaphorePermit),
     service: Arc<impl Service>,
     limits: Limits,
     shutdown: CancellationToken,
@@ -134,6 +139,7 @@ async fn welcome(
         Ok(requested) => requested,
         Err(error) => return tracing::debug!(%address, %error, "no association"),
     };
+    drop(asks);
     let request = requested.request();
     let (calling, called) = (request.calling.clone(), request.called.clone());
     let peer = Peer { address, calling, called, certificate: None };

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::http_socket::HttpSocket;
+use super::http_streams::HttpStreams;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,8 +27,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const HTTP2_STREAMS: u32 = 32;
 /// Most bytes that HTTP/2 holds for a stream whose reader is slow.
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
-/// Most bytes of a request's head: the longest query that is read, and room for cookies and tokens.
-const MAX_HEAD: usize = 64 * 1024;
+/// Most streams that a client has opened and reset again before they were looked at (CVE-2023-44487), and most that were
+/// reset by us for its mistakes; one more ends the connection. Viewers reset what they scroll past, a few dozen at once.
+const HTTP2_RESETS: usize = 64;
 /// How often a silent HTTP/2 client is asked whether it is still there, and how long it may take to say so.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 /// How long to wait after the process ran out of file descriptors.
@@ -38,7 +40,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct HttpSettings {
     /// Most connections at a time; further ones wait in the listener's queue.
     pub max_connections: usize,
-    /// How long a request's head may take to come, and how long an HTTP/1 connection may idle.
+    /// Most bytes of a request's head. At least 8 KiB.
+    pub max_head: usize,
+    /// How long a request's head may take to come, and how long a connection may idle.
     pub head_timeout: Duration,
     /// How long a write may wait for the client to read.
     pub write_timeout: Duration,
@@ -120,15 +124,19 @@ where
         request.extensions_mut().insert(per_request.clone());
         service.call(request)
     });
-    let builder = builder(settings);
+    let streams = HttpStreams::default();
+    let builder = builder(settings, streams.clone());
     let serving = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(serving);
+    // How long what is under way may still take.
+    let mut time = settings.drain_timeout;
     tokio::select! {
         result = serving.as_mut() => return result,
         () = shutdown.cancelled() => {}
+        () = streams.idle(settings.head_timeout) => time = settings.write_timeout,
     }
     serving.as_mut().graceful_shutdown();
-    if let Ok(result) = timeout(settings.drain_timeout, serving).await {
+    if let Ok(result) = timeout(time, serving).await {
         return result;
     }
     // Dropped with the connection, the socket sends RST: what is cut short must not look whole.
@@ -136,19 +144,21 @@ where
     Ok(())
 }
 
-fn builder(settings: HttpSettings) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(settings: HttpSettings, streams: HttpStreams) -> auto::Builder<HttpStreams> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.head_timeout)
-        .max_buf_size(MAX_HEAD);
+        .max_buf_size(settings.max_head);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS)
         .max_send_buf_size(HTTP2_SEND_BUFFER)
-        .max_header_list_size(MAX_HEAD as u32)
+        .max_header_list_size(u32::try_from(settings.max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(HTTP2_RESETS)
+        .max_local_error_reset_streams(HTTP2_RESETS)
         .keep_alive_interval(HTTP2_PING)
         .keep_alive_timeout(HTTP2_PING);
     builder

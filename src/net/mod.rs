@@ -4,12 +4,16 @@ mod block;
 mod dimse_socket;
 mod http_server;
 mod http_socket;
+mod http_streams;
 mod network;
+mod places;
 pub mod tls;
 
 pub use block::Block;
 pub use dimse_socket::DimseSocket;
 pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};
+pub use http_streams::HttpStream;
 pub use network::{InvalidNetwork, Network};
+pub use places::{Place, Places, counted_as};
 pub use tls::PeerCertificate;

@@ -95,6 +95,25 @@ fn candidates_are_all_archives_that_an_object_of_the_class_may_go_to() {
 }
 
 #[test]
+fn a_client_is_routed_to_no_archive_that_it_may_not_reach() {
+    let may = vec!["b".to_owned(), "d".to_owned()];
+    let router = routed(&[["", "", CT, "", "a b"], ["", "", MR, "", "a"]])
+        .with_reach([(&title("CT1"), may.as_slice()), (&title("WS1"), &[])]);
+    let to = |calling, class| stored(&router, "GANTRY", calling, class, None);
+    assert_eq!((to("CT1", CT), to("CT1", MR), to("CT1", "1.2")), ("b".into(), "".into(), "d".into()));
+    assert_eq!((to("WS1", CT), to("OTHER", CT)), ("".into(), "a b".into()));
+    let service = |calling: &str| {
+        let found = router.for_service(&title("GANTRY"), &title(calling), &CT.parse().unwrap());
+        found.map(|archive| archive.name().to_owned())
+    };
+    assert_eq!(service("CT1"), None, "the second archive of a rule is no substitute for the first");
+    assert_eq!(service("OTHER").as_deref(), Some("a"));
+    let candidates =
+        |calling| names(&router.candidates(&title("GANTRY"), &title(calling), &CT.parse().unwrap()));
+    assert_eq!((candidates("CT1"), candidates("OTHER")), ("b".into(), "a b".into()));
+}
+
+#[test]
 fn a_rule_covers_what_asks_for_no_less() {
     let all = rule(["", "", "", "", "a"]);
     let ct = rule(["", "CT1 CT2", CT, "", "a"]);

@@ -3,8 +3,8 @@
 //! Archives that bring what we asked them to move have places of their own, so that clients never keep out what a
 //! retrieval waits for.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,6 +12,7 @@ use super::config::Config;
 use crate::dicom::AeTitle;
 use crate::dimse::pdu::AssociateRj;
 use crate::dimse::scp::Peer;
+use crate::net::{Place, Places, counted_as};
 
 /// What somebody comes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(super) enum Kind {
 pub struct Seat {
     pub(super) kind: Kind,
     _place: OwnedSemaphorePermit,
-    _title: Option<TitleSeat>,
+    _counted: Option<(Place<AeTitle>, Place<IpAddr>)>,
 }
 
 /// Why somebody is not admitted.
@@ -48,7 +49,9 @@ pub(super) struct Admission {
     most_clients: usize,
     returns: Arc<Semaphore>,
     /// Associations under each title; none that has none.
-    titles: Arc<Mutex<HashMap<AeTitle, usize>>>,
+    titles: Places<AeTitle>,
+    /// Associations from each address.
+    addresses: Places<IpAddr>,
 }
 
 impl Admission {
@@ -57,7 +60,8 @@ impl Admission {
             clients: Arc::new(Semaphore::new(config.max_associations)),
             most_clients: config.max_associations,
             returns: Arc::new(Semaphore::new(config.max_returns)),
-            titles: Arc::default(),
+            titles: Places::default(),
+            addresses: Places::default(),
         }
     }
 
@@ -84,7 +88,7 @@ impl Admission {
         }
         if brings {
             return match Arc::clone(&self.returns).try_acquire_owned() {
-                Ok(place) => Ok(Seat { kind: Kind::Return, _place: place, _title: None }),
+                Ok(place) => Ok(Seat { kind: Kind::Return, _place: place, _counted: None }),
                 Err(_) => refuse(AssociateRj::LOCAL_LIMIT, "too many archives bring objects at once"),
             };
         }
@@ -97,11 +101,18 @@ impl Admission {
         };
         let listed = config.ae(&peer.calling).and_then(|ae| ae.max_associations);
         let most = listed.unwrap_or(config.max_associations_per_ae);
-        match TitleSeat::take(&self.titles, &peer.calling, most) {
-            Some(title) => Ok(Seat { kind, _place: place, _title: Some(title) }),
-            None => {
-                refuse(AssociateRj::LOCAL_LIMIT, "as many as one calling AE title may have are open under it")
-            }
+        let Some(title) = self.titles.take(&peer.calling, most) else {
+            return refuse(
+                AssociateRj::LOCAL_LIMIT,
+                "as many as one calling AE title may have are open under it",
+            );
+        };
+        match self.addresses.take(&counted_as(peer.address), config.max_associations_per_address) {
+            Some(address) => Ok(Seat { kind, _place: place, _counted: Some((title, address)) }),
+            None => refuse(
+                AssociateRj::LOCAL_LIMIT,
+                "dimse.max_associations_per_address are open from this address",
+            ),
         }
     }
 }
@@ -122,41 +133,6 @@ pub(super) fn kind(config: &Config, peer: &Peer) -> Result<Kind, &'static str> {
     }
 }
 
-/// One association more under a title.
-#[derive(Debug)]
-struct TitleSeat {
-    titles: Arc<Mutex<HashMap<AeTitle, usize>>>,
-    title: AeTitle,
-}
-
-impl TitleSeat {
-    fn take(titles: &Arc<Mutex<HashMap<AeTitle, usize>>>, title: &AeTitle, most: usize) -> Option<Self> {
-        let mut counts = lock(titles);
-        let count = counts.get(title).copied().unwrap_or(0);
-        if count >= most {
-            return None;
-        }
-        counts.insert(title.clone(), count + 1);
-        drop(counts);
-        Some(Self { titles: Arc::clone(titles), title: title.clone() })
-    }
-}
-
-impl Drop for TitleSeat {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.titles);
-        match counts.get_mut(&self.title) {
-            Some(count) if *count > 1 => *count -= 1,
-            // Strangers may call themselves anything: what has no association is forgotten.
-            _ => drop(counts.remove(&self.title)),
-        }
-    }
-}
-
-fn lock(titles: &Mutex<HashMap<AeTitle, usize>>) -> MutexGuard<'_, HashMap<AeTitle, usize>> {
-    titles.lock().expect("no code panics while it holds the titles")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::config::{AeConfig, Moves};
@@ -169,6 +145,8 @@ mod tests {
             allow_from: allow_from.iter().map(|network| network.parse().unwrap()).collect(),
             moves: Moves::Relay,
             max_associations,
+            allow: None,
+            archives: None,
         }
     }
 
@@ -242,8 +220,24 @@ mod tests {
             assert_eq!(come("ANOTHER").unwrap_err(), AssociateRj::LOCAL_LIMIT, "five in all");
             assert_eq!(admission.taken(), 5);
             drop((ct, workstation, stranger));
-            assert_eq!((admission.taken(), lock(&admission.titles).len()), (0, 0));
+            assert_eq!((admission.taken(), admission.titles.keys()), (0, 0));
         }
+    }
+
+    #[test]
+    fn one_address_has_so_many_associations_under_whatever_titles() {
+        let config = Config { accept_any: true, max_associations_per_address: 2, ..config() };
+        let admission = Admission::new(&config);
+        let come = |calling: &str, from: &str| {
+            admission
+                .admit(&config, &peer(calling, "GANTRY", from), false, false)
+                .map_err(|refusal| refusal.rj)
+        };
+        let here: Vec<_> = (0..2).map(|n| come(&format!("C{n}"), "10.9.0.1").unwrap()).collect();
+        assert_eq!(come("C2", "10.9.0.1").unwrap_err(), AssociateRj::LOCAL_LIMIT);
+        let _there = come("C2", "10.9.0.2").unwrap();
+        drop(here);
+        let _again = come("C2", "10.9.0.1").unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is configured of the DIMSE front end: `[dimse]` and `[ae.…]`.
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::dicom::{AeTitle, Uid};
@@ -23,10 +24,14 @@ pub struct Config {
     pub max_returns: usize,
     /// Whether everybody may call who knows one of our titles; else those in `aes`, and archives.
     pub accept_any: bool,
+    /// What who is not in `aes` may do, where `accept_any` lets them call at all; `None`: everything.
+    pub allow_any: Option<BTreeSet<Operation>>,
     /// Most associations of clients at once.
     pub max_associations: usize,
     /// Most associations at once under one calling title.
     pub max_associations_per_ae: usize,
+    /// Most associations at once from one address, or from one network of IPv6 that a site has whole.
+    pub max_associations_per_address: usize,
     /// Time-outs.
     pub timeouts: Timeouts,
     /// Transfer syntaxes that are preferred where a client offers several in one context, best first.
@@ -46,8 +51,10 @@ impl Config {
             archives: BTreeSet::new(),
             max_returns: MORE_RETURNS,
             accept_any: false,
+            allow_any: None,
             max_associations: 64,
             max_associations_per_ae: 3,
+            max_associations_per_address: 32,
             timeouts: Timeouts::default(),
             transfer_syntaxes: Vec::new(),
             storage_classes: Vec::new(),
@@ -58,6 +65,20 @@ impl Config {
     /// What is known of an application entity.
     pub fn ae(&self, title: &AeTitle) -> Option<&AeConfig> {
         self.aes.iter().find(|ae| ae.title == *title)
+    }
+
+    /// Whether a client of this title may do all of this.
+    pub fn allows(&self, title: &AeTitle, operations: &[Operation]) -> bool {
+        let allowed = match self.ae(title) {
+            Some(ae) => ae.allow.as_ref(),
+            None => self.allow_any.as_ref(),
+        };
+        allowed.is_none_or(|allowed| operations.iter().all(|operation| allowed.contains(operation)))
+    }
+
+    /// The titles of those who may reach some archives only, with the archives' names.
+    pub fn reach(&self) -> impl Iterator<Item = (&AeTitle, &[String])> {
+        self.aes.iter().filter_map(|ae| Some((&ae.title, ae.archives.as_deref()?)))
     }
 }
 
@@ -74,6 +95,56 @@ pub struct AeConfig {
     pub moves: Moves,
     /// Most associations at once under its title; `None`: as for all.
     pub max_associations: Option<usize>,
+    /// What it may do; `None`: everything.
+    pub allow: Option<BTreeSet<Operation>>,
+    /// The names of the archives that it may reach; `None`: all.
+    pub archives: Option<Vec<String>>,
+}
+
+/// What a DIMSE client may be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// C-ECHO.
+    Echo,
+    /// C-FIND: searches and worklists.
+    Find,
+    /// C-GET.
+    Get,
+    /// C-MOVE.
+    Move,
+    /// C-STORE.
+    Store,
+    /// Normalized operations: procedure steps, storage commitment, print; and what the standard's other classes have.
+    Normalized,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Echo, Self::Find, Self::Get, Self::Move, Self::Store, Self::Normalized];
+
+    /// The word for it in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Find => "find",
+            Self::Get => "get",
+            Self::Move => "move",
+            Self::Store => "store",
+            Self::Normalized => "normalized",
+        }
+    }
+}
+
+/// There is no such operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoSuchOperation;
+
+impl FromStr for Operation {
+    type Err = NoSuchOperation;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchOperation> {
+        Self::ALL.into_iter().find(|operation| operation.word() == text).ok_or(NoSuchOperation)
+    }
 }
 
 /// How a C-MOVE to a destination is served.

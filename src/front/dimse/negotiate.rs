@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use self::asking::{Answers, Asking, Opened, Place, Wanted};
 use self::choice::{Why, plain, preferred, relayed, retrieved, stored};
 use super::admission;
-use super::service::{Kind, Served, classify, is_get};
+use super::service::{Kind, Served, classify, is_get, operations};
 use super::{Front, Plan};
 use crate::archive::Archive;
 use crate::archive::relay::{Service, Taken};
@@ -139,6 +139,10 @@ fn wishes<'a>(
         let as_scp = role_of(request, class).is_some_and(|role| role.scp);
         let kind = classify(class, as_scp, beside_get, &front.config.storage_classes);
         let way = way(front, peer, comes_as, kind, class, as_scp).ok_or(context_result::ABSTRACT_SYNTAX)?;
+        let is_client = comes_as == admission::Kind::Client && matches!(way, Way::Serve(_));
+        if is_client && !front.config.allows(&peer.calling, operations(kind, class)) {
+            return Err(context_result::USER_REJECTION);
+        }
         let mut wish = Wish { class, syntaxes: &proposed.transfer_syntaxes, way, places: Vec::new() };
         let (router, called, calling) = (&front.services.router, &peer.called, &peer.calling);
         // Of what is no object no modality is known: rules with one are not for it.

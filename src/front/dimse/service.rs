@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::archive::Archive;
 use crate::archive::relay::Service;
 use crate::dicom::{Uid, sop_class};
+use crate::front::dimse::config::Operation;
 
 /// How the messages of a context are served.
 #[derive(Clone)]
@@ -92,6 +93,32 @@ const NOT_STORAGE: [&str; 5] = [
     "1.2.840.10008.5.1.4.1.1.201.5",
 ];
 
+/// C-MOVE of what is passed on unread: composite instances by their frames, and all that is no image (PS3.4 Annexes U, X, Y, BB, HH,
+/// II).
+const OTHER_MOVES: [&str; 9] = [
+    "1.2.840.10008.5.1.4.1.2.4.2",
+    "1.2.840.10008.5.1.4.20.2",
+    "1.2.840.10008.5.1.4.38.3",
+    "1.2.840.10008.5.1.4.39.3",
+    "1.2.840.10008.5.1.4.43.3",
+    "1.2.840.10008.5.1.4.44.3",
+    "1.2.840.10008.5.1.4.45.3",
+    "1.2.840.10008.5.1.4.1.1.200.5",
+    "1.2.840.10008.5.1.4.1.1.201.3",
+];
+/// C-GET of the same.
+const OTHER_GETS: [&str; 9] = [
+    "1.2.840.10008.5.1.4.1.2.4.3",
+    "1.2.840.10008.5.1.4.20.3",
+    "1.2.840.10008.5.1.4.38.4",
+    "1.2.840.10008.5.1.4.39.4",
+    "1.2.840.10008.5.1.4.43.4",
+    "1.2.840.10008.5.1.4.44.4",
+    "1.2.840.10008.5.1.4.45.4",
+    "1.2.840.10008.5.1.4.1.1.200.6",
+    "1.2.840.10008.5.1.4.1.1.201.4",
+];
+
 /// What a context is for. `as_scp`: the requestor wants the SCP role; `beside_get`: it proposes C-GET, too;
 /// `storage_classes`: those that are configured besides the standard's.
 pub(super) fn classify(class: &Uid, as_scp: bool, beside_get: bool, storage_classes: &[Uid]) -> Kind {
@@ -114,6 +141,25 @@ pub(super) fn classify(class: &Uid, as_scp: bool, beside_get: bool, storage_clas
         text if NOT_STORAGE.contains(&text) => Kind::Own,
         _ if sop_class::is_storage(class) || storage_classes.contains(class) => Kind::Storage,
         _ => Kind::Own,
+    }
+}
+
+/// What a client must be allowed for a class to be served so.
+pub(super) fn operations(kind: Kind, class: &Uid) -> &'static [Operation] {
+    match kind {
+        Kind::Verification => &[Operation::Echo],
+        Kind::Find(_) => &[Operation::Find],
+        Kind::Get | Kind::Delivery => &[Operation::Get],
+        Kind::Move => &[Operation::Move],
+        Kind::Storage => &[Operation::Store],
+        Kind::Normalized(_) | Kind::Refused => &[Operation::Normalized],
+        Kind::Own => match class.as_str() {
+            text if OTHER_MOVES.contains(&text) => &[Operation::Move],
+            text if OTHER_GETS.contains(&text) => &[Operation::Get],
+            text if text.starts_with("1.2.840.10008.") => &[Operation::Normalized],
+            // Nobody knows what it has in it.
+            _ => &Operation::ALL,
+        },
     }
 }
 
@@ -165,6 +211,30 @@ mod tests {
         ] {
             assert_eq!(of(class, false, false), kind, "{class}");
         }
+    }
+
+    #[test]
+    fn no_class_is_served_for_less_than_what_it_does() {
+        let needs = |class: &str, as_scp, beside_get| {
+            operations(of(class, as_scp, beside_get), &class.parse().unwrap())
+        };
+        for (class, operation) in [
+            ("1.2.840.10008.1.1", Operation::Echo),
+            ("1.2.840.10008.5.1.4.1.2.1.1", Operation::Find),
+            ("1.2.840.10008.5.1.4.31", Operation::Find),
+            ("1.2.840.10008.5.1.4.1.2.2.3", Operation::Get),
+            ("1.2.840.10008.5.1.4.1.2.4.3", Operation::Get),
+            ("1.2.840.10008.5.1.4.1.1.201.4", Operation::Get),
+            ("1.2.840.10008.5.1.4.1.2.2.2", Operation::Move),
+            ("1.2.840.10008.5.1.4.38.3", Operation::Move),
+            ("1.2.840.10008.5.1.4.1.1.2", Operation::Store),
+            ("1.2.840.10008.3.1.2.3.3", Operation::Normalized),
+            ("1.2.840.10008.5.1.1.9", Operation::Normalized),
+        ] {
+            assert_eq!(needs(class, false, false), [operation], "{class}");
+        }
+        assert_eq!(needs("1.2.840.10008.5.1.4.1.1.2", true, true), [Operation::Get], "sent within a C-GET");
+        assert_eq!(needs("1.3.6.1.4.1.1.2", false, false), Operation::ALL, "a private class may be anything");
     }
 
     #[test]

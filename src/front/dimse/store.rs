@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::client::{Client, End};
+use super::config::Operation;
 use super::{Front, Request, returns, status as statuses};
 use crate::archive::{Manner, Origin};
 use crate::caller::Priority;
@@ -85,14 +86,22 @@ async fn pass_on(
         None => Beginning::default(),
     };
     let Beginning { modality, held, mut whole } = beginning;
-    let archives = router.for_object(&called, &calling, &head.sop_class, modality.as_deref());
+    // Contexts of objects that are sent to a client are no leave to store.
+    let may_store = front.config.allows(&calling, &[Operation::Store]);
+    let mut archives = router.for_object(&called, &calling, &head.sop_class, modality.as_deref());
+    if !may_store {
+        archives.clear();
+    }
     if archives.is_empty() {
         let class = &head.sop_class;
-        tracing::info!(%calling, %called, %class, modality, "no archive is configured for such objects");
+        tracing::info!(%calling, %called, %class, modality, "no archive is configured for such objects, or not for this client");
         while !whole {
             whole = client.piece().await?.1;
         }
-        return Ok((status::SOP_CLASS_NOT_SUPPORTED, Some("no archive takes such objects".into())));
+        return Ok(match may_store {
+            true => (status::SOP_CLASS_NOT_SUPPORTED, Some("no archive takes such objects".into())),
+            false => (status::NOT_AUTHORIZED, Some("not allowed to store".into())),
+        });
     }
     // It came framed to its last PDV: what is in it is between the client and the archive.
     let manner = Manner { checked: false, originator };

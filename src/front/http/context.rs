@@ -13,7 +13,7 @@ use crate::archive::Archive;
 use crate::caller::{Caller, Priority};
 use crate::dicom::query::Target;
 use crate::dicomweb::media_type::Accept;
-use crate::dicomweb::request::{self, MAX_QUERY_LENGTH};
+use crate::dicomweb::request;
 use crate::net::Connection;
 
 /// A request to an archive.
@@ -69,8 +69,9 @@ impl FromRequestParts<Server> for Context {
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default().to_owned();
-        if query.len() > MAX_QUERY_LENGTH {
-            let detail = format!("the query is longer than {MAX_QUERY_LENGTH} bytes");
+        let most = server.0.config.limits.max_query;
+        if query.len() > most {
+            let detail = format!("the query is longer than {most} bytes (http.limits.max_query)");
             return Err(Problem::client(StatusCode::URI_TOO_LONG, detail));
         }
         let path = RawPathParams::from_request_parts(parts, server)

@@ -102,6 +102,17 @@ impl Problem {
         self
     }
 
+    /// The same with when to come back, which is known.
+    pub(super) fn try_again_in(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     fn body(&self) -> Vec<u8> {
         let side = match self.fault {
             Fault::Client => "client",
@@ -160,7 +171,9 @@ impl IntoResponse for Problem {
         let problem = HeaderValue::from_static("application/problem+json");
         let mut response = (*status, [(CONTENT_TYPE, problem)], self.body()).into_response();
         if let Some(wait) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
         }
         if let Some(length) = self.length {
             let value = HeaderValue::try_from(format!("bytes */{length}"));

@@ -35,6 +35,11 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let list: FrameList = (context.frames.as_deref().unwrap_or_default())
         .parse()
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
+    let most = context.server.0.config.limits.max_frames;
+    if list.numbers().len() > most {
+        let detail = format!("more than {most} frames are asked for at once (http.limits.max_frames)");
+        return Err(Problem::client(StatusCode::BAD_REQUEST, detail));
+    }
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let single = list.numbers().len() == 1;
     // A viewer that asks for a frame shows the series, and asks for the others next.

@@ -1,4 +1,4 @@
-//! How an answer ends that breaks off, or that nobody reads any more.
+//! How a request is let in, and how an answer ends that breaks off, or that nobody reads any more.
 //!
 //! This stands around everything that is done with an answer (validators, compression): what those hold back says
 //! nothing about the reader, who is seen here alone. Where an answer breaks, the client must see it: on HTTP/1 the
@@ -13,29 +13,50 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::Version;
+use http::{Method, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Server;
 use super::body::{Broken, size_with};
-use crate::net::Connection;
+use super::limits::Admitted;
+use super::{Server, stow};
+use crate::net::{Connection, HttpStream};
 
 /// Longest piece of a stream of HTTP/2, in bytes. A piece is buffered as a whole, and how slowly a reader may
 /// take one is what the time-out bounds.
 const STREAM_PIECE: usize = 64 * 1024;
 
-/// Guards the answer of every request. One that is short and there already can neither break nor hold anything.
+/// Lets a request in, or tells its client to come back, and guards its answer. One that is short and there already can
+/// neither break nor hold anything, unless on HTTP/2, where it waits for the reader's window.
 pub(super) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<Connection>().cloned();
+    let config = &server.0.config;
+    // Whoever asks whether we are there must not be told that we are busy.
+    let is_health = request.uri().path().starts_with("/health/");
+    let admitted = match server.0.gate.admit(config, connection.as_ref(), request.headers()) {
+        Err(problem) if !is_health => {
+            let (head, body) = request.into_parts();
+            if head.method == Method::POST {
+                stow::pass_over(&server, &head.headers, body).await;
+            }
+            return problem.into_response();
+        }
+        admitted => admitted.ok(),
+    };
     // On HTTP/1 an answer has the connection for itself.
-    let connection = request.extensions().get::<Connection>();
-    let connection = connection.filter(|_| request.version() < Version::HTTP_2).cloned();
+    let is_http2 = request.version() >= Version::HTTP_2;
+    let connection = connection.filter(|_| !is_http2);
+    let stream = if is_http2 { HttpStream::current() } else { None };
     next.run(request).await.map(|body| {
-        let is_short = body.size_hint().exact().is_some_and(|length| length <= STREAM_PIECE as u64);
-        if is_short { body } else { Body::new(Guarded::new(body, connection, server.0.config.write_timeout)) }
+        let length = body.size_hint().exact();
+        let is_short = length.is_some_and(|length| length <= STREAM_PIECE as u64) && stream.is_none();
+        if is_short || length == Some(0) {
+            return body;
+        }
+        Body::new(Guarded::new(body, connection, stream, admitted, config.write_timeout))
     })
 }
 
@@ -48,6 +69,8 @@ struct Guarded {
     /// Without a connection of its own, one answer can stall while others go on: it is given up when nobody polls
     /// it.
     _watchdog: Option<AbortOnDropHandle<()>>,
+    /// The request is under way as long as its answer is.
+    _admitted: Option<Admitted>,
 }
 
 #[derive(Debug)]
@@ -64,14 +87,20 @@ struct Shared {
 }
 
 impl Guarded {
-    fn new(body: Body, connection: Option<Connection>, write_timeout: Duration) -> Self {
+    fn new(
+        body: Body,
+        connection: Option<Connection>,
+        stream: Option<HttpStream>,
+        admitted: Option<Admitted>,
+        write_timeout: Duration,
+    ) -> Self {
         let longest = if connection.is_some() { usize::MAX } else { STREAM_PIECE };
         let handed_out = Some(Instant::now());
         let shared = Shared { body: Some(body), rest: Bytes::new(), longest, stalled: false, handed_out };
         let shared = Arc::new(Mutex::new(shared));
-        let watch = || AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(&shared), write_timeout)));
-        let watchdog = connection.is_none().then(watch);
-        Self { shared, connection, _watchdog: watchdog }
+        let watch = || watch(Arc::downgrade(&shared), stream, write_timeout);
+        let watchdog = connection.is_none().then(|| AbortOnDropHandle::new(tokio::spawn(watch())));
+        Self { shared, connection, _watchdog: watchdog, _admitted: admitted }
     }
 }
 
@@ -124,8 +153,8 @@ impl http_body::Body for Guarded {
     }
 }
 
-/// Gives up an answer that nobody polls any more.
-async fn watch(shared: Weak<Mutex<Shared>>, write_timeout: Duration) {
+/// Gives up an answer that nobody polls any more, and with it its stream.
+async fn watch(shared: Weak<Mutex<Shared>>, stream: Option<HttpStream>, write_timeout: Duration) {
     let mut deadline = Instant::now() + write_timeout;
     loop {
         sleep_until(deadline).await;
@@ -139,6 +168,10 @@ async fn watch(shared: Weak<Mutex<Shared>>, write_timeout: Duration) {
             tracing::info!("a client stopped reading; its retrieval is given up");
             shared.stalled = true;
             shared.body = None;
+            // Nobody asks the body, which could only answer that it is gone.
+            if let Some(stream) = stream {
+                stream.reset();
+            }
             return;
         }
     }

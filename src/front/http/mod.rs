@@ -14,6 +14,7 @@ mod cors;
 mod error;
 mod frames;
 mod guard;
+mod limits;
 mod metadata;
 mod objects;
 mod origin;
@@ -48,6 +49,7 @@ use crate::net::Network;
 use crate::router;
 
 pub use cors::Origin;
+pub use limits::Limits;
 
 /// Shortest text that is compressed, in bytes: what fits into a packet gains nothing.
 const MIN_COMPRESSED: u64 = 1024;
@@ -70,6 +72,8 @@ pub struct Config {
     pub inline_limit: usize,
     /// The origins whose pages may use this server (CORS).
     pub cors_origins: Vec<Origin>,
+    /// How much a client may ask for.
+    pub limits: Limits,
 }
 
 impl Default for Config {
@@ -82,6 +86,7 @@ impl Default for Config {
             read_timeout: Duration::from_secs(30),
             inline_limit: 1024,
             cors_origins: Vec::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -173,6 +178,7 @@ struct Server(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: Config,
+    gate: limits::Gate,
     archives: router::Router,
     snapshots: snapshot::Snapshots,
     room: room::Room,
@@ -203,8 +209,9 @@ pub fn app(config: Config, services: Services) -> Router {
     let Services { archives, cache, metrics, events, shutdown } = services;
     let base_path = config.base_path.clone();
     let (snapshots, room, metadata_room) = <(snapshot::Snapshots, room::Room, stow::Room)>::default();
+    let gate = limits::Gate::new(config.limits);
     let shared =
-        Shared { config, archives, snapshots, room, metadata_room, cache, metrics, events, shutdown };
+        Shared { config, gate, archives, snapshots, room, metadata_room, cache, metrics, events, shutdown };
     let server = Server(Arc::new(shared));
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);

@@ -23,8 +23,6 @@ use crate::dicomweb::{Besides, json, xml};
 /// How many matches are put in order at a time. C-FIND has no order; a page is cut out of so many arrivals,
 /// sorted, so that a small page does not need all matches of a large archive, and pages stay stable.
 const CHUNK: usize = 1_000;
-/// Most matches of one answer.
-const MAX_MATCHES: usize = 100_000;
 /// Most bytes of one answer: some 50,000 matches. Less in tests, which fill it.
 const MAX_BYTES: usize = if cfg!(test) { 4 } else { 64 } * 1024 * 1024;
 
@@ -44,7 +42,8 @@ pub(super) async fn search(level: Level, context: Context) -> Result<Response, P
         None => {
             let caller = context.caller(Priority::Interactive);
             let search = context.archive.search(&caller, query.clone()).await?;
-            let entries = Collection::new(&query, &context.service_url, form);
+            let most = context.server.0.config.limits.max_results;
+            let entries = Collection::new(&query, &context.service_url, form, most);
             let matches = Arc::new(collect(search, entries, needed, context.archive.name()).await?);
             if query.limit.is_some() {
                 snapshots.keep(key, Arc::clone(&matches));
@@ -100,6 +99,8 @@ struct Collection<'a> {
     sorted: Vec<Box<[u8]>>,
     chunk: Vec<(Place, Box<[u8]>)>,
     bytes: usize,
+    /// Most matches.
+    most: usize,
     /// Where a match is written, before its length is known.
     scratch: Vec<u8>,
 }
@@ -108,7 +109,7 @@ struct Collection<'a> {
 type Place = (Reverse<String>, [Option<Uid>; 3]);
 
 impl<'a> Collection<'a> {
-    fn new(query: &'a Query, service_url: &'a str, form: DataSetForm) -> Self {
+    fn new(query: &'a Query, service_url: &'a str, form: DataSetForm, most: usize) -> Self {
         Self {
             query,
             service_url,
@@ -116,6 +117,7 @@ impl<'a> Collection<'a> {
             sorted: Vec::new(),
             chunk: Vec::new(),
             bytes: 0,
+            most,
             scratch: Vec::new(),
         }
     }
@@ -144,7 +146,7 @@ impl<'a> Collection<'a> {
         };
         self.bytes += text.len();
         self.chunk.push(((Reverse(latest), uids), text));
-        if self.sorted.len() + self.chunk.len() > MAX_MATCHES || self.bytes > MAX_BYTES {
+        if self.sorted.len() + self.chunk.len() > self.most || self.bytes > MAX_BYTES {
             return None;
         }
         if self.chunk.len() == CHUNK {

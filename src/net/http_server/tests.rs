@@ -51,6 +51,7 @@ struct Server {
 fn limits() -> HttpSettings {
     HttpSettings {
         max_connections: 10,
+        max_head: 64 << 10,
         head_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(5),

@@ -90,7 +90,8 @@ async fn a_fourth_association_of_one_title_is_rejected_for_now_and_its_place_com
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_at_once_against_fifty_are_fifty_served_and_the_rest_rejected_for_now() {
     let archive = archive().await;
-    let app = bridge(archive.addr(), "accept = \"any\"\nmax_associations = 50", "").await;
+    let limits = "accept = \"any\"\nmax_associations = 50\nmax_associations_per_address = 50";
+    let app = bridge(archive.addr(), limits, "").await;
     let mut calls = JoinSet::new();
     for n in 0..200 {
         let address = app.dimse;

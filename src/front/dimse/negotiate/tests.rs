@@ -19,7 +19,7 @@ use crate::dimse::negotiation::Decision;
 use crate::dimse::pdu::{APPLICATION_CONTEXT, PROTOCOL_VERSION, UserInformation};
 use crate::event::Events;
 use crate::front::dimse::Services;
-use crate::front::dimse::config::Config;
+use crate::front::dimse::config::{AeConfig, Config, Moves, Operation};
 use crate::metrics::Metrics;
 use crate::router::Router;
 
@@ -260,6 +260,45 @@ async fn extended_negotiation_is_answered_as_the_archive_answers() {
     let asked = archive.asked.lock().unwrap();
     let told: Vec<_> = asked.iter().filter_map(|one| one.extended.clone()).collect();
     assert_eq!(told, [Bytes::from_static(&[1, 1])]);
+}
+
+#[tokio::test]
+async fn a_service_that_a_client_is_not_allowed_is_refused_by_the_user() {
+    let classes =
+        [sop_class::VERIFICATION, sop_class::STUDY_ROOT_FIND, sop_class::STUDY_ROOT_GET, sop_class::MPPS, MR];
+    let contexts: Vec<(&str, &[&str])> = classes.iter().map(|class| (*class, &BOTH[..])).collect();
+    let request = request(&contexts);
+    let refused = Err(context_result::USER_REJECTION);
+    for (aes, any, expected) in [
+        (
+            vec![allowing("CT1", &[Operation::Find, Operation::Store])],
+            None,
+            [false, true, false, false, true],
+        ),
+        (vec![allowing("CT1", &[])], None, [false; 5]),
+        (vec![], Some([Operation::Echo].into()), [true, false, false, false, false]),
+        (vec![], None, [true; 5]),
+    ] {
+        let (_, mut front) = front(no_jpeg);
+        let config = &mut Arc::get_mut(&mut front).unwrap().config;
+        (config.aes, config.allow_any) = (aes, any);
+        let (answer, _) = negotiated(&front, admission::Kind::Client, &request).await.unwrap();
+        let expected =
+            expected.map(|allowed| if allowed { accepted(EXPLICIT_VR_LE) } else { refused.clone() });
+        assert_eq!(answer.contexts, expected);
+    }
+}
+
+fn allowing(calling: &str, operations: &[Operation]) -> AeConfig {
+    AeConfig {
+        title: title(calling),
+        address: None,
+        allow_from: Vec::new(),
+        moves: Moves::Relay,
+        max_associations: None,
+        allow: Some(operations.iter().copied().collect()),
+        archives: None,
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub(super) enum Broken {
     Interrupted(Interrupted),
     /// They were no multipart body.
     Multipart(read::Error),
+    /// A part was longer than it may be.
+    PartTooLong,
     /// They had too many parts.
     TooManyParts,
     /// They had more metadata or bulk data than is kept at a time.
@@ -41,9 +43,10 @@ impl Broken {
     fn status(self) -> StatusCode {
         match self {
             Self::Interrupted(Interrupted::Stalled) => StatusCode::REQUEST_TIMEOUT,
-            Self::Interrupted(Interrupted::Enough) | Self::TooManyParts | Self::TooLong => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::Interrupted(Interrupted::Enough | Interrupted::TooLong)
+            | Self::PartTooLong
+            | Self::TooManyParts
+            | Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Interrupted(Interrupted::Lost) | Self::Multipart(_) => StatusCode::BAD_REQUEST,
             Self::NotKept => StatusCode::INSUFFICIENT_STORAGE,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
@@ -56,6 +59,12 @@ impl Broken {
             Self::Interrupted(Interrupted::Stalled) => "the request's body did not go on".to_owned(),
             Self::Interrupted(Interrupted::Enough) => {
                 "the rest of the request's body was not read".to_owned()
+            }
+            Self::Interrupted(Interrupted::TooLong) => {
+                "the request's body is longer than http.limits.max_body; the rest was not read".to_owned()
+            }
+            Self::PartTooLong => {
+                "a part of the request is longer than http.limits.max_part; the rest was not read".to_owned()
             }
             Self::Multipart(error) => format!("the request's body cannot be read to its end: {error}"),
             Self::TooManyParts => "the request has too many parts; the rest was not read".to_owned(),

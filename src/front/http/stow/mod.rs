@@ -19,7 +19,7 @@ mod stores;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use http::header::EXPECT;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
 
 use self::answer::{Broken, Report, answer};
@@ -45,7 +45,8 @@ pub(super) async fn store(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let mut source = Source::new(body, server.0.config.read_timeout);
+    let limits = server.0.config.limits;
+    let mut source = Source::new(body, limits.max_body, server.0.config.read_timeout);
     let result = match context {
         Ok(context) => run(context, &headers, &mut source, &server.0.metadata_room).await,
         Err(problem) => Err(problem),
@@ -61,7 +62,7 @@ pub(super) async fn store(
 /// Reads a body that nobody wants, so that its sender sees the answer and not a reset.
 pub(super) async fn pass_over(server: &Server, headers: &HeaderMap, body: Body) {
     if !headers.contains_key(EXPECT) {
-        Source::new(body, server.0.config.read_timeout).drain().await;
+        Source::new(body, u64::MAX, server.0.config.read_timeout).drain().await;
     }
 }
 
@@ -71,6 +72,12 @@ async fn run(
     source: &mut Source,
     room: &Room,
 ) -> Result<Response, Problem> {
+    let limits = context.server.0.config.limits;
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.max_body) {
+        let detail = "the request's body is longer than http.limits.max_body";
+        return Err(Problem::client(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
     let study = context.study.as_deref();
     let url =
         format!("{}/studies{}{}", context.service_url, study.map_or("", |_| "/"), study.unwrap_or_default());
@@ -82,16 +89,17 @@ async fn run(
     let report = match payload {
         Payload::Multipart(reader) => {
             let mut intake = Intake::new(stores, study);
-            let read = multipart(*reader, source, &mut intake).await;
+            let read = multipart(*reader, source, &mut intake, limits.max_part).await;
             report(intake, read).await
         }
         Payload::SinglePart(labelled) => {
             let mut intake = Intake::new(stores, study);
-            let read = single_part(labelled, source, &mut intake).await;
+            let read = single_part(labelled, source, &mut intake, limits.max_part).await;
             report(intake, read).await
         }
         Payload::Description(notation, reader) => {
-            let read = description(*reader, source, Description::new(notation, &url, room)).await;
+            let read =
+                description(*reader, source, limits.max_part, Description::new(notation, &url, room)).await;
             report_of_description(read, stores, study).await
         }
         Payload::Metadata(notation) => {
@@ -102,18 +110,30 @@ async fn run(
     answer(&context, form, report)
 }
 
-async fn multipart(mut reader: Reader, source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
+async fn multipart(
+    mut reader: Reader,
+    source: &mut Source,
+    intake: &mut Intake,
+    max_part: u64,
+) -> Result<(), Broken> {
+    let mut part = Allowance::default();
     while !reader.is_closed()
         && let Some(bytes) = next(source, intake).await?
     {
         reader.push(bytes);
         while let Some(event) = reader.next()? {
             match event {
-                Event::Part(headers) => match part_label(&headers) {
-                    Ok(labelled) => intake.begin(labelled)?,
-                    Err(()) => intake.begin_refused(Refusal::WrongType)?,
-                },
-                Event::Data(bytes) => intake.push(bytes).await,
+                Event::Part(headers) => {
+                    part = Allowance(max_part);
+                    match part_label(&headers) {
+                        Ok(labelled) => intake.begin(labelled)?,
+                        Err(()) => intake.begin_refused(Refusal::WrongType)?,
+                    }
+                }
+                Event::Data(bytes) => {
+                    part.spend(&bytes)?;
+                    intake.push(bytes).await;
+                }
                 Event::PartEnd => intake.end().await,
             }
         }
@@ -121,9 +141,16 @@ async fn multipart(mut reader: Reader, source: &mut Source, intake: &mut Intake)
     Ok(reader.finish()?)
 }
 
-async fn single_part(labelled: Option<Uid>, source: &mut Source, intake: &mut Intake) -> Result<(), Broken> {
+async fn single_part(
+    labelled: Option<Uid>,
+    source: &mut Source,
+    intake: &mut Intake,
+    max_part: u64,
+) -> Result<(), Broken> {
+    let mut part = Allowance(max_part);
     intake.begin(labelled)?;
     while let Some(bytes) = next(source, intake).await? {
+        part.spend(&bytes)?;
         intake.push(bytes).await;
     }
     intake.end().await;
@@ -137,16 +164,24 @@ async fn report(intake: Intake, read: Result<(), Broken>) -> Report {
 async fn description(
     mut reader: Reader,
     source: &mut Source,
+    max_part: u64,
     mut description: Description,
 ) -> Result<Description, Broken> {
+    let mut part = Allowance::default();
     while !reader.is_closed()
         && let Some(bytes) = source.next().await?
     {
         reader.push(bytes);
         while let Some(event) = reader.next()? {
             match event {
-                Event::Part(headers) => description.begin(&headers)?,
-                Event::Data(bytes) => description.push(bytes).await?,
+                Event::Part(headers) => {
+                    part = Allowance(max_part);
+                    description.begin(&headers)?;
+                }
+                Event::Data(bytes) => {
+                    part.spend(&bytes)?;
+                    description.push(bytes).await?;
+                }
                 Event::PartEnd => {}
             }
         }
@@ -182,6 +217,17 @@ async fn report_of_description(
         Err(broken) => (Vec::new(), Some(broken)),
     };
     Report { instances: stores.finish().await, broken, notes }
+}
+
+/// How much longer a part may be, in bytes.
+#[derive(Default)]
+struct Allowance(u64);
+
+impl Allowance {
+    fn spend(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.0 = self.0.checked_sub(bytes.len() as u64).ok_or(Broken::PartTooLong)?;
+        Ok(())
+    }
 }
 
 async fn next(source: &mut Source, intake: &Intake) -> Result<Option<bytes::Bytes>, Broken> {

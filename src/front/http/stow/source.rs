@@ -21,6 +21,8 @@ const MIN_PROGRESS: u64 = 64 << 10;
 pub(super) struct Source {
     stream: BodyDataStream,
     read_timeout: Duration,
+    /// How much more there may be.
+    left: u64,
     /// How much more is read; `None`: everything.
     allowance: Option<u64>,
     progress: Progress,
@@ -44,15 +46,18 @@ pub(super) enum Interrupted {
     Stalled,
     /// More came than is read for the client's sake alone.
     Enough,
+    /// More came than one request may bring.
+    TooLong,
 }
 
 impl Source {
-    /// A body that may be silent for `read_timeout`.
-    pub(super) fn new(body: Body, read_timeout: Duration) -> Self {
+    /// A body of at most `most` bytes that may be silent for `read_timeout`.
+    pub(super) fn new(body: Body, most: u64, read_timeout: Duration) -> Self {
         let stream = body.into_data_stream();
         Self {
             stream,
             read_timeout,
+            left: most,
             allowance: None,
             progress: Progress::default(),
             touched: false,
@@ -71,9 +76,13 @@ impl Source {
         let interrupted = match next {
             Ok(Some(Ok(bytes))) => {
                 let length = bytes.len() as u64;
+                let is_too_long = length > self.left;
+                self.left = self.left.saturating_sub(length);
                 let drips = self.progress.is_too_slow(asked.elapsed(), length, self.read_timeout);
                 match &mut self.allowance {
                     _ if drips => Interrupted::Stalled,
+                    // What follows may still be read for its sender's sake.
+                    None if is_too_long => return Err(Interrupted::TooLong),
                     None => return Ok(Some(bytes)),
                     Some(left) if *left >= length => {
                         *left -= length;

@@ -226,6 +226,7 @@ pub(super) async fn serve(bridge: &Bridge) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let second = Duration::from_secs(5);
     let settings = HttpSettings {
+        max_head: 64 << 10,
         max_connections: 10,
         head_timeout: second,
         write_timeout: second,
