@@ -166,10 +166,13 @@ async fn welcome(
     }
 }
 
-/// What is no DICOM of ours (PS3.8 9.3.2).
+/// What is no DICOM of ours (PS3.8 9.3.2), or proposes nothing, where there has to be something (Table 9-11).
 fn misunderstood(request: &AssociateRq) -> Option<AssociateRj> {
     if request.version & PROTOCOL_VERSION == 0 {
         return Some(AssociateRj::PROTOCOL_VERSION);
     }
-    (request.application_context != APPLICATION_CONTEXT).then_some(AssociateRj::APPLICATION_CONTEXT)
+    if request.application_context != APPLICATION_CONTEXT {
+        return Some(AssociateRj::APPLICATION_CONTEXT);
+    }
+    request.contexts.is_empty().then_some(AssociateRj::NO_REASON)
 }

@@ -17,7 +17,8 @@ const MAX_STATUSES: usize = 32;
 pub(super) struct Account {
     metrics: Metrics,
     begin: Instant,
-    accepted: (usize, usize),
+    /// Contexts that were accepted, of how many, and those of them for which there is no archive.
+    contexts: (usize, usize, usize),
     operations: BTreeMap<&'static str, usize>,
     statuses: BTreeMap<u16, usize>,
     more_statuses: usize,
@@ -27,13 +28,14 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// For an association of which so many contexts of so many were accepted.
-    pub(super) fn new(accepted: usize, of: usize, metrics: Metrics) -> Self {
+    /// For an association of which so many contexts of so many were accepted; for `unrouted` of them no archive is
+    /// configured.
+    pub(super) fn new(accepted: usize, of: usize, unrouted: usize, metrics: Metrics) -> Self {
         metrics.dimse_associations.inc();
         Self {
             metrics,
             begin: Instant::now(),
-            accepted: (accepted, of),
+            contexts: (accepted, of, unrouted),
             operations: BTreeMap::new(),
             statuses: BTreeMap::new(),
             more_statuses: 0,
@@ -85,8 +87,11 @@ impl Account {
     /// The association has ended so.
     pub(super) fn finish(&self, peer: &Peer, end: &str) {
         let Peer { address, calling, called, .. } = peer;
-        let (accepted, of) = self.accepted;
-        let contexts = format!("{accepted} of {of}");
+        let (accepted, of, unrouted) = self.contexts;
+        let mut contexts = format!("{accepted} of {of}");
+        if unrouted > 0 {
+            contexts.push_str(&format!(", {unrouted} for no configured archive"));
+        }
         let operations = listed(self.operations.iter());
         let mut statuses = listed(self.statuses.iter().map(|(code, count)| (format!("{code:04X}"), count)));
         if self.more_statuses > 0 {
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn one_line_says_who_came_what_was_done_and_how_it_ended() {
-        let mut account = Account::new(2, 3, Metrics::default());
+        let mut account = Account::new(2, 3, 0, Metrics::default());
         for _ in 0..2 {
             account.operation(field::C_FIND_RQ);
             [0xFF00, 0xFF00, 0].into_iter().for_each(|code| account.status(code));
@@ -194,17 +199,18 @@ mod tests {
 
     #[test]
     fn a_peer_that_makes_up_statuses_does_not_make_the_line_long() {
-        let mut account = Account::new(1, 1, Metrics::default());
+        let mut account = Account::new(1, 5, 3, Metrics::default());
         (0..1000).for_each(|code| account.status(code));
         account.status(5);
         let log = logged(|| account.finish(&peer(), "released"));
+        assert!(log.contains("contexts=\"1 of 5, 3 for no configured archive\""), "{log}");
         assert!(log.contains("0005 2") && log.contains("001F 1, more 968") && !log.contains("0020"), "{log}");
     }
 
     #[test]
     fn associations_and_operations_are_counted() {
         let metrics = Metrics::default();
-        let mut account = Account::new(1, 1, metrics.clone());
+        let mut account = Account::new(1, 1, 0, metrics.clone());
         for code in [0, 0xB000, 0xC000, 0] {
             account.status(code);
             account.done("main");

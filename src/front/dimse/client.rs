@@ -100,7 +100,8 @@ impl Client {
         shutdown: CancellationToken,
         metrics: Metrics,
     ) -> Self {
-        let account = Account::new(association.agreement().contexts.len(), plan.proposed, metrics);
+        let account =
+            Account::new(association.agreement().contexts.len(), plan.proposed, plan.unrouted, metrics);
         let (mailbox, current, last_id) = (Mailbox::default(), 0, 0);
         Self { association, peer, plan, account, mailbox, timeouts, shutdown, current, last_id }
     }

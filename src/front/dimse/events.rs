@@ -12,7 +12,7 @@ use super::normalized::MAX_DATA_SET;
 use super::{Front, Request, refuse};
 use crate::archive::commitment::Event;
 use crate::dicom::native::{self, can_become};
-use crate::dicom::transfer_syntax::layout;
+use crate::dicom::transfer_syntax::{is_native, layout};
 use crate::dicom::{AeTitle, Tag, Uid, retitle, sop_class};
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::Report;
@@ -61,7 +61,10 @@ fn message(event: &Event, data: &Bytes, title: &AeTitle, syntax: &Uid) -> Option
         }
         data = native::whole(data, &event.transfer_syntax, syntax).ok()?;
     }
-    let data = retitle::replace(&data, layout(syntax), RETRIEVE_AE_TITLE, title).unwrap_or(data);
+    // A deflated one stays as it is.
+    let retitled =
+        is_native(syntax).then(|| retitle::replace(&data, layout(syntax), RETRIEVE_AE_TITLE, title));
+    let data = retitled.flatten().unwrap_or(data);
     let command = Command {
         sop_instance: sop_class::STORAGE_COMMITMENT_INSTANCE.parse().ok(),
         has_data_set: true,

@@ -46,14 +46,12 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
     };
     let invoked = relay.invoke(&caller, invocation);
     tokio::pin!(invoked);
-    let exchange = loop {
-        tokio::select! {
-            biased;
-            exchange = &mut invoked => break exchange,
-            cancelled = client.cancelled() => {
-                cancelled?;
-                return find.failed(client, &find.error(Kind::Cancelled));
-            }
+    let exchange = tokio::select! {
+        biased;
+        exchange = &mut invoked => exchange,
+        cancelled = client.cancelled() => {
+            cancelled?;
+            return find.failed(client, &find.error(Kind::Cancelled));
         }
     };
     match exchange {

@@ -93,6 +93,8 @@ pub struct Plan {
     contexts: BTreeMap<u8, Served>,
     /// How many contexts were proposed.
     proposed: usize,
+    /// For how many of them no archive is configured.
+    unrouted: usize,
     /// An archive, with what we asked it to move: it is served as long as anybody is.
     is_return: bool,
     /// The client's own association behind, where one of its contexts wants one; not here while it is the one that is

@@ -76,7 +76,7 @@ pub(super) async fn negotiate(
 ) -> Negotiated<Plan> {
     let deadline = Instant::now() + front.config.timeouts.negotiation;
     let mut asking = Asking::default();
-    let wishes = wishes(front, peer, comes_as, request, &mut asking);
+    let (wishes, unrouted) = wishes(front, peer, comes_as, request, &mut asking);
     let caller = |archive: &dyn Archive| front.caller(peer, archive, Priority::Interactive);
     let (answers, opened) =
         tokio::join!(asking.ask(caller, deadline), open(front, peer, &wishes, request, &asking, deadline));
@@ -112,22 +112,24 @@ pub(super) async fn negotiate(
         request.user.extended.iter().filter_map(|(class, _)| outcome.extended(class, &accepted)).collect();
     let session = outcome.opened.flatten().filter(Opened::has_contexts).map(Opened::into_session);
     let is_return = comes_as == admission::Kind::Return;
-    Ok((answer, Plan { contexts, proposed: request.contexts.len(), is_return, session }))
+    Ok((answer, Plan { contexts, proposed: request.contexts.len(), unrouted, is_return, session }))
 }
 
-/// What each context is for; those that cannot be served, with the reason (PS3.8 Table 9-18).
+/// What each context is for; those that cannot be served, with the reason (PS3.8 Table 9-18). And for how many no archive
+/// is configured.
 fn wishes<'a>(
     front: &Front,
     peer: &Peer,
     comes_as: admission::Kind,
     request: &'a AssociateRq,
     asking: &mut Asking,
-) -> Vec<Result<Wish<'a>, u8>> {
+) -> (Vec<Result<Wish<'a>, u8>>, usize) {
     let is_class = |context: &ProposedContext, is: fn(&str) -> bool| {
         context.abstract_syntax.as_ref().is_some_and(|class| is(class.as_str()))
     };
     let beside_get = request.contexts.iter().any(|context| is_class(context, is_get));
     let mut numbers = BTreeSet::new();
+    let (mut unrouted, mut classes) = (0, BTreeSet::new());
     let wish = |proposed: &'a ProposedContext| {
         let class = proposed.abstract_syntax.as_ref().ok_or(context_result::ABSTRACT_SYNTAX)?;
         if proposed.id.is_multiple_of(2) || !numbers.insert(proposed.id) {
@@ -158,10 +160,16 @@ fn wishes<'a>(
             let extended = extended.map(|(_, information)| information.clone());
             wish.places.push(asking.add(archive, asks, class, wish.syntaxes, extended));
         }
-        // Nobody stands behind.
-        if wish.places.is_empty() { Err(context_result::ABSTRACT_SYNTAX) } else { Ok(wish) }
+        if !wish.places.is_empty() {
+            return Ok(wish);
+        }
+        unrouted += 1;
+        if classes.insert(class) {
+            tracing::debug!(%calling, %called, %class, "no archive is configured for this class");
+        }
+        Err(context_result::ABSTRACT_SYNTAX)
     };
-    request.contexts.iter().map(wish).collect()
+    (request.contexts.iter().map(wish).collect(), unrouted)
 }
 
 /// How a class is served to somebody; `None`: not at all.

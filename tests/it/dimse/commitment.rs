@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::dataset::DataSet;
-use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout};
+use gantry::dicom::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, Layout};
 use gantry::dicom::{Tag, VR, sop_class};
 use gantry::dimse::association::{Association, AssociationError, Request};
 use gantry::dimse::command::{Command, field};
@@ -343,4 +343,69 @@ async fn hazard_nobody_but_an_archive_reports() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_without_room_is_told_again_and_one_that_refuses_a_report_is_not() {
+    let mut scene = Scene::new().await;
+    let app = scene.app(2).await;
+    for (transaction, refusal, again) in [("1.2.20", 0x0213, true), ("1.2.21", 0x0110, false)] {
+        let mut client = client(&app, "LISTENS").await;
+        let (association, message) = ask(&mut client, &mut scene.archive, transaction).await;
+        scene.archive.answer(association, &message, 0);
+        client.message().await.unwrap();
+        client.release().await;
+        let data = data(transaction, &[]);
+        assert_eq!(tell(&mut scene.archive, association, message.context, 1, &data).await, 0);
+        let (first, heard) = scene.listener.message().await;
+        scene.listener.answer(first, &heard, refusal);
+        if again {
+            let (second, heard) = scene.listener.message().await;
+            assert_eq!(heard.data_set(), data);
+            scene.listener.answer(second, &heard, 0);
+        }
+        assert!(matches!(scene.listener.next().await.what, What::Released));
+        assert!(scene.listener.is_silent().await, "told once more than it should be: {refusal:04X}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_cannot_be_encoded_for_its_client_holds_up_no_other() {
+    let mut scene = Scene::new().await;
+    let app = scene.app(2).await;
+    let big_endian = || vec![proposal(sop_class::STORAGE_COMMITMENT, &[EXPLICIT_VR_BE])];
+    let mut client = Client::to(app.dimse, GANTRY, "AWAY", big_endian()).await.unwrap();
+    let in_big_endian =
+        |transaction: &str| Some(data(transaction, &[]).encode(Layout::ExplicitBe, QueryCharset::Auto));
+    let mut asked_on = (0, 0);
+    for transaction in ["1.2.30", "1.2.31"] {
+        let action = Command {
+            requested: true,
+            has_data_set: true,
+            sop_instance: sop_class::STORAGE_COMMITMENT_INSTANCE.parse().ok(),
+            others: vec![(0x1008, Bytes::from_static(&[1, 0]))],
+            ..Command::request(field::N_ACTION_RQ, sop_class::STORAGE_COMMITMENT, 7)
+        };
+        client.association.send(1, &action, in_big_endian(transaction).map(Bytes::from));
+        client.association.flush().await.unwrap();
+        let (association, message) = scene.archive.message().await;
+        scene.archive.answer(association, &message, 0);
+        assert_eq!(client.message().await.unwrap().command.status, Some(0));
+        asked_on = (association, message.context);
+    }
+    // The first report comes in what cannot become big endian.
+    let new = scene.archive.open(app.dimse, &reporting()).await;
+    assert_eq!(tell(&mut scene.archive, new, 1, 1, &data("1.2.30", &[])).await, 0);
+    // The second one in the client's own, on the association on which it was asked for.
+    let (association, context) = asked_on;
+    scene.archive.say(association, context, report(99, 1), in_big_endian("1.2.31").map(Bytes::from));
+    assert_eq!(scene.archive.message().await.1.command.status, Some(0));
+    let told_first = client.message().await.unwrap();
+    let heard = DataSet::parse(told_first.data.as_ref().unwrap(), Layout::ExplicitBe, None).unwrap().data_set;
+    assert_eq!(heard, data("1.2.31", &[]));
+    client.association.send(told_first.context, &told_first.command.response(0), None);
+    client.release().await;
+    // The first is told when it can be.
+    let mut again = self::client(&app, "AWAY").await;
+    assert_eq!(told(&mut again).await, (1, data("1.2.30", &[])));
 }

@@ -8,13 +8,14 @@ use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::dataset::DataSet;
 use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE, Layout};
 use gantry::dicom::{sop_class, tags};
-use gantry::dimse::association::Requested;
+use gantry::dimse::association::{Request, Requested};
 use gantry::dimse::command::{Command, field};
 use gantry::net::DimseSocket;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::{GANTRY, Scene};
+use super::scripted::Scripted;
+use super::{GANTRY, Scene, scripted_app};
 use crate::support::dimse::{Answers, Client, Message, echo, find, identifier, message, proposal, soon};
 use crate::support::metrics::Figures;
 use crate::support::speed::{at_best, within};
@@ -217,6 +218,37 @@ async fn hazard_after_a_search_that_went_wrong_the_next_one_is_right() {
         assert_eq!(told(&again), (4, 0), "{fault}: {:?}", again.last());
         scene.app.settle(&fault.to_string()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn extended_negotiation_is_the_archives_and_holds_for_the_association_that_is_searched() {
+    let mut archive = Scripted::new().await;
+    let app = scripted_app(&archive, "").await;
+    let class = sop_class::STUDY_ROOT_FIND;
+    let told = |information: &'static [u8]| vec![(class.parse().unwrap(), Bytes::from_static(information))];
+    for (asked, answer) in
+        [(&[1, 0, 0][..], &[0, 0, 1][..]), (&[1, 1], &[1, 1]), (&[], &[]), (&[1, 0, 0], &[0, 0, 1])]
+    {
+        let extended = if asked.is_empty() { vec![] } else { told(asked) };
+        let request = Request {
+            called: GANTRY.parse().unwrap(),
+            calling: "CLIENT".parse().unwrap(),
+            proposals: vec![proposal(class, &[EXPLICIT_VR_LE])],
+            extended: extended.clone(),
+            roles: vec![],
+        };
+        let mut client = Client::asking(app.dimse, &request).await.unwrap();
+        let expected = if answer.is_empty() { vec![] } else { told(answer) };
+        assert_eq!(client.association.agreement().extended, expected);
+        client.send(find(), Some(&studies()));
+        client.association.flush().await.unwrap();
+        let (association, message) = archive.message().await;
+        assert_eq!(archive.request(association).user.extended, extended, "asked with {asked:?}");
+        archive.answer(association, &message, 0);
+        assert_eq!(client.answers().await.unwrap().status(), 0);
+        client.release().await;
+    }
+    assert_eq!(archive.count(), 3, "what was learnt is not asked again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use gantry::dicom::{sop_class, tags};
 use gantry::dimse::association::AssociationError;
 use gantry::dimse::command::{Command, field};
-use gantry::dimse::negotiation::number;
+use gantry::dimse::negotiation::{Proposal, number};
 use gantry::dimse::pdu::{
     APPLICATION_CONTEXT, AssociateRq, PROTOCOL_VERSION, UserInformation, encode_associate_rq, kind,
 };
@@ -43,13 +43,16 @@ fn message(context: u8, flags: u8, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn request() -> Vec<u8> {
-    let verification = [proposal(sop_class::VERIFICATION, &[IMPLICIT_VR_LE])];
+    request_for(&[proposal(sop_class::VERIFICATION, &[IMPLICIT_VR_LE])])
+}
+
+fn request_for(proposals: &[Proposal]) -> Vec<u8> {
     let request = AssociateRq {
         version: PROTOCOL_VERSION,
         called: GANTRY.parse().unwrap(),
         calling: "RUDE".parse().unwrap(),
         application_context: APPLICATION_CONTEXT.into(),
-        contexts: number(&verification),
+        contexts: number(proposals),
         user: UserInformation { max_pdu: 16_384, ..UserInformation::default() },
     };
     encode_associate_rq(&request).to_vec()
@@ -101,6 +104,20 @@ async fn hazard_what_is_no_association_request_is_cut_off_and_leaves_no_place_ta
         );
         until(what, DEADLINE, async || serves(&app).await).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_proposes_no_presentation_context_is_rejected_for_good() {
+    let archive = archive().await;
+    let app = bridge(archive.addr(), STRICT, "").await;
+    let mut stream = TcpStream::connect(app.dimse).await.unwrap();
+    stream.write_all(&request_for(&[])).await.unwrap();
+    let mut answer = [0; 10];
+    timeout(DEADLINE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    // Rejected-permanent, by the service user, no reason given (PS3.8 9.3.4).
+    assert_eq!((answer[0], &answer[7..]), (kind::ASSOCIATE_RJ, &[1, 1, 1][..]));
+    drop(stream);
+    until("nobody is kept out", DEADLINE, async || serves(&app).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

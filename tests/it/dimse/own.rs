@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use gantry::dicom::sop_class;
 use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use gantry::dimse::association::{AssociationError, EstablishError, Event, Request};
+use gantry::dimse::association::{AssociationError, EstablishError, Event, Request, Requested};
 use gantry::dimse::command::{Command, field};
 use gantry::dimse::pdu::{AssociateRj, Role};
+use gantry::net::DimseSocket;
+use tokio::net::TcpListener;
 
 use super::scripted::{Scripted, Seen, What};
 use super::{GANTRY, scripted_app};
 use crate::support::app::TestApp;
-use crate::support::dimse::{Client, Message, identifier, proposal};
+use crate::support::dimse::{Client, Message, identifier, proposal, soon};
+use crate::support::{DEADLINE, until};
 
 /// Basic Grayscale Print Management, a meta SOP class.
 const PRINT: &str = "1.2.840.10008.5.1.1.9";
@@ -199,6 +202,36 @@ async fn an_abort_on_either_side_ends_the_other() {
         }
     }
     app.settle("sessions").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_while_its_session_opens_leaves_nothing_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = TestApp::start(&format!(
+        "[dimse]\nlisten = \"127.0.0.1:0\"\nmax_associations = 1\n[ae.CLIENT]\n\
+         [archive.main]\nae_title = \"PACS\"\naddress = \"{}\"\n",
+        listener.local_addr().unwrap()
+    ))
+    .await;
+    for _ in 0..2 {
+        let asked = request();
+        let address = app.dimse;
+        let asking = tokio::spawn(async move { Client::asking(address, &asked).await });
+        let (stream, _) = listener.accept().await.unwrap();
+        let requested = Requested::read(DimseSocket::from_stream(stream).unwrap(), soon()).await.unwrap();
+        asking.abort();
+        assert!(asking.await.is_err(), "it was waiting");
+        let accepted = requested.accept(|_, s| Ok(s[0].clone()), |_| true, soon()).await;
+        let mut session = accepted.unwrap();
+        let end = session.event().await;
+        assert!(matches!(end, Err(AssociationError::Aborted { .. })), "{end:?}");
+        drop(session);
+        // The only place comes back, too.
+        app.settle("a client that left").await;
+        let echo = || vec![proposal(sop_class::VERIFICATION, &[IMPLICIT_VR_LE])];
+        let served = async || Client::to(address, GANTRY, "CLIENT", echo()).await.is_ok();
+        until("its place comes back", DEADLINE, served).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

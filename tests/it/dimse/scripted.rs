@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use gantry::dimse::association::{Association, AssociationError, Event, Request, Requested};
 use gantry::dimse::command::Command;
+use gantry::dimse::negotiation::Answer;
 use gantry::dimse::pdu::AssociateRq;
 use gantry::net::DimseSocket;
 use tokio::net::TcpListener;
@@ -19,7 +20,8 @@ use crate::support::dimse::{Message, soon};
 /// How long a test waits for what must come.
 pub(super) const SOON: Duration = Duration::from_secs(10);
 
-/// Accepts every association with the first transfer syntax of each context, and every role.
+/// Accepts every association with the first transfer syntax of each context, and every role. Extended negotiation is
+/// answered with what was proposed, backwards.
 pub(super) struct Scripted {
     pub(super) address: SocketAddr,
     seen: UnboundedReceiver<Seen>,
@@ -160,7 +162,11 @@ async fn listen(listener: TcpListener, associations: Associations) {
             let socket = DimseSocket::from_stream(stream).unwrap();
             let Ok(requested) = Requested::read(socket, soon()).await else { return };
             let request = requested.request().clone();
-            let accepted = requested.accept(|_, s| Ok(s[0].clone()), |_| true, soon()).await;
+            let mut answer = Answer::new(&request, |_, s| Ok(s[0].clone()), |_| true);
+            let backwards = |information: &Bytes| information.iter().rev().copied().collect();
+            let extended = request.user.extended.iter();
+            answer.extended = extended.map(|(class, it)| (class.clone(), backwards(it))).collect();
+            let accepted = requested.answer(answer, soon()).await;
             associations.play(accepted.unwrap(), Some(request));
         });
     }

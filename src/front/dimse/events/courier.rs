@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::mailbox::Unfit;
 use super::{ANSWER, Registry, message};
-use crate::archive::commitment::{Commitments, Event, Undelivered};
+use crate::archive::commitment::{Asker, Commitments, Event, Transaction, Undelivered};
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dicom::{AeTitle, Uid, sop_class};
 use crate::dimse::association::{self, Association, Request};
 use crate::dimse::negotiation::Proposal;
-use crate::dimse::status::{Class, class, meaning};
+use crate::dimse::status::{Class, RESOURCE_LIMITATION, class, meaning};
 use crate::net::DimseSocket;
 
 /// Longest time between two attempts to tell a client.
@@ -36,7 +38,18 @@ pub(in crate::front::dimse) struct Courier {
     addresses: HashMap<AeTitle, String>,
 }
 
-/// A client that could not be told.
+/// Who or what is waited for: a client that is away, or one report that it cannot be told now.
+type Subject = (AeTitle, Option<Transaction>);
+
+/// Why a client was not told.
+enum Untold {
+    /// It is away, or as good as that: no other report would reach it either.
+    Away(String),
+    /// It is there, and this report is nothing for it now.
+    ThisOne(String),
+}
+
+/// What waits for its next attempt.
 struct Wait {
     /// When it is tried next.
     at: Instant,
@@ -58,7 +71,7 @@ impl Courier {
         let courier = Arc::new(self);
         let config = courier.commitments.config();
         let sweep = SWEEP.min(config.wait / 4).min(config.retry_for / 4).max(Duration::from_millis(50));
-        let mut waits: BTreeMap<AeTitle, Wait> = BTreeMap::new();
+        let mut waits: BTreeMap<Subject, Wait> = BTreeMap::new();
         let mut busy: HashMap<Id, AeTitle> = HashMap::new();
         let mut tasks = JoinSet::new();
         loop {
@@ -66,10 +79,16 @@ impl Courier {
             for report in courier.commitments.undelivered().await {
                 clients.entry(report.asker.client.clone()).or_default().push(report);
             }
-            waits.retain(|client, _| clients.contains_key(client));
+            waits.retain(|(client, one), _| {
+                let is_left =
+                    |one: &Transaction, left: &[Undelivered]| left.iter().any(|it| it.transaction == *one);
+                clients.get(client).is_some_and(|left| one.as_ref().is_none_or(|one| is_left(one, left)))
+            });
             let now = Instant::now();
-            for (client, reports) in clients {
-                let waits = waits.get(&client).is_some_and(|wait| wait.at > now);
+            let has_to_wait = |subject: &Subject| waits.get(subject).is_some_and(|wait| wait.at > now);
+            for (client, mut reports) in clients {
+                reports.retain(|report| !has_to_wait(&(client.clone(), Some(report.transaction.clone()))));
+                let waits = reports.is_empty() || has_to_wait(&(client.clone(), None));
                 if waits || busy.len() >= MAX_AT_ONCE || busy.values().any(|busy| *busy == client) {
                     continue;
                 }
@@ -81,16 +100,18 @@ impl Courier {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = courier.commitments.news() => {}
-                arrived = courier.registry.arrived() => waits.retain(|client, _| !arrived.contains(client)),
+                arrived = courier.registry.arrived() => waits.retain(|(client, _), _| !arrived.contains(client)),
                 Some(ended) = tasks.join_next_with_id() => {
-                    let (id, told) = ended.unwrap_or_else(|error| (error.id(), false));
+                    let (id, left) = ended.unwrap_or_else(|error| (error.id(), vec![None]));
                     let Some(client) = busy.remove(&id) else { continue };
-                    if told {
-                        waits.remove(&client);
-                    } else {
-                        let delay = waits.get(&client).map_or(config.retry_after, |wait| wait.delay);
+                    if !left.contains(&None) {
+                        waits.remove(&(client.clone(), None));
+                    }
+                    for one in left {
+                        let subject = (client.clone(), one);
+                        let delay = waits.get(&subject).map_or(config.retry_after, |wait| wait.delay);
                         let at = Instant::now() + delay;
-                        waits.insert(client, Wait { at, delay: (delay * 2).min(MAX_WAIT) });
+                        waits.insert(subject, Wait { at, delay: (delay * 2).min(MAX_WAIT) });
                     }
                 }
                 () = sleep_until(next) => {}
@@ -99,49 +120,70 @@ impl Courier {
         let _ = timeout(LAST, async { while tasks.join_next().await.is_some() {} }).await;
     }
 
-    /// Tells one client of these, one after the other; false: it could not be told.
-    async fn tell_all(self: Arc<Self>, reports: Vec<Undelivered>) -> bool {
+    /// Tells one client of these, one after the other; what is left: some of them, or all (`None`) where it is away.
+    async fn tell_all(self: Arc<Self>, reports: Vec<Undelivered>) -> Vec<Option<Transaction>> {
+        let mut left = Vec::new();
         for report in reports {
-            let Undelivered { transaction, asker, .. } = &report;
+            let Undelivered { transaction, asker: Asker { client, .. }, .. } = &report;
             // `None`: it has been told meanwhile, or there is nothing to tell.
-            if let Some((event, data)) = self.commitments.report(transaction).await {
-                let (client, called) = (&asker.client, &asker.called);
-                let told = self.registry.tell(client, event.clone(), data.clone(), called.clone()).await;
-                let told = match told {
-                    Some(status) => Ok(status),
-                    None => self.call(&report, event, data).await,
+            if let Some((event, data)) = self.commitments.report(transaction).await
+                && let Err(untold) = self.tell(&report, event, data).await
+            {
+                let (one, why) = match untold {
+                    Untold::Away(why) => (None, why),
+                    Untold::ThisOne(why) => (Some(transaction.clone()), why),
                 };
-                match told {
-                    Ok(status) if class(status) == Class::Failure => {
-                        let what = meaning(status);
-                        tracing::warn!(%client, status = format!("{status:04X}"), what, "it refused a report of storage commitment");
-                    }
-                    Ok(_) => {}
-                    Err(why) => {
-                        tracing::info!(%client, why, "it cannot be told of its storage commitment now");
-                        return false;
-                    }
+                tracing::info!(%client, why, "it cannot be told of its storage commitment now");
+                let is_away = one.is_none();
+                left.push(one);
+                if is_away {
+                    return left;
                 }
+                continue;
             }
             self.commitments.delivered(transaction).await;
         }
-        true
+        left
+    }
+
+    /// Tells a client of one report. It knows it then, whatever it thinks of it; only where it has no room it is told again.
+    async fn tell(&self, report: &Undelivered, event: Event, data: Bytes) -> Result<(), Untold> {
+        let Asker { client, called, .. } = &report.asker;
+        let told = self.registry.tell(client, event.clone(), data.clone(), called.clone()).await;
+        let status = match told {
+            Some(Ok(status)) => status,
+            None => self.call(report, event, data).await?,
+            // It is there, whether it can be called or not.
+            Some(Err(Unfit)) => self.call(report, event, data).await.map_err(|untold| match untold {
+                Untold::Away(why) | Untold::ThisOne(why) => Untold::ThisOne(why),
+            })?,
+        };
+        if status == RESOURCE_LIMITATION {
+            return Err(Untold::ThisOne("it has no room for the report (0213)".to_owned()));
+        }
+        if class(status) == Class::Failure {
+            let what = meaning(status);
+            tracing::warn!(%client, status = format!("{status:04X}"), what, "it refused a report of storage commitment");
+        }
+        Ok(())
     }
 
     /// Tells a client on an association that is opened to it; the status of its answer.
-    async fn call(&self, report: &Undelivered, event: Event, data: bytes::Bytes) -> Result<u16, String> {
+    async fn call(&self, report: &Undelivered, event: Event, data: Bytes) -> Result<u16, Untold> {
         let asker = &report.asker;
+        let away = |why: &str| Untold::Away(why.to_owned());
         let address = self.addresses.get(&asker.client);
-        let address = address.ok_or("it has no address in the configuration, and no association is open")?;
-        let mut association = open(address, report, &event).await?;
+        let address = address
+            .ok_or_else(|| away("it has no address in the configuration, and no association is open"))?;
+        let mut association = open(address, report, &event).await.map_err(Untold::Away)?;
         let Some(context) = association.agreement().contexts.first().cloned() else {
             association.release(Instant::now() + ESTABLISH).await;
-            return Err("it did not accept storage commitment".to_owned());
+            return Err(away("it did not accept storage commitment"));
         };
         let Some((mut command, data)) = message(&event, &data, &asker.called, &context.transfer_syntax)
         else {
             association.abort().await;
-            return Err("its transfer syntax is of no use for the report".to_owned());
+            return Err(Untold::ThisOne("its transfer syntax is of no use for the report".to_owned()));
         };
         command.message_id = 1;
         association.send(context.id, &command, Some(data));
@@ -153,7 +195,7 @@ impl Courier {
             }
             Err(why) => {
                 association.abort().await;
-                Err(why)
+                Err(Untold::Away(why))
             }
         }
     }

@@ -47,8 +47,12 @@ struct Delivery {
     data: Bytes,
     /// The title that stands in the report for the archive's.
     title: AeTitle,
-    answer: oneshot::Sender<u16>,
+    answer: Answer,
 }
+
+/// The report cannot be encoded in the transfer syntax of the association.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::front::dimse) struct Unfit;
 
 /// What one association is to tell its client.
 #[derive(Debug, Default)]
@@ -56,7 +60,7 @@ pub(in crate::front::dimse) struct Mailbox {
     /// `None`: storage commitment was not agreed.
     entry: Option<Entry>,
     /// Reports that the client has not answered, by their message IDs.
-    open: BTreeMap<u16, oneshot::Sender<u16>>,
+    open: BTreeMap<u16, Answer>,
 }
 
 #[derive(Debug)]
@@ -69,14 +73,15 @@ struct Entry {
 }
 
 impl Registry {
-    /// Tells a client on the association on which it has asked last, if it has one open; the status of its answer.
+    /// Tells a client on the association on which it has asked last; the status of its answer. `None`: it has none open, or
+    /// did not answer.
     pub(super) async fn tell(
         &self,
         client: &AeTitle,
         event: Event,
         data: Bytes,
         title: AeTitle,
-    ) -> Option<u16> {
+    ) -> Option<Result<u16, Unfit>> {
         let sender = self.lock().open.get(client)?.last()?.sender.clone();
         let (answer, answered) = oneshot::channel();
         sender.try_send(Delivery { event, data, title, answer }).ok()?;
@@ -138,8 +143,11 @@ impl Mailbox {
             if answer.is_closed() {
                 continue;
             }
-            if let Some((command, data)) = message(&event, &data, &title, &entry.context.transfer_syntax) {
-                return Outgoing { context: entry.context.id, command, data, answer };
+            match message(&event, &data, &title, &entry.context.transfer_syntax) {
+                Some((command, data)) => {
+                    return Outgoing { context: entry.context.id, command, data, answer };
+                }
+                None => drop(answer.send(Err(Unfit))),
             }
         }
     }
@@ -155,12 +163,12 @@ impl Mailbox {
     /// Whether this is the client's answer to a report; the one who waits for it knows it then.
     pub(in crate::front::dimse) fn answered(&mut self, response: &Command) -> bool {
         let answer = self.open.remove(&response.message_id);
-        answer.map(|answer| answer.send(response.status.unwrap_or_default())).is_some()
+        answer.map(|answer| answer.send(Ok(response.status.unwrap_or_default()))).is_some()
     }
 }
 
 /// The way back for a client's answer.
-pub(in crate::front::dimse) type Answer = oneshot::Sender<u16>;
+pub(in crate::front::dimse) type Answer = oneshot::Sender<Result<u16, Unfit>>;
 
 /// A report that is to be sent.
 #[derive(Debug)]
@@ -201,7 +209,7 @@ mod tests {
         Mailbox::new(registry, &"CT1".parse().unwrap(), context)
     }
 
-    fn tell(registry: &Arc<Registry>) -> tokio::task::JoinHandle<Option<u16>> {
+    fn tell(registry: &Arc<Registry>) -> tokio::task::JoinHandle<Option<Result<u16, Unfit>>> {
         let registry = Arc::clone(registry);
         tokio::spawn(async move {
             let event = Event { event_type: 1, transfer_syntax: Uid::from_static(IMPLICIT_VR_LE) };
@@ -227,15 +235,15 @@ mod tests {
         assert_eq!(registry.arrived().await.len(), 1);
         let told = tell(&registry);
         assert_eq!(answer(&mut second, 1).await, 3);
-        assert_eq!(told.await.unwrap(), Some(0));
+        assert_eq!(told.await.unwrap(), Some(Ok(0)));
         first.prefer();
         let told = tell(&registry);
         assert_eq!(answer(&mut first, 1).await, 1);
-        assert_eq!(told.await.unwrap(), Some(0));
+        assert_eq!(told.await.unwrap(), Some(Ok(0)));
         drop(first);
         let told = tell(&registry);
         assert_eq!(answer(&mut second, 2).await, 3);
-        assert_eq!(told.await.unwrap(), Some(0));
+        assert_eq!(told.await.unwrap(), Some(Ok(0)));
         drop(second);
         assert!(registry.lock().open.is_empty());
     }
@@ -251,7 +259,7 @@ mod tests {
         assert_eq!(told.await.unwrap(), None, "no answer in time");
         let again = tell(&registry);
         assert_eq!(answer(&mut mailbox, 6).await, 1);
-        assert_eq!(again.await.unwrap(), Some(0));
+        assert_eq!(again.await.unwrap(), Some(Ok(0)));
         assert!(mailbox.answered(&Command { message_id: 5, ..Command::default() }));
         assert!(!mailbox.answered(&Command { message_id: 7, ..Command::default() }));
     }

@@ -1,5 +1,7 @@
 //! C-CANCEL, and clients that leave.
 
+use std::time::Instant;
+
 use super::*;
 
 /// Cancels after fifty sub-operations; the final response.
@@ -81,6 +83,37 @@ async fn cancel_after_fifty_direct() {
     let scene = Scene::new(plain.make(), &[Fault::ObjectsSlow(1)], more).await;
     scene.archive.set_destination("DIRECT".parse().unwrap(), &destination.address);
     cancel_after_fifty(&scene, &plain, move_to("DIRECT"), |_| at_destination(&mut destination)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_an_archive_that_ignores_a_cancel_or_aborts_after_it_holds_up_no_client() {
+    let plain = Plain::new(1, 1, 500, 400);
+    let more = "[ae.DIRECT]\nmove = \"direct\"\n";
+    for fault in [Fault::IgnoreCancel, Fault::AbortOnCancel(50), Fault::AbortOnCancel(5_000)] {
+        for (request, has_get) in
+            [(get(), true), (get(), false), (move_to("CLIENT"), true), (move_to("DIRECT"), true)]
+        {
+            let what = format!("{fault} {:04X} {:?} {has_get}", request.field, request.move_destination);
+            let archive = Archive::builder().ae_title("PACS".parse().unwrap()).studies(plain.make());
+            let archive = if has_get { archive } else { archive.no_get() };
+            let archive = archive.fault(Fault::ObjectsSlow(5)).fault(fault).start().await.unwrap();
+            let scene = Scene::before(archive, more).await;
+            let destination = Destination::new().await;
+            scene.archive.set_destination("DIRECT".parse().unwrap(), &destination.address);
+            let mut client = client(&scene).await;
+            let begin = Instant::now();
+            let (last, _) = cancelled(&mut client, request, &first_study(&plain)).await;
+            assert_eq!(last.command.status, Some(0xFE00), "{what}");
+            // Fifty objects, and the second after which an archive is waited for no more.
+            assert!(begin.elapsed() < Duration::from_secs(3), "{what}: {:?}", begin.elapsed());
+            until(&what, Duration::from_secs(1), async || !scene.archive.observations().cancels.is_empty())
+                .await;
+            scene.archive.clear_faults();
+            let one = identifier("STUDY", &[(tags::STUDY_INSTANCE_UID, "9.9")]);
+            assert_eq!(client.ask(get(), Some(&one)).await.unwrap().status(), 0, "{what}: the next one");
+            scene.app.settle(&what).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
