@@ -13,13 +13,14 @@ use crate::archive::commitment::{Commitments, OpenError};
 use crate::archive::dimse::{Config as ArchiveConfig, DimseArchive};
 use crate::archive::shared::{Cache, Shared};
 use crate::archive::{Archive, MoveDestination};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dimse::scp;
 use crate::event::Events;
 use crate::front::dimse::{self, Front};
 use crate::front::http;
 use crate::metrics::Metrics;
 use crate::net::serve_http;
+use crate::net::tls::{self, Protocol};
 use crate::router::Router;
 
 /// DIMSE connections that have not asked for an association yet, or are turned away: a burst of modalities after a power
@@ -33,12 +34,22 @@ const ASKING_PER_ADDRESS: usize = ASKING / 4 * 3;
 pub struct App {
     config: Config,
     http: TcpListener,
+    http_tls: Option<tls::Server>,
     dimse: TcpListener,
+    dimse_tls: Option<DimseTls>,
     archives: Vec<DimseArchive>,
     moves: MoveDestination,
     cache: Cache,
     commitments: Commitments,
     metrics: Metrics,
+}
+
+/// TLS for DIMSE.
+#[derive(Debug)]
+struct DimseTls {
+    server: tls::Server,
+    /// Where it is spoken; `None`: at the one DIMSE port there is.
+    listener: Option<TcpListener>,
 }
 
 /// A port cannot be bound, or a file cannot be used.
@@ -54,6 +65,9 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// Certificates or keys.
+    #[error("TLS cannot be spoken:{}", lines(.0))]
+    Tls(Vec<ConfigError>),
     /// The file for what must survive a restart.
     #[error(transparent)]
     State(#[from] OpenError),
@@ -65,6 +79,20 @@ impl App {
     /// # Errors
     /// A port cannot be bound, or a file cannot be used.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
+        config.check_files().map_err(BindError::Tls)?;
+        let http_tls =
+            config.http.tls.clone().map(|tls| open("http.tls", tls, Protocol::Http)).transpose()?;
+        let dimse_tls = match config.dimse.tls.clone() {
+            None => None,
+            Some(tls) => {
+                let server = open("dimse.tls", tls.server, Protocol::Dimse)?;
+                let listener = match tls.listen {
+                    Some(address) => Some(bind("dimse.tls.listen", address).await?),
+                    None => None,
+                };
+                Some(DimseTls { server, listener })
+            }
+        };
         // HTTP last: where that answers, DIMSE does too.
         let dimse = bind("dimse.listen", config.dimse.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;
@@ -81,7 +109,7 @@ impl App {
         };
         let archives = config.archives.iter().map(archive).collect();
         let cache = Cache::new(config.cache.clone(), metrics.clone());
-        Ok(Self { config, http, dimse, archives, moves, cache, commitments, metrics })
+        Ok(Self { config, http, http_tls, dimse, dimse_tls, archives, moves, cache, commitments, metrics })
     }
 
     /// The archives, in the configuration's order: what they hold open can be counted.
@@ -104,6 +132,16 @@ impl App {
         self.dimse.local_addr().unwrap_or(self.config.dimse.listen)
     }
 
+    /// Where associations over TLS come, where that is another port.
+    pub fn dimse_tls_address(&self) -> Option<SocketAddr> {
+        self.dimse_tls.as_ref()?.listener.as_ref()?.local_addr().ok()
+    }
+
+    /// `https` where HTTP is served over TLS, else `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.http_tls.is_some() { "https" } else { "http" }
+    }
+
     /// The path of the default archive.
     pub fn base_path(&self) -> &str {
         &self.config.http.front.base_path
@@ -111,7 +149,8 @@ impl App {
 
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, http, dimse, archives, moves, cache, commitments, metrics } = self;
+        let Self { config, http, http_tls, dimse, dimse_tls, archives, moves, cache, commitments, metrics } =
+            self;
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
             max_connections: config.dimse.front.max_associations + config.dimse.front.max_returns + ASKING,
@@ -150,13 +189,30 @@ impl App {
         let front = Front::new(config.dimse.front, services);
         // Retrievals under way still receive while clients drain, so this one ends last.
         let stop_receiving = CancellationToken::new();
-        let receiving = scp::serve(dimse, Arc::clone(&front), limits, stop_receiving.clone());
+        let (beside, tls) = match dimse_tls {
+            Some(DimseTls { server, listener: Some(listener) }) => (Some((listener, server)), None),
+            Some(DimseTls { server, listener: None }) => (None, Some(server)),
+            None => (None, None),
+        };
+        let receive =
+            |listener, tls| scp::serve(listener, tls, Arc::clone(&front), limits, stop_receiving.clone());
+        let receiving = async {
+            match beside {
+                None => receive(dimse, tls).await,
+                Some((listener, server)) => {
+                    tokio::join!(receive(dimse, tls), receive(listener, Some(server)));
+                }
+            }
+        };
         let serving = async {
             let clients = async {
                 shutdown.cancelled().await;
                 let _ = timeout(drain, front.drained()).await;
             };
-            tokio::join!(serve_http(http, service, config.http.settings, shutdown.clone()), clients);
+            tokio::join!(
+                serve_http(http, http_tls, service, config.http.settings, shutdown.clone()),
+                clients
+            );
             // Nobody asks any more; what is idle is released, what is stuck gets as long again.
             let deadline = Instant::now() + drain;
             front.shut_down(deadline).await;
@@ -172,6 +228,15 @@ impl App {
             () = &mut receiving => {}
         }
     }
+}
+
+fn open(key: &str, config: tls::ServerConfig, protocol: Protocol) -> Result<tls::Server, BindError> {
+    tls::Server::open(config, protocol)
+        .map_err(|error| BindError::Tls(vec![ConfigError { key: key.to_owned(), text: error.to_string() }]))
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    errors.iter().map(|error| format!("\n  {error}")).collect()
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {

@@ -11,6 +11,7 @@ mod limits;
 mod route;
 mod section;
 mod state;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,11 +25,12 @@ use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
+use crate::net::tls::ServerConfig as TlsConfig;
 use crate::router::config::RuleConfig;
 use crate::telemetry::Config as LogConfig;
 use section::{Report, Section};
 
-pub use dimse::Dimse;
+pub use dimse::{Dimse, DimseTls};
 
 /// Longest configuration file that is read, in bytes: a thousand archives.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -71,6 +73,8 @@ pub struct Config {
 pub struct Http {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// `[http.tls]`: HTTPS only.
+    pub tls: Option<TlsConfig>,
     /// What the front end shows.
     pub front: HttpConfig,
     /// Limits of connections.
@@ -154,10 +158,11 @@ fn whole(table: Table, report: &Report) -> Config {
     dimse.front.titles.extend(routes.iter().flat_map(|rule| rule.called.iter().cloned()));
     let names: Vec<&str> = archives.iter().map(|archive| archive.name.as_str()).collect();
     dimse.front.aes = ae::read(root.named_sections("ae"), &names, report);
+    ae::check_certificates(&dimse, report);
     dimse::acquaint(&mut dimse.front, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
-    for (key, what) in [("tls", "TLS comes"), ("auth", "users come"), ("audit", "the audit trail comes")] {
+    for (key, what) in [("auth", "users come"), ("audit", "the audit trail comes")] {
         root.later(key, what);
     }
     root.finish();
@@ -208,10 +213,15 @@ fn http(mut section: Section<'_>) -> Http {
     let cors_origins =
         section.list("cors_origins", "origins such as [\"https://viewer.example\"], without a path");
     let (limits, max_head) = limits::read(section.section("limits"));
-    section.later("tls", "this comes");
+    let tls = section.optional_section("tls").and_then(|mut section| {
+        let server = tls::server(&mut section);
+        section.finish();
+        server
+    });
     section.finish();
     Http {
         listen,
+        tls,
         front: HttpConfig {
             base_path: base_path.unwrap_or(defaults.base_path),
             public_url,

@@ -372,6 +372,7 @@ mod tests {
             idle: second,
             max_age: second,
             max_uses: 1,
+            round_trips: 1,
         };
         let nowhere: pool::Connect =
             Arc::new(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }));

@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::dicom::AeTitle;
 use crate::dicom::object::Object;
 use crate::metrics::Metrics;
+use crate::net::tls::ClientConfig;
 
 /// How long it is remembered that a destination refused objects for their transfer syntax: it may be configured anew.
 const SYNTAX_MEMORY: Duration = Duration::from_secs(10 * 60);
@@ -29,6 +30,8 @@ pub struct Place {
     pub address: String,
     /// Most associations to it at a time, of each title under which we call.
     pub max_associations: usize,
+    /// How we connect to it; `None`: without TLS.
+    pub tls: Option<ClientConfig>,
 }
 
 /// The application entities to which objects can be sent.
@@ -81,6 +84,7 @@ impl Destination {
     fn new(place: &Place, calling: AeTitle, timeouts: Timeouts, metrics: Metrics) -> Self {
         let config = Config {
             max_associations: place.max_associations,
+            tls: place.tls.clone(),
             timeouts,
             ..Config::new(format!("ae.{}", place.title), place.title.clone(), place.address.clone(), calling)
         };

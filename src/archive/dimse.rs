@@ -21,12 +21,13 @@ use crate::caller::Caller;
 use crate::dicom::charset::Charset;
 use crate::dicom::object::Object;
 use crate::dicom::sop_class;
+use crate::dimse::association::Io;
 use crate::dimse::command::{Command, field};
 use crate::dimse::pool::{self, Connect, Gauges, Pool, Reports};
 use crate::dimse::scu::Reply;
 use crate::dimse::status;
 use crate::metrics::Metrics;
-use crate::net::DimseSocket;
+use crate::net::{DimseSocket, tls};
 
 pub mod config;
 
@@ -46,7 +47,7 @@ pub struct DimseArchive {
 }
 
 impl DimseArchive {
-    /// An archive over TCP. `moves`: our Storage SCP, without which there is no C-MOVE. `reports`: who takes
+    /// An archive over TCP, or over TLS where it is configured so. `moves`: our Storage SCP, without which there is no C-MOVE. `reports`: who takes
     /// N-EVENT-REPORTs.
     pub fn new(
         config: Config,
@@ -54,7 +55,8 @@ impl DimseArchive {
         reports: Option<Arc<dyn Reports>>,
         metrics: Metrics,
     ) -> Self {
-        Self::over(config, moves, reports, metrics, tcp)
+        let tls = config.tls.clone().map(tls::Client::new);
+        Self::over(config, moves, reports, metrics, move |address| connect(address, tls.clone()))
     }
 
     /// An archive over connections that `connect` opens to an address.
@@ -217,16 +219,22 @@ fn pool_config(config: &Config) -> pool::Config {
         idle: config.timeouts.idle,
         max_age: MAX_AGE,
         max_uses: MAX_USES,
+        // TLS 1.3 takes one more than TCP; 1.2 two.
+        round_trips: if config.tls.is_some() { 2 } else { 1 },
     }
 }
 
-fn tcp(address: String) -> Connect {
+/// Over TCP, and over TLS where it is given.
+fn connect(address: String, tls: Option<tls::Client>) -> Connect {
     let address: Arc<str> = address.into();
     Arc::new(move |deadline| {
-        let address = Arc::clone(&address);
+        let (address, tls) = (Arc::clone(&address), tls.clone());
         Box::pin(async move {
             let socket = DimseSocket::connect(&address, deadline).await?;
-            Ok(Box::new(socket) as Box<dyn crate::dimse::association::Io>)
+            Ok(match tls {
+                None => Box::new(socket) as Box<dyn Io>,
+                Some(tls) => Box::new(tls.connect(socket, tls::host_of(&address), deadline).await?),
+            })
         })
     })
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     QueueTimeout,
     /// No connection: refused, unreachable, or the name does not resolve.
     Unreachable(String),
+    /// No TLS connection that can be trusted; the text says why.
+    Tls(String),
     /// The archive failed lately and is not asked again before this time has passed.
     BreakerOpen(Duration),
     /// The association was rejected (PS3.8 9.3.4).
@@ -139,6 +141,7 @@ impl fmt::Display for Error {
             Kind::QueueFull => write!(f, "too many requests wait for archive `{name}`"),
             Kind::QueueTimeout => write!(f, "no association to archive `{name}` became free in time"),
             Kind::Unreachable(why) => write!(f, "archive `{name}` is not reachable: {why}"),
+            Kind::Tls(why) => write!(f, "no TLS connection to archive `{name}`: {why}"),
             Kind::BreakerOpen(left) => {
                 write!(f, "archive `{name}` failed lately and is asked again in {} s", left.as_secs() + 1)
             }

@@ -61,6 +61,7 @@ fn retrieval_taking(path: &str, foreign: ForeignUids) -> (Arc<Collector>, mpsc::
         idle: Duration::from_secs(1),
         max_age: Duration::from_secs(1),
         max_uses: 1,
+        round_trips: 1,
     };
     let nowhere: pool::Connect = Arc::new(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }));
     let pool = Pool::new(title("NOBODY"), title("GANTRY"), nowhere, config, pool::Gauges::default(), None);

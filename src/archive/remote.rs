@@ -25,6 +25,7 @@ use crate::dimse::negotiation::Proposal;
 use crate::dimse::pool::{Contexts, Lease, LeaseError, Pool};
 use crate::dimse::scu::{Limits, Operation, OperationError};
 use crate::metrics::Metrics;
+use crate::net::tls;
 
 /// What the operations of an archive share.
 #[derive(Debug)]
@@ -233,9 +234,21 @@ impl Inner {
             LeaseError::QueueTimeout => self.error(Kind::QueueTimeout),
             LeaseError::BreakerOpen => self.error(Kind::BreakerOpen(Duration::from_secs(1))).advise(check),
             LeaseError::Closed => self.error(Kind::ShuttingDown),
+            LeaseError::Connect(error) if tls::Failure::of(&error).is_some() => self.tls_error(&error),
+            LeaseError::Handshake(error) => self.error(Kind::Timeout("TLS handshake")).advise(format!(
+                "check that TLS is spoken at {address}, or raise the archive's timeouts.connect ({error})"
+            )),
             LeaseError::Connect(error) => self.error(Kind::Unreachable(error.to_string())).advise(check),
             LeaseError::ConnectTimeout => self.error(Kind::Timeout("connect")).advise(check),
             LeaseError::Establish(EstablishError::Timeout) => self.error(Kind::Timeout("association")),
+            LeaseError::Establish(EstablishError::Association(AssociationError::Lost(why)))
+                if self.config.tls.is_none() =>
+            {
+                self.error(Kind::Aborted(format!("connection lost: {why}"))).advise(format!(
+                    "check the archive's log; if it speaks TLS at {address}, add [archive.{}.tls]",
+                    self.config.name
+                ))
+            }
             LeaseError::Establish(EstablishError::Association(error)) => self.association_error(error),
             LeaseError::Establish(EstablishError::Rejected(rj)) => {
                 let reason = rj.reason_text().to_owned();
@@ -249,6 +262,17 @@ impl Inner {
                     _ => error,
                 }
             }
+        }
+    }
+
+    /// What is wrong with TLS between the archive and us.
+    fn tls_error(&self, error: &std::io::Error) -> Error {
+        match tls::Failure::of(error) {
+            Some(failure) => {
+                let tls = self.error(Kind::Tls(failure.what.clone()));
+                failure.advice.iter().fold(tls, |error, advice| error.advise(advice.as_str()))
+            }
+            None => self.error(Kind::Tls(error.to_string())),
         }
     }
 

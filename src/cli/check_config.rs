@@ -25,6 +25,10 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         print!("{}", explain(&config, calling, called));
         return Ok(());
     }
+    config.check_files().map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
+        Failure::Usage(format!("TLS cannot be spoken:\n{}", lines.join("\n")))
+    })?;
     for note in &config.notes {
         println!("{note}");
     }

@@ -284,6 +284,8 @@ mod tests {
             max_associations: None,
             allow: None,
             archives: None,
+            tls: None,
+            certificate_subject: None,
         };
         let front = &mut config.dimse.front;
         front.accept_any = false;

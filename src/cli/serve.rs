@@ -23,7 +23,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let app = App::bind(config).await.map_err(Failure::other)?;
     let shutdown = on_signal()?;
-    tracing::info!("serving DICOMweb on http://{}{}", app.http_address(), app.base_path());
+    tracing::info!("serving DICOMweb on {}://{}{}", app.scheme(), app.http_address(), app.base_path());
     app.run(shutdown).await;
     Ok(())
 }

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::archive::{ADDRESS, Address};
-use super::dimse::MAX_ASSOCIATIONS;
+use super::dimse::{Dimse, DimseTls, MAX_ASSOCIATIONS};
 use super::section::{AE_TITLE, Report, Section};
+use super::tls;
 use crate::dicom::AeTitle;
 use crate::front::dimse::config::{AeConfig, Moves};
+use crate::net::tls::ClientCertificates;
 
+/// What the holder of a certificate is called by.
+const SUBJECT: &str = "a certificate's subject as RFC 4514 writes it, such as \"CN=CT1,O=Hospital\", its Common Name, or one of its alternative names";
 /// Most application entities that are known: those of a large hospital.
 const MAX_ENTITIES: usize = 4096;
 /// What a list of operations looks like.
@@ -50,6 +54,13 @@ fn one(name: &str, mut section: Section<'_>, known: &[&str]) -> Option<AeConfig>
     if address.is_none() && moves == Some(Moves::Relay) {
         section.note("address", "missing: without it nothing can be moved to this title");
     }
+    let tls = tls::client(section.optional_section("tls"));
+    if tls.is_some() && address.is_none() {
+        section.error("tls", "has no effect without the `address` that we connect to");
+    }
+    let certificate_subject = section.checked("certificate_subject", SUBJECT, |text| {
+        (!text.trim().is_empty()).then(|| text.trim().to_owned())
+    });
     section.finish();
     Some(AeConfig {
         title: title?,
@@ -59,5 +70,20 @@ fn one(name: &str, mut section: Section<'_>, known: &[&str]) -> Option<AeConfig>
         max_associations,
         allow,
         archives,
+        tls,
+        certificate_subject,
     })
+}
+
+/// A certificate can be asked of a title only where clients show theirs.
+pub(super) fn check_certificates(dimse: &Dimse, report: &Report) {
+    let asks = |tls: &DimseTls| tls.server.clients != ClientCertificates::None;
+    if dimse.tls.as_ref().is_some_and(asks) {
+        return;
+    }
+    for ae in dimse.front.aes.iter().filter(|ae| ae.certificate_subject.is_some()) {
+        let text =
+            "nobody could ever come: set dimse.tls.client_certificates to \"optional\" or \"required\"";
+        report.add(&format!("ae.{}.certificate_subject", ae.title), text);
+    }
 }

@@ -1,6 +1,7 @@
 //! `[archive.NAME]`: one archive and how it is spoken to.
 
 use super::section::{AE_TITLE, Section};
+use super::tls;
 use crate::archive::dimse::config::{Config, Endpoint, ForeignUids, Method, Model, StoreFrom, Timeouts};
 use crate::dicom::AeTitle;
 use crate::dicom::charset::{Charset, QueryCharset};
@@ -64,7 +65,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
     endpoints.finish();
     let called_as = section.list("called_as", "AE titles such as [\"ARCHIVE1\"]");
     section.later("url", "DICOMweb archives come");
-    section.later("tls", "TLS comes");
+    let tls = tls::client(section.optional_section("tls"));
     section.finish();
     Some(Config {
         name: name.to_owned(),
@@ -86,6 +87,7 @@ pub(super) fn read(name: &str, mut section: Section<'_>, own_title: &AeTitle) ->
         foreign_uids: foreign_uids.unwrap_or(ForeignUids::Refuse),
         query_charset,
         assume_charset,
+        tls,
         timeouts,
     })
 }

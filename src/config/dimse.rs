@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::ae::OPERATIONS;
 use super::section::{AE_TITLE, Report, Section};
-use super::state;
+use super::{state, tls};
 use crate::archive::commitment::Config as Commitment;
 use crate::archive::dimse::config as archive;
 use crate::dicom::{AeTitle, Uid};
 use crate::front::dimse::config::{Config, MORE_RETURNS, Timeouts};
+use crate::net::tls::ServerConfig;
 
 /// Most associations that may be configured.
 pub(super) const MAX_ASSOCIATIONS: usize = 4096;
@@ -21,6 +22,8 @@ const UIDS: &str = "UIDs such as [\"1.2.840.10008.1.2.1\"]";
 pub struct Dimse {
     /// Where associations to us come.
     pub listen: SocketAddr,
+    /// `[dimse.tls]`.
+    pub tls: Option<DimseTls>,
     /// Our title.
     pub ae_title: AeTitle,
     /// The titles that we give to archives as C-MOVE destination.
@@ -29,6 +32,15 @@ pub struct Dimse {
     pub front: Config,
     /// `dimse.commitment`.
     pub commitment: Commitment,
+}
+
+/// `[dimse.tls]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DimseTls {
+    /// Where associations over TLS come; `None`: where `Dimse::listen` says, and none come without TLS.
+    pub listen: Option<SocketAddr>,
+    /// What we show there.
+    pub server: ServerConfig,
 }
 
 /// Reads `[dimse]`; who is known stands elsewhere.
@@ -54,7 +66,12 @@ pub(super) fn read(mut section: Section<'_>) -> Dimse {
     let storage_classes = section.list::<Uid>("storage_classes", UIDS);
     let timeouts = timeouts(section.section("timeouts"));
     let commitment = state::commitment(section.section("commitment"));
-    section.later("tls", "TLS comes");
+    let tls = section.optional_section("tls").and_then(|mut section| {
+        let listen = section.listen("listen");
+        let server = tls::server(&mut section);
+        section.finish();
+        Some(DimseTls { listen, server: server? })
+    });
     section.finish();
     let mut front = Config {
         accept_any: accept_any.unwrap_or(default.accept_any),
@@ -68,7 +85,7 @@ pub(super) fn read(mut section: Section<'_>) -> Dimse {
         ..default
     };
     front.titles.extend(move_ae_titles.iter().cloned());
-    Dimse { listen, ae_title, move_ae_titles, front, commitment }
+    Dimse { listen, tls, ae_title, move_ae_titles, front, commitment }
 }
 
 /// Makes the archives known to the front end: by which titles they are called and call.

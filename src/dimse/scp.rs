@@ -1,6 +1,7 @@
 //! The accepting side: connections become associations, each with a task of its own that a [`Service`] fills.
 
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::association::{Association, Requested};
+use super::association::{Association, AssociationError, EstablishError, Requested};
 use super::negotiation::Answer;
 use super::pdu::{APPLICATION_CONTEXT, AssociateRj, AssociateRq, PROTOCOL_VERSION};
+use super::wire::SPEAKS_TLS;
 use crate::dicom::AeTitle;
-use crate::net::{DimseSocket, PeerCertificate, Place, Places, counted_as};
+use crate::net::{DimseSocket, PeerCertificate, Place, Places, counted_as, tls};
 
 /// How long accepting pauses after the system has refused a connection: no descriptors are left, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -86,10 +88,11 @@ pub trait Service: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// Accepts connections until `shutdown`, then waits until the associations have ended; whoever cannot wait so
+/// Accepts connections, over TLS where it is given, until `shutdown`, then waits until the associations have ended; whoever cannot wait so
 /// long drops the call, and every association with it.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<tls::Server>,
     service: Arc<impl Service>,
     limits: Limits,
     shutdown: CancellationToken,
@@ -115,34 +118,41 @@ pub async fn serve(
         };
         let Some(asks) = asking.take(&counted_as(address), limits.max_asking) else { continue };
         let Ok(place) = Arc::clone(&connections).try_acquire_owned() else { continue };
-        tasks.spawn(welcome(stream, address, (asks, place), Arc::clone(&service), limits, shutdown.clone()));
+        let arrived = Arrived { stream, address, tls: tls.clone(), asks, _place: place };
+        tasks.spawn(welcome(arrived, Arc::clone(&service), limits, shutdown.clone()));
     }
     tasks.close();
     tasks.wait().await;
 }
 
-async fn welcome(
+/// A connection that has said nothing yet.
+struct Arrived {
     stream: TcpStream,
     address: IpAddr,
-    (asks, _place): (Place<IpAddr>, OwnedSemaphorePermit),
-    service: Arc<impl Service>,
-    limits: Limits,
-    shutdown: CancellationToken,
-) {
-    let Ok(socket) = DimseSocket::from_stream(stream) else { return };
+    tls: Option<tls::Server>,
+    /// Until it has asked for an association.
+    asks: Place<IpAddr>,
+    _place: OwnedSemaphorePermit,
+}
+
+async fn welcome(arrived: Arrived, service: Arc<impl Service>, limits: Limits, shutdown: CancellationToken) {
+    let Arrived { stream, address, tls, asks, _place } = arrived;
     let deadline = Instant::now() + limits.artim;
     let requested = tokio::select! {
-        requested = Requested::read(socket, deadline) => requested,
+        requested = request(stream, tls, deadline) => requested,
         () = shutdown.cancelled() => return,
     };
-    let requested = match requested {
+    let (requested, certificate) = match requested {
         Ok(requested) => requested,
+        Err(error) if error.is_for_people() => {
+            return tracing::info!(%address, %error, "no association");
+        }
         Err(error) => return tracing::debug!(%address, %error, "no association"),
     };
     drop(asks);
     let request = requested.request();
     let (calling, called) = (request.calling.clone(), request.called.clone());
-    let peer = Peer { address, calling, called, certificate: None };
+    let peer = Peer { address, calling, called, certificate };
     let admitted = match misunderstood(request) {
         Some(rj) => {
             let Peer { calling, called, .. } = &peer;
@@ -164,6 +174,40 @@ async fn welcome(
         Ok(association) => service.serve(peer, association, plan, shutdown).await,
         Err(error) => tracing::debug!(%address, %error, "no association"),
     }
+}
+
+/// Why nobody asked for an association.
+#[derive(Debug, thiserror::Error)]
+enum Unasked {
+    #[error("{0}")]
+    Connection(#[from] io::Error),
+    #[error("{0}")]
+    Association(#[from] EstablishError),
+}
+
+impl Unasked {
+    /// One end has TLS and the other has not, or has none that is good enough: somebody has to change that. All else is
+    /// the way of networks, and of those who knock at every port.
+    fn is_for_people(&self) -> bool {
+        match self {
+            Self::Connection(error) => tls::Failure::of(error).is_some_and(|failure| !failure.is_timeout),
+            Self::Association(EstablishError::Association(AssociationError::Protocol(what))) => {
+                what == SPEAKS_TLS
+            }
+            Self::Association(_) => false,
+        }
+    }
+}
+
+type Asked = (Requested, Option<Arc<PeerCertificate>>);
+
+/// Waits for the association request; with TLS, both come before `deadline`.
+async fn request(stream: TcpStream, tls: Option<tls::Server>, deadline: Instant) -> Result<Asked, Unasked> {
+    let socket = DimseSocket::from_stream(stream)?;
+    let Some(tls) = tls else { return Ok((Requested::read(socket, deadline).await?, None)) };
+    let stream = tls.accept(socket, deadline).await?;
+    let certificate = stream.peer_certificate().cloned();
+    Ok((Requested::read(stream, deadline).await?, certificate))
 }
 
 /// What is no DICOM of ours (PS3.8 9.3.2), or proposes nothing, where there has to be something (Table 9-11).

@@ -20,6 +20,8 @@ mod outbound;
 const MAX_DATA_LENGTH: u32 = 64 << 20;
 /// Largest PDU of the other kinds. They have 4 bytes.
 const MAX_CONTROL_LENGTH: u32 = 1024;
+/// What is wrong where one end has TLS and the other has not.
+pub const SPEAKS_TLS: &str = "it speaks TLS here and we do not: TLS is for both ends or for none";
 /// What the wire gives: a piece of a PDV, or another PDU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -136,6 +138,8 @@ impl FrameReader {
                 self.buffer.advance(6);
                 Ok(Some(Frame::Control(pdu_type, self.buffer.split_to(length as usize).freeze())))
             }
+            // A handshake, or the alert of who has taken our PDU for one (RFC 8446 B.1).
+            0x15 | 0x16 => Err(WireError::Protocol(SPEAKS_TLS)),
             _ => Err(WireError::Protocol("a PDU of unknown type")),
         }
     }

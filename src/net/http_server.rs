@@ -11,14 +11,16 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::http_socket::HttpSocket;
+use super::http_socket::{Connection, HttpSocket};
 use super::http_streams::HttpStreams;
+use super::tls;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,6 +34,15 @@ const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 const HTTP2_RESETS: usize = 64;
 /// How often a silent HTTP/2 client is asked whether it is still there, and how long it may take to say so.
 const HTTP2_PING: Duration = Duration::from_secs(20);
+/// How long a client that has been turned away may take to close the connection.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Most bytes that are read of it meanwhile.
+const FAREWELL_BYTES: u64 = 64 * 1024;
+/// What a client is told that speaks HTTP without TLS.
+const WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: application/problem+json\r\nContent-Length: 120\r\nConnection: close\r\n\r\n\
+    {\"title\":\"Bad Request\",\"status\":400,\"side\":\"client\",\
+    \"detail\":\"this port speaks HTTPS only\",\"advice\":\"Use an https URL.\"}";
 /// How long to wait after the process ran out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -53,9 +64,12 @@ pub struct HttpSettings {
 /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown`, then waits for the
 /// requests under way, at most [`HttpSettings::drain_timeout`]; what is left then is reset.
 ///
+/// With `tls`, all of it goes over TLS, and a client that speaks HTTP without it is told so.
+///
 /// Each request carries its [`Connection`](super::Connection) in its extensions.
 pub async fn serve_http<S, B>(
     listener: TcpListener,
+    tls: Option<tls::Server>,
     service: S,
     settings: HttpSettings,
     shutdown: CancellationToken,
@@ -75,9 +89,9 @@ pub async fn serve_http<S, B>(
         };
         match accepted {
             Ok((stream, slot)) => {
-                let (service, shutdown) = (service.clone(), shutdown.clone());
+                let (tls, service, shutdown) = (tls.clone(), service.clone(), shutdown.clone());
                 connections.spawn(async move {
-                    if let Err(error) = connection(stream, service, settings, shutdown).await {
+                    if let Err(error) = connection(stream, tls, service, settings, shutdown).await {
                         tracing::debug!(%error, "an HTTP connection ended early");
                     }
                     drop(slot);
@@ -105,6 +119,7 @@ async fn accept(
 
 async fn connection<S, B>(
     stream: TcpStream,
+    tls: Option<tls::Server>,
     service: S,
     settings: HttpSettings,
     shutdown: CancellationToken,
@@ -118,6 +133,61 @@ where
 {
     let socket = HttpSocket::new(stream, settings.head_timeout, settings.write_timeout)?;
     let handle = socket.connection().clone();
+    let Some(tls) = tls else { return requests(socket, handle, service, settings, shutdown).await };
+    let shaken = tokio::select! {
+        shaken = shake_hands(socket, &tls, Instant::now() + settings.head_timeout) => shaken?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let Some(stream) = shaken else { return Ok(()) };
+    let handle = handle.secured(stream.peer_certificate().cloned());
+    requests(stream, handle, service, settings, shutdown).await
+}
+
+/// The TLS handshake. `None`: the client has left, or speaks HTTP without TLS, and was told so.
+async fn shake_hands(
+    mut socket: HttpSocket,
+    tls: &tls::Server,
+    deadline: Instant,
+) -> io::Result<Option<tls::Stream<HttpSocket>>> {
+    let peer = socket.connection().peer;
+    match timeout_at(deadline, socket.first_byte()).await?? {
+        None => return Ok(None),
+        // A method begins with a capital, a TLS handshake with 22 (RFC 8446 5.1).
+        Some(b'A'..=b'Z') => {
+            tracing::info!(%peer, "a client speaks HTTP without TLS: give it an https URL");
+            timeout_at(deadline, socket.write_all(WITHOUT_TLS)).await??;
+            timeout_at(deadline, socket.shutdown()).await??;
+            // What is unread when the connection closes becomes a reset, which overtakes the answer.
+            let (mut rest, mut nowhere) = (socket.take(FAREWELL_BYTES), tokio::io::sink());
+            let drain = tokio::io::copy(&mut rest, &mut nowhere);
+            let _ = timeout(FAREWELL, drain).await;
+            return Ok(None);
+        }
+        Some(_) => {}
+    }
+    let shaken = tls.accept(socket, deadline).await;
+    if let Some(failure) = shaken.as_ref().err().and_then(tls::Failure::of).filter(|why| !why.is_timeout) {
+        tracing::info!(%peer, %failure, "no HTTPS connection");
+    }
+    shaken.map(Some)
+}
+
+/// Serves the requests of one connection.
+async fn requests<S, B, I>(
+    socket: I,
+    handle: Connection,
+    service: S,
+    settings: HttpSettings,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let per_request = handle.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         per_request.established();

@@ -48,6 +48,11 @@ impl Connection {
         Self { peer, is_secure: false, certificate: None, flags: Arc::default() }
     }
 
+    /// What comes now comes over TLS, from who has shown this certificate.
+    pub(super) fn secured(self, certificate: Option<Arc<PeerCertificate>>) -> Self {
+        Self { is_secure: true, certificate, ..self }
+    }
+
     /// Lets the connection end with RST, with nothing more sent. For HTTP/1, where it has one response at a
     /// time; on HTTP/2 an error of the body resets its stream alone.
     pub fn abort(&self) {
@@ -87,6 +92,12 @@ impl HttpSocket {
         let connection = Connection { peer, is_secure: false, certificate: None, flags: Arc::default() };
         let first_head = Some(Box::pin(sleep(head_timeout)));
         Ok(Self { stream, connection, write_timeout, stalled: None, first_head })
+    }
+
+    /// The first byte that comes, which stays to be read; `None`: the client has closed the connection.
+    pub(super) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        Ok((self.stream.peek(&mut byte).await? > 0).then_some(byte[0]))
     }
 
     /// The handle on this connection.

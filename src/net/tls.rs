@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
 
 pub use client::{Client, host_of};
 pub use failure::Failure;
@@ -67,6 +68,11 @@ pub enum ClientCertificates {
 }
 
 impl ClientConfig {
+    /// Whether a certificate can be for this name.
+    pub fn is_server_name(text: &str) -> bool {
+        ServerName::try_from(text).is_ok()
+    }
+
     /// Reads all files, and says what is wrong with them.
     ///
     /// # Errors

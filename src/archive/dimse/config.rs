@@ -6,6 +6,7 @@ use crate::archive::relay::Service;
 use crate::dicom::AeTitle;
 use crate::dicom::charset::{Charset, QueryCharset};
 use crate::net::Network;
+use crate::net::tls::ClientConfig;
 
 /// One archive's configuration: `[archive.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Config {
     pub query_charset: QueryCharset,
     /// What answers without Specific Character Set are encoded in.
     pub assume_charset: Option<Charset>,
+    /// How we connect to it, at each of its endpoints; `None`: without TLS.
+    pub tls: Option<ClientConfig>,
     /// Time-outs.
     pub timeouts: Timeouts,
 }
@@ -92,6 +95,7 @@ impl Config {
             foreign_uids: ForeignUids::Refuse,
             query_charset: QueryCharset::Auto,
             assume_charset: None,
+            tls: None,
             timeouts: Timeouts::default(),
         }
     }

@@ -51,6 +51,8 @@ pub struct Config {
     pub max_age: Duration,
     /// An association is not used again after this many operations.
     pub max_uses: u32,
+    /// How many round trips a connection takes.
+    pub round_trips: u32,
 }
 
 pub use contexts::Contexts;
@@ -80,6 +82,9 @@ pub enum LeaseError {
     /// The connection did not come about in time.
     #[error("no connection in time")]
     ConnectTimeout,
+    /// The connection came about, and TLS on it did not in time.
+    #[error("{0}")]
+    Handshake(io::Error),
     /// The association did not come about.
     #[error("{0}")]
     Establish(EstablishError),

@@ -19,6 +19,7 @@ use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID, Reports};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
 use crate::dimse::negotiation::Proposal;
+use crate::net::tls;
 
 /// How long a release may take before it becomes an abort.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -234,7 +235,11 @@ impl Shared {
             result = self.establish(contexts, deadline).await;
         }
         match &result {
-            Err(LeaseError::ConnectTimeout | LeaseError::Establish(EstablishError::Timeout)) => {
+            Err(
+                LeaseError::ConnectTimeout
+                | LeaseError::Handshake(_)
+                | LeaseError::Establish(EstablishError::Timeout),
+            ) => {
                 let opened = self.lock().breaker.timed_out();
                 if opened {
                     tracing::warn!(peer = %self.called, "no answer to repeated attempts: not asking before a probe succeeds");
@@ -257,11 +262,14 @@ impl Shared {
         let connecting = timeout_at(connect_deadline, (self.connect)(connect_deadline));
         let io = match connecting.await {
             Ok(Ok(io)) => {
-                self.lock().connected_in(begin.elapsed());
+                self.lock().connected_in(begin.elapsed() / self.config.round_trips.max(1));
                 io
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(LeaseError::ConnectTimeout);
+                return Err(match tls::Failure::of(&error) {
+                    Some(_) => LeaseError::Handshake(error),
+                    None => LeaseError::ConnectTimeout,
+                });
             }
             Ok(Err(error)) => return Err(LeaseError::Connect(error)),
             Err(_) => return Err(LeaseError::ConnectTimeout),

@@ -152,6 +152,7 @@ fn config(cap: usize) -> Config {
         idle: Duration::from_secs(15),
         max_age: Duration::from_secs(600),
         max_uses: 1000,
+        round_trips: 1,
     }
 }
 

@@ -123,7 +123,13 @@ pub(super) fn kind(config: &Config, peer: &Peer) -> Result<Kind, &'static str> {
     let is_from_there = listed.is_some_and(|ae| {
         ae.allow_from.is_empty() || ae.allow_from.iter().any(|network| network.contains(peer.address))
     });
+    let named = listed.and_then(|ae| ae.certificate_subject.as_deref());
+    let shows_it = |name: &str| peer.certificate.as_ref().is_some_and(|shown| shown.is_named(name));
     match listed {
+        Some(_) if is_from_there && !named.is_none_or(shows_it) => Err(match peer.certificate {
+            Some(_) => "the calling AE title comes with another certificate than its certificate_subject",
+            None => "the calling AE title comes without the certificate that its certificate_subject names",
+        }),
         Some(_) if is_from_there => Ok(Kind::Client),
         // One that is listed with its networks comes from nowhere else, whoever else may come.
         Some(_) => Err("the calling AE title does not come from this network"),
@@ -147,6 +153,8 @@ mod tests {
             max_associations,
             allow: None,
             archives: None,
+            tls: None,
+            certificate_subject: None,
         }
     }
 

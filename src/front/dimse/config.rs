@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::dicom::{AeTitle, Uid};
 use crate::net::Network;
+use crate::net::tls::ClientConfig;
 
 /// Associations of archives that bring objects, besides as many as we have to them.
 pub const MORE_RETURNS: usize = 64;
@@ -95,6 +96,10 @@ pub struct AeConfig {
     pub moves: Moves,
     /// Most associations at once under its title; `None`: as for all.
     pub max_associations: Option<usize>,
+    /// How we connect to it; `None`: without TLS.
+    pub tls: Option<ClientConfig>,
+    /// It comes only over TLS, with a certificate that answers to this name.
+    pub certificate_subject: Option<String>,
     /// What it may do; `None`: everything.
     pub allow: Option<BTreeSet<Operation>>,
     /// The names of the archives that it may reach; `None`: all.

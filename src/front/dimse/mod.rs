@@ -45,7 +45,7 @@ use crate::router::Router;
 use admission::{Admission, Refusal, Seat};
 use client::{Client, End};
 use config::{AeConfig, Config};
-use events::{Courier, Mailbox, Registry};
+use events::{Courier, Mailbox, Registry, Route};
 use own::Conversation;
 use service::Served;
 
@@ -114,8 +114,9 @@ impl Front {
     pub fn new(config: Config, services: Services) -> Arc<Self> {
         let admission = Admission::new(&config);
         let (registry, tasks) = (Arc::<Registry>::default(), TaskTracker::new());
-        let addresses = config.aes.iter().filter_map(|ae| Some((ae.title.clone(), ae.address.clone()?)));
-        let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), addresses.collect());
+        let route = |ae: &AeConfig| Some((ae.title.clone(), Route::to(ae.address.clone()?, ae.tls.clone())));
+        let routes = config.aes.iter().filter_map(route).collect();
+        let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), routes);
         tasks.spawn(courier.run(services.shutdown.clone()));
         let destinations = destinations(&config, &services.metrics);
         let clients = TaskTracker::new();
@@ -229,7 +230,8 @@ impl Front {
 fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
     let place = |ae: &AeConfig| {
         let max_associations = ae.max_associations.unwrap_or(config.max_associations_per_ae);
-        Some(Place { title: ae.title.clone(), address: ae.address.clone()?, max_associations })
+        let (title, tls) = (ae.title.clone(), ae.tls.clone());
+        Some(Place { title, address: ae.address.clone()?, max_associations, tls })
     };
     let timeouts = Timeouts { idle: DESTINATION_IDLE, ..Timeouts::default() };
     Destinations::new(config.aes.iter().filter_map(place), timeouts, metrics.clone())

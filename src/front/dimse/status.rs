@@ -84,6 +84,7 @@ fn code(kind: &Kind, group: Group) -> u16 {
         | Kind::Rejected { transient: true, .. }
         | Kind::ShuttingDown => for_now(),
         Kind::Rejected { transient: false, .. }
+        | Kind::Tls(_)
         | Kind::Aborted(_)
         | Kind::Protocol(_)
         | Kind::Conflict(_)
@@ -140,6 +141,7 @@ fn text(kind: &Kind) -> Option<&'static str> {
         Kind::QueueFull | Kind::QueueTimeout => "is busy, try again later",
         Kind::BreakerOpen(_) | Kind::Unreachable(_) => "not reachable, try again later",
         Kind::Timeout(_) => "does not answer, try again",
+        Kind::Tls(_) => "has bad TLS, see Gantry's log",
         Kind::Rejected { transient: true, .. } => "rejects us now, try again",
         Kind::Rejected { transient: false, .. } => "rejects us, see Gantry's log",
         Kind::ShuttingDown => "Gantry stops, try again later",
@@ -205,6 +207,7 @@ mod tests {
                 | Kind::QueueFull
                 | Kind::QueueTimeout
                 | Kind::Unreachable(_)
+                | Kind::Tls(_)
                 | Kind::BreakerOpen(_)
                 | Kind::Rejected { .. }
                 | Kind::Timeout(_)

@@ -82,7 +82,8 @@ impl FromRequestParts<Server> for Context {
         let connection = parts.extensions.get::<Connection>();
         let peer = connection.map(|connection| connection.peer.ip());
         let config = &server.0.config;
-        let root = origin::root_url(config, peer, &parts.uri, &parts.headers)
+        let is_secure = connection.is_some_and(|connection| connection.is_secure);
+        let root = origin::root_url(config, peer, is_secure, &parts.uri, &parts.headers)
             .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the Host header is malformed"))?;
         Ok(Self {
             service_url: root + &prefix,

@@ -204,6 +204,7 @@ fn status(kind: &Kind) -> (StatusCode, Option<Duration>) {
         }
         Kind::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
         Kind::Rejected { transient: false, .. }
+        | Kind::Tls(_)
         | Kind::Aborted(_)
         | Kind::Protocol(_)
         | Kind::Conflict(_)
@@ -307,6 +308,7 @@ mod tests {
             (rejected(true), 503, Some(5)),
             (rejected(false), 502, None),
             (Kind::Timeout("C-FIND"), 504, None),
+            (Kind::Tls(String::new()), 502, None),
             (Kind::Aborted(String::new()), 502, None),
             (Kind::Protocol(String::new()), 502, None),
             (Kind::Incomplete { missing: 3, named: Vec::new() }, 502, None),

@@ -20,6 +20,7 @@ pub(super) struct BadHost;
 pub(super) fn root_url(
     config: &Config,
     peer: Option<IpAddr>,
+    is_secure: bool,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<String, BadHost> {
@@ -34,7 +35,9 @@ pub(super) fn root_url(
     };
     let scheme = match said("proto", "x-forwarded-proto").as_deref() {
         Some("https") => "https",
-        _ => "http",
+        Some(_) => "http",
+        None if is_secure => "https",
+        None => "http",
     };
     // Two of them are a smuggler's, or a proxy's mistake (RFC 9112 3.2).
     if headers.get_all(HOST).iter().nth(1).is_some() {
@@ -128,7 +131,7 @@ mod tests {
     }
 
     fn root(config: &Config, pairs: &[(&'static str, &'static str)]) -> Result<String, BadHost> {
-        root_url(config, Some(PROXY), &Uri::from_static("/x"), &headers(pairs))
+        root_url(config, Some(PROXY), false, &Uri::from_static("/x"), &headers(pairs))
     }
 
     #[test]
@@ -144,6 +147,13 @@ mod tests {
         let standard =
             [("host", "inner"), ("forwarded", "for=1.2.3.4;Proto=https;host=\"pacs.example:444\"")];
         assert_eq!(root(&behind_proxy(), &standard).unwrap(), "https://pacs.example:444");
+        let over_tls = |config: &Config, pairs: &[(&'static str, &'static str)]| {
+            root_url(config, Some(PROXY), true, &Uri::from_static("/x"), &headers(pairs)).unwrap()
+        };
+        assert_eq!(over_tls(&Config::default(), &said), "https://inner:8080");
+        assert_eq!(over_tls(&behind_proxy(), &[("host", "inner")]), "https://inner");
+        let said_plain = [("host", "inner"), ("x-forwarded-proto", "http")];
+        assert_eq!(over_tls(&behind_proxy(), &said_plain), "http://inner");
         let public = Config { public_url: Some("https://a.example/b".to_owned()), ..Config::default() };
         assert_eq!(root(&public, &said).unwrap(), "https://a.example/b");
     }
@@ -166,13 +176,15 @@ mod tests {
     fn hazard_two_hosts_are_none() {
         let mut two = headers(&[("host", "a")]);
         two.append("host", "b".parse().unwrap());
-        assert_eq!(root_url(&Config::default(), None, &Uri::from_static("/x"), &two), Err(BadHost));
+        assert_eq!(root_url(&Config::default(), None, false, &Uri::from_static("/x"), &two), Err(BadHost));
     }
 
     #[test]
     fn http2_names_the_server_in_its_authority() {
         let uri = Uri::from_static("http://h2.example/x");
-        assert_eq!(root_url(&Config::default(), None, &uri, &HeaderMap::new()).unwrap(), "http://h2.example");
+        let url = |is_secure| root_url(&Config::default(), None, is_secure, &uri, &HeaderMap::new()).unwrap();
+        assert_eq!(url(false), "http://h2.example");
+        assert_eq!(url(true), "https://h2.example");
     }
 
     #[test]

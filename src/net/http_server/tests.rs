@@ -59,6 +59,10 @@ fn limits() -> HttpSettings {
 }
 
 async fn start(settings: HttpSettings) -> Server {
+    start_over(None, settings).await
+}
+
+async fn start_over(tls: Option<tls::Server>, settings: HttpSettings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -74,7 +78,7 @@ async fn start(settings: HttpSettings) -> Server {
             Ok::<_, Infallible>(Response::new(Driven { pieces, connection, _dropped: Some(alive) }))
         }
     });
-    let task = tokio::spawn(serve_http(listener, service, settings, shutdown.clone()));
+    let task = tokio::spawn(serve_http(listener, tls, service, settings, shutdown.clone()));
     Server { address, shutdown, task, bodies, dropped }
 }
 
@@ -85,6 +89,8 @@ impl Server {
         client
     }
 }
+
+mod over_tls;
 
 const HTTP_1_0: &str = "GET / HTTP/1.0\r\n\r\n";
 const HTTP_1_1: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";

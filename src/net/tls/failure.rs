@@ -1,12 +1,12 @@
 //! Why a TLS connection did not come about, or ended, in words that say what to do.
 
+use std::fmt;
 use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 /// What is wrong with TLS between a peer and us.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What happened.
     pub what: String,
@@ -29,14 +29,6 @@ impl Failure {
         error.get_ref()?.downcast_ref()
     }
 
-    /// What happened and what to do, for a log.
-    pub fn with_advice(&self) -> String {
-        match &self.advice {
-            Some(advice) => format!("{}: {advice}", self.what),
-            None => self.what.clone(),
-        }
-    }
-
     pub(super) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { what: what.into(), advice: Some(advice.into()), is_timeout: false }
     }
@@ -52,6 +44,15 @@ impl Failure {
         Self { is_timeout: true, ..Self::new("the peer did not answer the TLS handshake in time", advice) }
     }
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.advice.as_ref().map_or(Ok(()), |advice| write!(f, ": {advice}"))
+    }
+}
+
+impl std::error::Error for Failure {}
 
 impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {

@@ -84,7 +84,7 @@ async fn meet(
 /// What a person is told.
 fn told<T: std::fmt::Debug>(result: io::Result<T>) -> String {
     let error = result.unwrap_err();
-    Failure::of(&error).unwrap_or_else(|| panic!("no failure of TLS: {error:?}")).with_advice()
+    Failure::of(&error).unwrap_or_else(|| panic!("no failure of TLS: {error:?}")).to_string()
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn hazard_a_handshake_that_stalls_ends_with_its_deadline_on_both_ends() {
     let (near, _far) = duplex(1 << 16);
     let error = client.connect(near, "localhost", soon()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(Failure::of(&error).unwrap().with_advice().contains("TLS is spoken at this port"));
+    assert!(Failure::of(&error).unwrap().to_string().contains("TLS is spoken at this port"));
 }
 
 #[tokio::test]

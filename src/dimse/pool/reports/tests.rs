@@ -73,6 +73,7 @@ where
         idle: Duration::from_secs(60),
         max_age: Duration::from_secs(600),
         max_uses: 1000,
+        round_trips: 1,
     };
     let (called, calling) = ("PACS".parse().unwrap(), "GANTRY".parse().unwrap());
     let reports = taker.map(|taker| Arc::clone(taker) as Arc<dyn Reports>);

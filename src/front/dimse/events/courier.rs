@@ -1,6 +1,7 @@
 //! Who carries the reports to the clients, and tries again where one is away.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use super::{ANSWER, Registry, message};
 use crate::archive::commitment::{Asker, Commitments, Event, Transaction, Undelivered};
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dicom::{AeTitle, Uid, sop_class};
-use crate::dimse::association::{self, Association, Request};
+use crate::dimse::association::{self, Association, Io, Request};
 use crate::dimse::negotiation::Proposal;
 use crate::dimse::status::{Class, RESOURCE_LIMITATION, class, meaning};
-use crate::net::DimseSocket;
+use crate::net::{DimseSocket, tls};
 
 /// Longest time between two attempts to tell a client.
 const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
@@ -35,7 +36,27 @@ pub(in crate::front::dimse) struct Courier {
     commitments: Commitments,
     registry: Arc<Registry>,
     /// Where clients listen.
-    addresses: HashMap<AeTitle, String>,
+    routes: HashMap<AeTitle, Route>,
+}
+
+/// The way to a client.
+pub(in crate::front::dimse) struct Route {
+    address: String,
+    tls: Option<tls::Client>,
+}
+
+impl Route {
+    pub(in crate::front::dimse) fn to(address: String, tls: Option<tls::ClientConfig>) -> Self {
+        Self { address, tls: tls.map(tls::Client::new) }
+    }
+
+    async fn connect(&self, deadline: Instant) -> io::Result<Box<dyn Io>> {
+        let socket = DimseSocket::connect(&self.address, deadline).await?;
+        Ok(match &self.tls {
+            None => Box::new(socket),
+            Some(tls) => Box::new(tls.connect(socket, tls::host_of(&self.address), deadline).await?),
+        })
+    }
 }
 
 /// Who or what is waited for: a client that is away, or one report that it cannot be told now.
@@ -61,9 +82,9 @@ impl Courier {
     pub(in crate::front::dimse) fn new(
         commitments: Commitments,
         registry: Arc<Registry>,
-        addresses: HashMap<AeTitle, String>,
+        routes: HashMap<AeTitle, Route>,
     ) -> Self {
-        Self { commitments, registry, addresses }
+        Self { commitments, registry, routes }
     }
 
     /// Carries reports until `shutdown`; those on their way then get a few seconds.
@@ -172,10 +193,10 @@ impl Courier {
     async fn call(&self, report: &Undelivered, event: Event, data: Bytes) -> Result<u16, Untold> {
         let asker = &report.asker;
         let away = |why: &str| Untold::Away(why.to_owned());
-        let address = self.addresses.get(&asker.client);
-        let address = address
+        let route = self.routes.get(&asker.client);
+        let route = route
             .ok_or_else(|| away("it has no address in the configuration, and no association is open"))?;
-        let mut association = open(address, report, &event).await.map_err(Untold::Away)?;
+        let mut association = open(route, report, &event).await.map_err(Untold::Away)?;
         let Some(context) = association.agreement().contexts.first().cloned() else {
             association.release(Instant::now() + ESTABLISH).await;
             return Err(away("it did not accept storage commitment"));
@@ -202,7 +223,7 @@ impl Courier {
 }
 
 /// Opens an association to a client under the title by which it called; we are SCP (PS3.4 J.3.3).
-async fn open(address: &str, report: &Undelivered, event: &Event) -> Result<Association, String> {
+async fn open(route: &Route, report: &Undelivered, event: &Event) -> Result<Association, String> {
     let asker = &report.asker;
     let mut transfer_syntaxes = vec![event.transfer_syntax.clone()];
     let others = [EXPLICIT_VR_LE, IMPLICIT_VR_LE].map(Uid::from_static);
@@ -224,7 +245,7 @@ async fn open(address: &str, report: &Undelivered, event: &Event) -> Result<Asso
         roles: Vec::new(),
     };
     let deadline = Instant::now() + ESTABLISH;
-    let socket = timeout_at(deadline, DimseSocket::connect(address, deadline)).await;
+    let socket = timeout_at(deadline, route.connect(deadline)).await;
     let socket = socket.map_err(|_| "no connection in time".to_owned())?;
     let socket = socket.map_err(|error| format!("no connection: {error}"))?;
     Association::request(socket, &request, deadline).await.map_err(|error| error.to_string())

@@ -296,6 +296,8 @@ fn allowing(calling: &str, operations: &[Operation]) -> AeConfig {
         allow_from: Vec::new(),
         moves: Moves::Relay,
         max_associations: None,
+        tls: None,
+        certificate_subject: None,
         allow: Some(operations.iter().copied().collect()),
         archives: None,
     }

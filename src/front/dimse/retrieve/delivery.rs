@@ -198,6 +198,7 @@ impl Stream for Counted {
 fn absence(kind: &Kind) -> Option<&'static str> {
     match kind {
         Kind::Unreachable(_) | Kind::BreakerOpen(_) => Some("cannot be reached"),
+        Kind::Tls(_) => Some("has bad TLS"),
         Kind::Rejected { .. } => Some("refuses the association"),
         // Each takes as long as the time-out: a study would take hours.
         Kind::Timeout(_) => Some("does not answer"),

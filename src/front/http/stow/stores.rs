@@ -175,6 +175,7 @@ fn was_tried(kind: &Kind) -> bool {
         Kind::QueueFull
             | Kind::QueueTimeout
             | Kind::Unreachable(_)
+            | Kind::Tls(_)
             | Kind::BreakerOpen(_)
             | Kind::Rejected { .. }
             | Kind::ShuttingDown

@@ -233,7 +233,7 @@ pub(super) async fn serve(bridge: &Bridge) -> SocketAddr {
         drain_timeout: second,
     };
     let service = TowerToHyperService::new(bridge.app.clone());
-    tokio::spawn(serve_http(listener, service, settings, bridge.shutdown.clone()));
+    tokio::spawn(serve_http(listener, None, service, settings, bridge.shutdown.clone()));
     address
 }
 
