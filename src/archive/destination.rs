@@ -1,6 +1,8 @@
 //! A client's address as a place to deliver objects to: what a C-MOVE names as its destination (PS3.4 C.4.2.3.1).
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +53,29 @@ pub struct Destination {
     archive: DimseArchive,
     /// When it last refused an object for its transfer syntax.
     refused_syntax: Arc<Mutex<Option<Instant>>>,
+    /// How many C-MOVEs go there at this moment.
+    visits: Arc<AtomicUsize>,
+}
+
+/// The time of one C-MOVE to a destination. With the last of them the associations there are released at once, as an
+/// archive's own would be: movescu, for one, does not end before.
+#[derive(Debug)]
+pub struct Visit(Destination);
+
+impl Deref for Visit {
+    type Target = Destination;
+
+    fn deref(&self) -> &Destination {
+        &self.0
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.0.visits.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.archive.release_idle();
+        }
+    }
 }
 
 impl Destinations {
@@ -89,7 +114,13 @@ impl Destination {
             ..Config::new(format!("ae.{}", place.title), place.title.clone(), place.address.clone(), calling)
         };
         let archive = DimseArchive::new(config, None, None, metrics);
-        Self { archive, refused_syntax: Arc::default() }
+        Self { archive, refused_syntax: Arc::default(), visits: Arc::default() }
+    }
+
+    /// A C-MOVE to it begins; it ends where the visit is dropped.
+    pub fn visit(self) -> Visit {
+        self.visits.fetch_add(1, Ordering::AcqRel);
+        Visit(self)
     }
 
     /// The form in which objects are best retrieved for it: as they are stored, unless it has lately refused some for

@@ -127,6 +127,11 @@ impl DimseArchive {
         &self.inner.config
     }
 
+    /// Releases the associations that nobody has at this moment.
+    pub(super) fn release_idle(&self) {
+        self.inner.pools.iter().for_each(Pool::release_idle);
+    }
+
     /// Releases idle associations and waits, at most until `deadline`, for those in use.
     pub async fn shut_down(&self, deadline: Instant) {
         let inner = &self.inner;

@@ -42,7 +42,7 @@ use crate::dicom::object::Object;
 use crate::dicom::query::{Query, Target};
 
 pub use arrival::{Arrival, Unclaimed};
-pub use destination::{Destination, Destinations, Place};
+pub use destination::{Destination, Destinations, Place, Visit};
 pub use error::{Error, Fault, Kind};
 pub use move_destination::{MoveDestination, Origin};
 use relay::Relay;

@@ -8,6 +8,7 @@
 mod breaker;
 mod contexts;
 mod gauges;
+mod idle;
 mod queue;
 mod reports;
 mod slots;
@@ -32,7 +33,7 @@ use crate::dicom::{AeTitle, Uid};
 use breaker::Breaker;
 use gauges::Shown;
 use queue::{Id, Queue, Second, Share};
-use slots::{Grant, Holder, Live, Order, Shared, Slot, Source, State};
+use slots::{Grant, Holder, Live, Shared, Slot, Source, State};
 
 /// The limits of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +130,7 @@ impl Pool {
             queue,
             grants: HashMap::new(),
             parked: HashMap::new(),
+            is_guarded: false,
             breaker: Breaker::default(),
             shown: Shown::default(),
             ended: None,
@@ -175,20 +177,17 @@ impl Pool {
         let grant = self.wait(caller, contexts, slots, deadline).await?;
         let slot = match grant.source {
             Source::Open(slot) => slot,
-            Source::Idle(parked) => {
-                let _ = parked.order.send(Order::HandOver);
-                match parked.live.await {
-                    Ok(live) => {
-                        let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
-                        return Ok(Lease { live, want, extra, holder: grant.holder, reused: true });
-                    }
-                    // It ended in this moment, and its slot with it; the way is free for a new one.
-                    Err(_) => {
-                        drop((grant.extra, grant.holder));
-                        return Box::pin(self.lease(caller, contexts, slots, deadline)).await;
-                    }
+            Source::Idle(parked) => match parked.take().await {
+                Some(live) => {
+                    let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
+                    return Ok(Lease { live, want, extra, holder: grant.holder, reused: true });
                 }
-            }
+                // It ended in this moment, and its slot with it; the way is free for a new one.
+                None => {
+                    drop((grant.extra, grant.holder));
+                    return Box::pin(self.lease(caller, contexts, slots, deadline)).await;
+                }
+            },
         };
         let live = self.shared.open_beside(slot, contexts, deadline).await?;
         let (want, extra) = (Arc::clone(&contexts.want), grant.extra);
@@ -225,14 +224,15 @@ impl Pool {
         match (second, parked) {
             (Second::Idle(_), None) => Ok(None),
             (Second::Idle(_), Some(parked)) => {
-                let _ = parked.order.send(Order::HandOver);
                 // It may have ended in this moment: then there is no second one.
-                let live = parked.live.await.ok();
+                let live = parked.take().await;
                 Ok(live.map(|live| Lease { live, want, extra, holder, reused: true }))
             }
             (Second::Slot { .. }, superfluous) => {
                 let slot = self.shared.slot();
-                let _ = superfluous.map(|parked| parked.order.send(Order::MakeRoom));
+                if let Some(superfluous) = superfluous {
+                    superfluous.make_room();
+                }
                 let live = self.shared.open_beside(slot, contexts, deadline).await?;
                 Ok(Some(Lease { live, want, extra, holder, reused: false }))
             }
@@ -254,6 +254,11 @@ impl Pool {
     pub fn in_use(&self) -> (usize, usize) {
         let state = self.shared.lock();
         (state.queue.used(), state.queue.idle())
+    }
+
+    /// Releases the associations that nobody has at this moment.
+    pub fn release_idle(&self) {
+        self.shared.release_idle();
     }
 
     /// Releases all idle associations, refuses new leases, and waits until the last one is back or `deadline`.

@@ -1,4 +1,4 @@
-//! The inside of a pool: slots, who waits, who is idle, and the tasks that watch the idle ones.
+//! The inside of a pool: slots, who waits, and how associations come about.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,25 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::breaker::Breaker;
 use super::contexts::Identity;
 use super::gauges::{Gauges, Shown};
+use super::idle::Parked;
 use super::queue::{Action, Id, Queue, Share};
-use super::reports::{self, Gathering, MAX_DUE};
 use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID, Reports};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
-use crate::dimse::association::{Association, AssociationError, EstablishError, Event, Request};
+use crate::dimse::association::{Association, EstablishError, Request};
 use crate::dimse::negotiation::Proposal;
 use crate::net::tls;
 
 /// How long a release may take before it becomes an abort.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the rest of what a peer has begun to say unasked may take to come.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// For how long a peer may still count an association that has ended: it is rejected for now what takes its place.
 const STILL_COUNTED: Duration = Duration::from_secs(1);
 /// The times, in milliseconds, after which a rejection for now is not believed where an association has just ended: a
@@ -50,6 +48,8 @@ pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) grants: HashMap<Id, oneshot::Sender<Grant>>,
     pub(super) parked: HashMap<Id, Parked>,
+    /// Whether a task sees to it that what rests is watched.
+    pub(super) is_guarded: bool,
     pub(super) breaker: Breaker,
     pub(super) shown: Shown,
     /// When an association last ended.
@@ -88,25 +88,6 @@ pub(super) struct Grant {
 pub(super) enum Source {
     Open(Slot),
     Idle(Parked),
-}
-
-/// The way to an idle association: its watcher hands it over, or tells that it has ended.
-pub(super) struct Parked {
-    pub(super) order: oneshot::Sender<Order>,
-    pub(super) live: oneshot::Receiver<Live>,
-}
-
-/// What is to become of an idle association.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// A waiter takes it over.
-    HandOver,
-    /// It is released because its slot is wanted for another kind.
-    MakeRoom,
-    /// It is released because nobody wants it.
-    Release,
-    /// It stays idle: the waiter that was to have it has left.
-    Keep,
 }
 
 /// The right to one association. Free again when dropped.
@@ -181,7 +162,7 @@ impl Shared {
         state.show(&self.gauges);
         drop(state);
         for parked in closings {
-            let _ = parked.order.send(Order::MakeRoom);
+            parked.make_room();
         }
         for (waiter, parked, slots, share) in grants {
             let mut extra: Vec<Slot> = (0..slots).map(|_| self.slot()).collect();
@@ -321,129 +302,6 @@ impl Shared {
             return;
         }
     }
-
-    /// Makes an association idle, watched by a task of its own; one that was for one lease alone is released.
-    pub(super) fn park(self: &Arc<Self>, live: Live) {
-        if live.own {
-            self.tasks.spawn(live.close());
-            return;
-        }
-        let (order, orders) = oneshot::channel();
-        let (hand_over, receiver) = oneshot::channel();
-        let id = {
-            let mut state = self.lock();
-            let id = state.queue.park(&live.identity, &live.proposals, &live.served);
-            state.parked.insert(id, Parked { order, live: receiver });
-            id
-        };
-        self.tasks.spawn(Arc::clone(self).watch(id, live, orders, hand_over));
-        self.dispatch();
-    }
-
-    /// Whether an association can be idle: it has not served its time, and the peer has said nothing unasked.
-    pub(super) fn is_at_rest(&self, live: &Live) -> bool {
-        let worn = live.uses >= self.config.max_uses || live.born.elapsed() >= self.config.max_age;
-        // One on which nothing was accepted serves nobody; a new one may.
-        let useless = live.association.agreement().contexts.is_empty();
-        let unwanted = worn || useless || live.slot.was_closing || self.closing.is_cancelled();
-        !unwanted && !live.association.has_unread()
-    }
-
-    /// Makes an association idle that nobody has any more, or ends it. Where the peer has said more than the answer to
-    /// the last request, reports are served first; whatever else ends the association.
-    pub(super) async fn keep(self: Arc<Self>, mut live: Live) {
-        for _ in 0..MAX_DUE {
-            if self.is_at_rest(&live) {
-                return self.park(live);
-            }
-            if !live.association.has_unread() {
-                break;
-            }
-            match timeout_at(Instant::now() + SETTLE_TIMEOUT, live.association.event()).await {
-                Ok(event) => match report_of(&event) {
-                    Some(report) => match self.serve(report, live).await {
-                        Some(served) => live = served,
-                        None => return,
-                    },
-                    None => return live.end(event).await,
-                },
-                Err(_) => break,
-            }
-        }
-        live.close().await;
-    }
-
-    /// Serves a report on an association that nobody has; `None`: that has ended it.
-    async fn serve(&self, report: Gathering, mut live: Live) -> Option<Live> {
-        match reports::serve(report, &mut live.association, self.reports.as_deref()).await {
-            Ok(()) => Some(live),
-            Err(error) => {
-                tracing::debug!(peer = %self.called, %error, "a report broke off");
-                live.cut().await;
-                None
-            }
-        }
-    }
-
-    /// Watches an idle association: it ends when the peer ends it or says anything but a report, when nobody has
-    /// wanted it for a while, or when its place is wanted; or it is handed over.
-    async fn watch(
-        self: Arc<Self>,
-        id: Id,
-        mut live: Live,
-        mut orders: oneshot::Receiver<Order>,
-        hand_over: oneshot::Sender<Live>,
-    ) {
-        let deadline = (Instant::now() + self.config.idle).min(live.born + self.config.max_age);
-        let order = tokio::select! {
-            // In this order: who has spoken is never handed over.
-            biased;
-            event = live.association.event() => {
-                let order = self.withdraw(id, orders).await;
-                live.slot.was_closing = order == Order::MakeRoom;
-                // Who was promised it learns now that it has ended, and opens a new one.
-                drop(hand_over);
-                match report_of(&event) {
-                    Some(report) => {
-                        if let Some(live) = self.serve(report, live).await {
-                            self.keep(live).await;
-                        }
-                    }
-                    None => live.end(event).await,
-                }
-                return;
-            }
-            order = &mut orders => order.unwrap_or(Order::Keep),
-            () = sleep_until(deadline) => self.withdraw(id, orders).await,
-            () = self.closing.cancelled() => self.withdraw(id, orders).await,
-        };
-        match order {
-            Order::HandOver => {
-                if let Err(live) = hand_over.send(live) {
-                    self.park(live);
-                }
-            }
-            Order::Keep => self.park(live),
-            Order::MakeRoom | Order::Release => {
-                live.slot.was_closing = order == Order::MakeRoom;
-                live.close().await;
-            }
-        }
-    }
-
-    /// Takes an association out of the idle ones: to be released, unless somebody was faster, whose order
-    /// is then on its way.
-    async fn withdraw(&self, id: Id, orders: oneshot::Receiver<Order>) -> Order {
-        let ours = {
-            let mut state = self.lock();
-            let ours = state.queue.unpark(id);
-            ours.then(|| state.parked.remove(&id))
-        };
-        match ours {
-            Some(_) => Order::Release,
-            None => orders.await.unwrap_or(Order::Keep),
-        }
-    }
 }
 
 impl Live {
@@ -458,29 +316,8 @@ impl Live {
         self.association.abort().await;
         drop(self.slot);
     }
-
-    /// Ends it after what the peer did while it was idle.
-    async fn end(self, event: Result<Event, AssociationError>) {
-        match event {
-            Ok(Event::ReleaseRequested) => {
-                self.association.confirm_release(Instant::now() + RELEASE_TIMEOUT).await
-            }
-            // Whatever it said, nobody asked for it.
-            Ok(_) => self.association.abort().await,
-            Err(_) => drop(self.association),
-        }
-        drop(self.slot);
-    }
 }
 
 fn is_rejected_for_now(result: &Result<Association, LeaseError>) -> bool {
     matches!(result, Err(LeaseError::Establish(EstablishError::Rejected(rj))) if rj.is_transient())
-}
-
-/// The report that begins with this event.
-fn report_of(event: &Result<Event, AssociationError>) -> Option<Gathering> {
-    match event {
-        Ok(Event::Command { context, command }) => Gathering::begin(*context, command),
-        _ => None,
-    }
 }

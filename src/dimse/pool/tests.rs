@@ -277,6 +277,51 @@ async fn an_idle_association_that_has_spoken_or_ended_is_never_leased() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_association_that_spoke_or_ended_while_it_rested_is_never_leased() {
+    for mood in [Mood::CloseAfterOne, Mood::SpeakWhileIdle, Mood::ReleaseWhileIdle] {
+        let archive = Arc::new(Archive { mood: Mutex::new(Some(mood)), ..Archive::default() });
+        let pool = pool(&archive, config(1));
+        for n in 1..=5 {
+            assert!(use_once(&pool, 1).await, "{mood:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(archive.associations.load(Ordering::SeqCst), n, "{mood:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_is_idle_again_when_who_was_to_have_it_leaves() {
+    let archive = Arc::new(Archive::default());
+    let pool = pool(&archive, config(1));
+    assert!(use_once(&pool, 1).await);
+    let caller = caller(1);
+    let contexts = kind(0);
+    for _ in 0..3 {
+        let left = tokio::time::timeout(Duration::ZERO, pool.wait(&caller, &contexts, 1, later(5))).await;
+        drop(left);
+        assert_eq!(pool.in_use(), (1, 1));
+    }
+    assert!(use_once(&pool, 1).await);
+    assert_eq!(archive.associations.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_is_released_when_it_is_asked_for_whether_it_rests_or_is_watched() {
+    for pause in [0, 1, 100] {
+        let archive = Arc::new(Archive::default());
+        let pool = pool(&archive, config(2));
+        let held = pool.lease(&caller(1), &kind(0), 1, later(60)).await.unwrap();
+        assert!(use_once(&pool, 1).await);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        pool.release_idle();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!((pool.in_use(), archive.releases.load(Ordering::SeqCst)), ((1, 0), 1), "after {pause} ms");
+        held.give_back();
+        assert!(use_once(&pool, 1).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn hazard_no_echo_before_a_reuse_and_an_old_association_is_not_used_again() {
     let archive = Arc::new(Archive::default());
     let pool = pool(&archive, Config { max_uses: 2, ..config(1) });

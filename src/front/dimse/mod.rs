@@ -52,10 +52,6 @@ use service::Served;
 /// How long the end of an association may take.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// How long an association to a destination is kept for the next object. Many of them, DCMTK's storescp among them,
-/// have one at a time: while ours is idle nobody else gets through.
-const DESTINATION_IDLE: Duration = Duration::from_secs(1);
-
 /// What the front end works with.
 #[derive(Debug, Clone)]
 pub struct Services {
@@ -233,8 +229,7 @@ fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
         let (title, tls) = (ae.title.clone(), ae.tls.clone());
         Some(Place { title, address: ae.address.clone()?, max_associations, tls })
     };
-    let timeouts = Timeouts { idle: DESTINATION_IDLE, ..Timeouts::default() };
-    Destinations::new(config.aes.iter().filter_map(place), timeouts, metrics.clone())
+    Destinations::new(config.aes.iter().filter_map(place), Timeouts::default(), metrics.clone())
 }
 
 /// Answers a request that the context's SOP class does not have (PS3.7 Annex C).

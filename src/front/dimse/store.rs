@@ -17,6 +17,7 @@ use fan::{Destination, Fan, Outcome};
 use returns::Taken;
 
 mod fan;
+mod pipe;
 
 /// What of an object has been read before it is known where it goes.
 #[derive(Default)]

@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::onto_client;
 use super::tally::Outcome;
-use crate::archive::{Destination, Form, Kind};
+use crate::archive::{Form, Kind, Visit};
 use crate::caller::Caller;
 use crate::dicom::object::{BrokenObject, Cursor, Object};
 use crate::dicom::{AeTitle, Uid};
+use crate::dimse::command::Command;
 use crate::dimse::status::{self, Class};
 use crate::front::dimse::client::{Client, End};
 
@@ -25,6 +26,12 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
 /// After so many objects in a row for which there is no association, or no answer, the destination is given up; after so
 /// many of one SOP class that it does not take, objects of that class are no longer tried.
 const MOST_IN_VAIN: usize = 3;
+
+/// How long the first object may be on its way before the client is told that it is. movescu, which is client and
+/// destination at once, does not look at new connections for a second unless it is told something.
+const FIRST_NEWS: Duration = Duration::from_millis(20);
+/// How long any object may be on its way before the client is told once more: far below what clients wait for a response.
+const NEWS: Duration = Duration::from_secs(5);
 
 /// Where objects go.
 pub(super) enum Delivery {
@@ -36,7 +43,7 @@ pub(super) enum Delivery {
 
 /// A destination.
 pub(super) struct ToDestination {
-    destination: Destination,
+    destination: Visit,
     title: AeTitle,
     caller: Caller,
     /// The client's title and message ID.
@@ -46,6 +53,14 @@ pub(super) struct ToDestination {
     /// How often it has refused SOP classes as such. What comes later may be of others that it takes, so that this ends
     /// no retrieval.
     refused: BTreeMap<Uid, usize>,
+    /// Whether an object has been on its way.
+    has_begun: bool,
+}
+
+/// The pending response that says how far the work is, and its presentation context.
+pub(super) struct News {
+    pub(super) context: u8,
+    pub(super) pending: Command,
 }
 
 /// What has become of an object.
@@ -81,7 +96,8 @@ impl Delivery {
         }
     }
 
-    /// Delivers an object. `cancelled` is set where the client cancels meanwhile.
+    /// Delivers an object. `cancelled` is set where the client cancels meanwhile; it is sent `news` where it would hear
+    /// nothing else for long.
     ///
     /// # Errors
     /// The client's association is over.
@@ -89,11 +105,12 @@ impl Delivery {
         &mut self,
         client: &mut Client,
         object: Object,
+        news: News,
         cancelled: &mut bool,
     ) -> Result<Delivered, End> {
         match self {
             Self::OntoClient => onto_client::deliver(client, object, cancelled).await,
-            Self::ToDestination(to) => to.deliver(client, object, cancelled).await,
+            Self::ToDestination(to) => to.deliver(client, object, news, cancelled).await,
         }
     }
 
@@ -113,18 +130,20 @@ impl Delivery {
 impl ToDestination {
     /// A destination, on behalf of the client with this title and for its request with this message ID.
     pub(super) fn new(
-        destination: Destination,
+        destination: Visit,
         title: AeTitle,
         caller: Caller,
         originator: (AeTitle, u16),
     ) -> Self {
-        Self { destination, title, caller, originator, in_vain: (0, ""), refused: BTreeMap::new() }
+        let (in_vain, refused, has_begun) = ((0, ""), BTreeMap::new(), false);
+        Self { destination, title, caller, originator, in_vain, refused, has_begun }
     }
 
     async fn deliver(
         &mut self,
         client: &mut Client,
         object: Object,
+        news: News,
         cancelled: &mut bool,
     ) -> Result<Delivered, End> {
         let class = object.head.sop_class.clone();
@@ -136,6 +155,8 @@ impl ToDestination {
         let object = Object { body: Cursor::over(counted), ..object };
         let mut delivery = pin!(self.destination.deliver(&self.caller, object, self.originator.clone()));
         let mut until = None;
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let mut tell_at = Instant::now() + if is_first { FIRST_NEWS } else { NEWS };
         let stored = loop {
             tokio::select! {
                 biased;
@@ -148,6 +169,13 @@ impl ToDestination {
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
                     // Dropped in the middle it is aborted there: the destination has the whole object or nothing.
                     return Ok(Delivered::Abandoned);
+                }
+                // Who does not read the answers is not sent more of them.
+                () = sleep_until(tell_at) => {
+                    if client.association.unsent() == 0 {
+                        client.respond(news.context, news.pending.clone(), None);
+                    }
+                    tell_at = Instant::now() + NEWS;
                 }
             }
         };

@@ -80,6 +80,7 @@ pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) 
     let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
     let caller = front.caller(&client.peer, &*retrieving.archive, selection.priority());
     let originator = (client.peer.calling.clone(), command.message_id);
+    let destination = destination.visit();
     let to = ToDestination::new(destination, title, caller.clone(), originator);
     retrieving.run(client, selection, caller, Delivery::ToDestination(to)).await
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::delivery::{Delivered, Delivery};
+use super::delivery::{Delivered, Delivery, News};
 use super::identifier::named;
-use super::tally::{Ending, Outcome, Tally};
+use super::tally::{Counters, Ending, Outcome, Tally};
 use crate::archive::{Archive, Error, Form, Kind, Retrieval, Retrieve, Step};
 use crate::caller::Caller;
 use crate::dicom::Uid;
@@ -162,7 +162,8 @@ impl SubOperations<'_> {
             let Object { head, series, .. } = &object;
             let (instance, series) = (head.sop_instance.clone(), series.clone());
             let mut cancelled = false;
-            match self.delivery.deliver(client, object, &mut cancelled).await? {
+            let news = self.news();
+            match self.delivery.deliver(client, object, news, &mut cancelled).await? {
                 Delivered::Ended(outcome) => self.settle(&instance, outcome, progress),
                 Delivered::WrongSyntax => match series.filter(|_| form != Form::Native) {
                     Some(series) => {
@@ -189,12 +190,21 @@ impl SubOperations<'_> {
     /// A pending response. Whether the client has cancelled while there was no room for it.
     async fn tell(&mut self, client: &mut Client) -> Result<bool, End> {
         if let Some(counters) = self.tally.pending() {
-            let mut pending = self.request.response(status::PENDING);
-            counters.write(&mut pending);
-            client.respond(self.context, pending, None);
+            client.respond(self.context, self.pending(counters), None);
         }
         let Some(meanwhile) = client.room(MAX_UNSENT).await? else { return Ok(false) };
         meanwhile.into_cancel().map(|()| true)
+    }
+
+    /// What is told while an object is on its way.
+    fn news(&self) -> News {
+        News { context: self.context, pending: self.pending(self.tally.under_way()) }
+    }
+
+    fn pending(&self, counters: Counters) -> Command {
+        let mut pending = self.request.response(status::PENDING);
+        counters.write(&mut pending);
+        pending
     }
 
     fn settle(&mut self, instance: &Uid, outcome: Outcome, progress: &mut Progress) {

@@ -104,8 +104,12 @@ impl Tally {
     /// What a pending response says: something remains, as long as there is no last one. `None`: all have ended that
     /// are expected, and the last response is to say so.
     pub(super) fn pending(&self) -> Option<Counters> {
-        let done = self.done();
-        (done != self.expected).then(|| self.counters(Some(self.expected.saturating_sub(done).max(1))))
+        (self.done() != self.expected).then(|| self.under_way())
+    }
+
+    /// What a pending response says while a sub-operation is under way: it remains.
+    pub(super) fn under_way(&self) -> Counters {
+        self.counters(Some(self.expected.saturating_sub(self.done()).max(1)))
     }
 
     /// What the last response says. Where a failure ended the retrieval, what was still expected has failed.

@@ -1,6 +1,6 @@
 //! One object on its way to all the archives that are to have it.
 //!
-//! Each archive has a log of its own, into which the same bytes go, uncopied. The slowest sets the pace; one that has
+//! Each archive has a pipe of its own, into which the same bytes go, uncopied. The slowest sets the pace; one that has
 //! failed, or that takes nothing for too long while others wait, is sent no more.
 
 use std::future::{Future, poll_fn};
@@ -14,10 +14,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::archive::{Archive, Error, Fut, Kind, Manner, Result, Stored};
 use crate::caller::Caller;
-use crate::dicom::object::{Budget, Head, Object, ObjectLog};
+use crate::dicom::object::{Head, Object};
+
+use super::pipe::Pipe;
 
 /// How much of an object may wait for one archive, in bytes: a few round trips at wire speed.
-const BUDGET: u32 = 1 << 20;
+const BUDGET: usize = 1 << 20;
 /// How much is read of the client before the archives get their turn, where it comes without a pause, in bytes: as
 /// much as a PDV takes.
 const TURN: usize = 128 << 10;
@@ -53,7 +55,7 @@ pub(super) struct Fan {
 struct Branch {
     archive: String,
     /// `None`: no more of the object is sent.
-    log: Option<ObjectLog>,
+    pipe: Option<Pipe>,
     /// `None`: it has ended.
     store: Option<Fut<'static, Result<Stored>>>,
     result: Option<Result<Stored>>,
@@ -76,24 +78,24 @@ impl Fan {
         let deadline = Instant::now() + PACE;
         for current in 0..self.branches.len() {
             // Taken out, so that the stores can run while there is no room.
-            let Some(log) = self.branches[current].log.take() else { continue };
-            if self.append(&log, current, bytes, deadline).await {
-                self.branches[current].log = Some(log);
+            let Some(pipe) = self.branches[current].pipe.take() else { continue };
+            if pipe.len() < BUDGET || self.make_room(&pipe, current, deadline).await {
+                pipe.push(bytes.clone());
+                self.branches[current].pipe = Some(pipe);
             }
         }
     }
 
-    /// Appends to the log of one branch. `false`: no more is sent there.
-    async fn append(&mut self, log: &ObjectLog, current: usize, bytes: &Bytes, deadline: Instant) -> bool {
-        let mut append = pin!(log.append(bytes));
+    /// Runs until there is room in the pipe of one branch. `false`: no more is sent there.
+    async fn make_room(&mut self, pipe: &Pipe, current: usize, deadline: Instant) -> bool {
         let mut patience = pin!(sleep_until(deadline));
         poll_fn(|cx| {
-            if append.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
             let _ = self.poll(cx);
             if self.branches[current].result.is_some() {
                 return Poll::Ready(false);
+            }
+            if pipe.len() < BUDGET {
+                return Poll::Ready(true);
             }
             let mut others = self.branches.iter().enumerate().filter(|(n, _)| *n != current);
             if others.any(|(_, other)| other.result.is_none()) && patience.as_mut().poll(cx).is_ready() {
@@ -109,7 +111,7 @@ impl Fan {
     /// The object is whole.
     pub(super) fn finish(&mut self) {
         for branch in &mut self.branches {
-            branch.log.take().into_iter().for_each(ObjectLog::finish);
+            branch.pipe.take().into_iter().for_each(Pipe::finish);
         }
     }
 
@@ -125,7 +127,7 @@ impl Fan {
 
     /// The object breaks off: it is aborted at every archive.
     pub(super) async fn break_off(mut self) {
-        self.branches.iter_mut().for_each(|branch| branch.log = None);
+        self.branches.iter_mut().for_each(|branch| branch.pipe = None);
         let _ = timeout(BREAK_OFF, self.run()).await;
     }
 
@@ -154,13 +156,14 @@ impl Fan {
 impl Branch {
     fn new(head: &Head, destination: Destination) -> Self {
         let Destination { archive, caller, manner } = destination;
-        let (log, object): (ObjectLog, Object) = ObjectLog::new(head.clone(), &Budget::new(BUDGET));
+        let (pipe, body) = Pipe::new();
+        let object = Object { head: head.clone(), series: None, body };
         let name = archive.name().to_owned();
         let store = Box::pin(async move { archive.store_as(&caller, object, manner).await });
-        Self { archive: name, log: Some(log), store: Some(store), result: None }
+        Self { archive: name, pipe: Some(pipe), store: Some(store), result: None }
     }
 
     fn end(&mut self, result: Result<Stored>) {
-        (self.log, self.store, self.result) = (None, None, Some(result));
+        (self.pipe, self.store, self.result) = (None, None, Some(result));
     }
 }

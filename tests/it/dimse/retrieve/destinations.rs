@@ -236,3 +236,31 @@ async fn a_destination_that_takes_no_class_is_not_asked_anew_for_every_object() 
     check_counters(&answers, 12);
     assert_eq!(asked.load(Ordering::Relaxed), 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_associations_to_a_destination_are_released_with_the_last_move_to_it() {
+    let plain = Plain::new(1, 1, 5, 4000);
+    let receiver = receiver("OTHER", &[]).await;
+    let scene = Scene::new(plain.make(), &[], &at("OTHER", &receiver)).await;
+    let mut client = client(&scene).await;
+    let answers = client.ask(move_to("OTHER"), Some(&first_study(&plain))).await.unwrap();
+    assert_eq!(answers.status(), 0);
+    // Far below the 15 s after which what nobody uses is released anyhow.
+    let released = async || receiver.observations().associations.open == 0;
+    until("the destination is left", Duration::from_secs(5), released).await;
+    let seen = receiver.observations().associations;
+    assert_eq!((seen.opened, seen.released), (1, 1), "one for all objects, released and not cut");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_hears_that_the_first_object_is_on_its_way_where_that_takes_a_while() {
+    let plain = Plain::new(1, 1, 3, 4000);
+    let receiver = receiver("SLOW", &[Fault::StoreSlow(200)]).await;
+    let scene = Scene::new(plain.make(), &[], &at("SLOW", &receiver)).await;
+    let mut client = client(&scene).await;
+    let answers = client.ask(move_to("SLOW"), Some(&first_study(&plain))).await.unwrap();
+    assert_eq!(answers.status(), 0);
+    check_growing_counters(&answers, 1, 3);
+    let first = answers.responses[0].counters();
+    assert!(first[0] >= Some(1) && first[1..] == [Some(0); 3], "{first:?}");
+}
