@@ -6,12 +6,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod clients;
 mod corpus;
 mod demo;
 mod dimse;
 mod engine;
 mod frames;
+mod fuzz;
 mod hostile;
 mod interop;
 mod layers;
