@@ -27,4 +27,5 @@ mod shared;
 mod shared_search;
 mod store;
 mod stow;
+mod tls;
 mod viewers;

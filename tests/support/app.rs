@@ -28,6 +28,8 @@ pub(crate) struct TestApp {
     pub(crate) http: SocketAddr,
     /// Where it serves DIMSE.
     pub(crate) dimse: SocketAddr,
+    /// Where it serves DIMSE over TLS, beside that.
+    pub(crate) dimse_tls: Option<SocketAddr>,
     archives: Vec<DimseArchive>,
     moves: MoveDestination,
     shutdown: CancellationToken,
@@ -42,11 +44,11 @@ impl TestApp {
         let environment = [listen].into_iter().chain(without_cache(configuration));
         let config = Config::parse(configuration, environment).unwrap_or_else(|errors| panic!("{errors:?}"));
         let app = App::bind(config).await.unwrap();
-        let dimse = app.dimse_address();
+        let (dimse, dimse_tls) = (app.dimse_address(), app.dimse_tls_address());
         let (http, archives, moves) = (app.http_address(), app.archives().to_vec(), app.moves().clone());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
-        Self { http, dimse, archives, moves, shutdown, task }
+        Self { http, dimse, dimse_tls, archives, moves, shutdown, task }
     }
 
     /// Associations that are in use, over all archives: open and not idle.

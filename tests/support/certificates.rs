@@ -94,6 +94,18 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// For servers and clients.
+    pub fn issue_for_both(&self, subject: &Subject) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let mut params = subject.params();
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Issued { certificate, key: key.serialize_pem() }
+    }
+}
+
 /// A certificate that has signed itself, and is marked as an authority's: what `openssl req -x509` makes.
 pub fn self_signed(subject: &Subject) -> Issued {
     let key = KeyPair::generate().unwrap();

@@ -14,7 +14,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::failure::{End, Failure, explain_handshake};
 use super::files::{FileError, Files, LOOK_EVERY, certificates, private_key};
-use super::stream::Stream;
+use super::stream::{Stream, below};
 use super::trust::{Listed, PinnedServer};
 use super::{ClientConfig, Identity, VERSIONS, provider};
 
@@ -65,7 +65,7 @@ impl Client {
                     "put the file right: it is read again with the next connection",
                 )
             })?;
-            TlsConnector::from(config).connect(name, io).await
+            TlsConnector::from(config).connect(name, below(io)).await
         });
         match shaken.await {
             Ok(Ok(tls)) => Ok(Stream::new(TlsStream::Client(tls), End::Client)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -12,7 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::failure::{End, Failure, explain_handshake};
 use super::files::{FileError, Files, LOOK_EVERY, certificates, private_key};
-use super::stream::Stream;
+use super::stream::{Stream, below};
 use super::trust::{Listed, PinnedClients};
 use super::{ClientCertificates, ServerConfig, VERSIONS, provider};
 
@@ -66,7 +67,7 @@ impl Server {
     {
         let shaken = timeout_at(deadline, async {
             let config = self.files.current().await.map_err(io::Error::other)?;
-            TlsAcceptor::from(config).accept(io).await
+            TlsAcceptor::from(config).accept(below(io)).await
         });
         match shaken.await {
             Ok(Ok(tls)) => Ok(Stream::new(TlsStream::Server(tls), End::Server)),
@@ -82,7 +83,7 @@ pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<rustls::
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(VERSIONS)
         .expect("the provider has suites for both versions");
-    let verifier = match &config.clients {
+    let verifier: Arc<dyn ClientCertVerifier> = match &config.clients {
         ClientCertificates::None => Arc::new(NoClientAuth),
         ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
             let listed = Listed::read(path)?;
@@ -107,7 +108,8 @@ pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<rustls::
         built.send_tls13_tickets = 0;
     }
     if protocol == Protocol::Http {
-        built.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Whoever names something else only is turned away (RFC 7301 3.2); who names nothing is served.
+        built.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     }
     Ok(built)
 }

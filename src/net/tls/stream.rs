@@ -6,22 +6,34 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use super::PeerCertificate;
 use super::failure::{End, explain};
 
+/// How much is read from the socket at a time: rustls asks for 4 KiB, four times for each record, and a call of the system
+/// costs as much as decrypting them.
+const READ_AHEAD: usize = 32 * 1024;
+
+/// What lies below TLS.
+pub(super) type Below<S> = BufReader<S>;
+
+/// A socket as TLS reads it best.
+pub(super) fn below<S: AsyncRead>(socket: S) -> Below<S> {
+    BufReader::with_capacity(READ_AHEAD, socket)
+}
+
 /// A connection over TLS, after the handshake.
 #[derive(Debug)]
 pub struct Stream<S> {
-    tls: TlsStream<S>,
+    tls: TlsStream<Below<S>>,
     certificate: Option<Arc<PeerCertificate>>,
     end: End,
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(tls: TlsStream<S>, end: End) -> Self {
+    pub(super) fn new(tls: TlsStream<Below<S>>, end: End) -> Self {
         let shown = tls.get_ref().1.peer_certificates().and_then(<[CertificateDer<'_>]>::first);
         let certificate = shown.map(|der| Arc::new(PeerCertificate::of(der)));
         Self { tls, certificate, end }
@@ -30,11 +42,6 @@ impl<S> Stream<S> {
     /// The certificate that the peer has shown, where it has; it was found to be good.
     pub fn peer_certificate(&self) -> Option<&Arc<PeerCertificate>> {
         self.certificate.as_ref()
-    }
-
-    /// What lies below.
-    pub fn get_ref(&self) -> &S {
-        self.tls.get_ref().0
     }
 }
 

@@ -127,10 +127,7 @@ pub(super) struct PinnedClients {
 }
 
 impl PinnedClients {
-    pub(super) fn new(
-        listed: Listed,
-        by_authority: Arc<dyn ClientCertVerifier>,
-    ) -> Arc<dyn ClientCertVerifier> {
+    pub(super) fn new(listed: Listed, by_authority: Arc<dyn ClientCertVerifier>) -> Arc<Self> {
         Arc::new(Self { listed, by_authority })
     }
 }
