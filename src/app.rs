@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{self, Access};
 use crate::archive::commitment::{Commitments, OpenError};
 use crate::archive::dimse::{Config as ArchiveConfig, DimseArchive};
 use crate::archive::shared::{Cache, Shared};
@@ -41,6 +42,7 @@ pub struct App {
     moves: MoveDestination,
     cache: Cache,
     commitments: Commitments,
+    access: Access,
     metrics: Metrics,
 }
 
@@ -71,6 +73,9 @@ pub enum BindError {
     /// The file for what must survive a restart.
     #[error(transparent)]
     State(#[from] OpenError),
+    /// A file that says who may come.
+    #[error(transparent)]
+    Access(#[from] access::OpenError),
 }
 
 impl App {
@@ -103,13 +108,26 @@ impl App {
         let metrics = Metrics::default();
         let commitments =
             Commitments::open(config.state.as_deref(), config.dimse.commitment, &config.archives)?;
+        let access = Access::new(config.auth.clone())?;
         let archive = |config: &ArchiveConfig| {
             let reports = commitments.of(&config.name);
             DimseArchive::new(config.clone(), Some(moves.clone()), Some(reports), metrics.clone())
         };
         let archives = config.archives.iter().map(archive).collect();
         let cache = Cache::new(config.cache.clone(), metrics.clone());
-        Ok(Self { config, http, http_tls, dimse, dimse_tls, archives, moves, cache, commitments, metrics })
+        Ok(Self {
+            config,
+            http,
+            http_tls,
+            dimse,
+            dimse_tls,
+            archives,
+            moves,
+            cache,
+            commitments,
+            access,
+            metrics,
+        })
     }
 
     /// The archives, in the configuration's order: what they hold open can be counted.
@@ -149,8 +167,19 @@ impl App {
 
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { config, http, http_tls, dimse, dimse_tls, archives, moves, cache, commitments, metrics } =
-            self;
+        let Self {
+            config,
+            http,
+            http_tls,
+            dimse,
+            dimse_tls,
+            archives,
+            moves,
+            cache,
+            commitments,
+            access,
+            metrics,
+        } = self;
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
             max_connections: config.dimse.front.max_associations + config.dimse.front.max_returns + ASKING,
@@ -172,6 +201,7 @@ impl App {
         let events = Events::none();
         let services = http::Services {
             archives: router,
+            access: access.telling(events.clone()),
             cache,
             metrics,
             events: events.clone(),

@@ -5,6 +5,7 @@
 
 mod ae;
 mod archive;
+mod auth;
 mod dimse;
 mod environment;
 mod limits;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use toml::Table;
 
+use crate::access::config::Config as AuthConfig;
 use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::front::http::Config as HttpConfig;
@@ -50,6 +52,8 @@ const DEFAULT_DISK: u64 = 20 << 30;
 pub struct Config {
     /// The archive of requests that name none; always one of `archives`.
     pub default_archive: Option<String>,
+    /// `[auth]`.
+    pub auth: AuthConfig,
     /// `[http]`.
     pub http: Http,
     /// `[dimse]`.
@@ -160,13 +164,12 @@ fn whole(table: Table, report: &Report) -> Config {
     dimse.front.aes = ae::read(root.named_sections("ae"), &names, report);
     ae::check_certificates(&dimse, report);
     dimse::acquaint(&mut dimse.front, &archives, report);
+    let auth = auth::read(root.section("auth"), http.listen, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
-    for (key, what) in [("auth", "users come"), ("audit", "the audit trail comes")] {
-        root.later(key, what);
-    }
+    root.later("audit", "the audit trail comes");
     root.finish();
-    Config { default_archive, http, dimse, archives, cache, routes, state, log, notes: report.notes() }
+    Config { default_archive, auth, http, dimse, archives, cache, routes, state, log, notes: report.notes() }
 }
 
 fn check_default(default: Option<&str>, archives: &[dimse_config::Config], report: &Report) {

@@ -8,6 +8,7 @@
 //! [`net`], [`caller`], [`event`] and [`metrics`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
 //! uses [`dimse`] and [`dicom`] only. `tests/it/layers.rs` holds the code against this rule.
 
+pub mod access;
 pub mod app;
 pub mod archive;
 pub mod caller;

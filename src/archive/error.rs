@@ -89,6 +89,8 @@ pub enum Kind {
     /// The object that was to be stored is not what it should be: its bytes broke off, or its data set cannot
     /// be followed. The archive has been told to drop what it had of it.
     SourceBroke,
+    /// The object belongs to nothing that the client may store into. The archive has not seen it.
+    NotAuthorized,
     /// The reader took nothing for too long.
     ReaderStalled,
     /// Nobody waits for the answer any more.
@@ -122,6 +124,7 @@ impl Error {
             | Kind::NotAcceptable
             | Kind::TooManyMatches
             | Kind::SourceBroke
+            | Kind::NotAuthorized
             | Kind::ReaderStalled => Fault::Client,
             Kind::Status { client_keys: true, .. } => Fault::Client,
             Kind::QueueFull | Kind::QueueTimeout | Kind::ShuttingDown | Kind::DriverDied => Fault::Bridge,
@@ -171,6 +174,7 @@ impl fmt::Display for Error {
                 )
             }
             Kind::SourceBroke => write!(f, "the object broke off or cannot be read; it was not stored"),
+            Kind::NotAuthorized => write!(f, "the object belongs to nothing that may be stored into here"),
             Kind::Cancelled => write!(f, "nobody waits for the answer any more"),
             Kind::ReaderStalled => write!(f, "the client stopped reading"),
             Kind::TooManyMatches => write!(f, "more matches in archive `{name}` than one answer may have"),

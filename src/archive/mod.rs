@@ -15,6 +15,7 @@ mod move_destination;
 mod pace;
 pub mod relay;
 mod remote;
+mod restricted;
 mod retrieval;
 mod search;
 pub mod shared;
@@ -46,6 +47,7 @@ pub use destination::{Destination, Destinations, Place, Visit};
 pub use error::{Error, Fault, Kind};
 pub use move_destination::{MoveDestination, Origin};
 use relay::Relay;
+pub use restricted::{Owners, Restricted};
 pub use store::Manner;
 
 /// The result of an archive's operation.

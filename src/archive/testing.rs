@@ -90,6 +90,11 @@ impl Fake {
         self.state.lock().unwrap().searches.push_back(answer);
     }
 
+    /// Takes back what was laid ready for searches and not asked for.
+    pub(crate) fn clear_searches(&self) {
+        self.state.lock().unwrap().searches.clear();
+    }
+
     /// Lays an answer to a retrieval ready.
     pub(crate) fn push_retrieval(&self, answer: Result<Retrieval>) {
         self.state.lock().unwrap().retrievals.push_back(answer);

@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     explain: Option<Vec<AeTitle>>,
 }
 
+/// What is to be said of a bridge that lets everybody in.
+pub(super) const NOBODY_SAYS_WHO: &str = "nobody has to say who they are: whoever reaches `http.listen` may do everything; [auth] says who may come";
+
 /// Runs the command.
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = load(arguments.config.as_deref())?;
@@ -31,6 +34,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     })?;
     for note in &config.notes {
         println!("{note}");
+    }
+    if !config.auth.is_required() {
+        println!("{NOBODY_SAYS_WHO}");
     }
     if config.state.is_none() {
         println!("state.path is not set: storage commitment under way is forgotten at a restart");

@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod pacs;
 mod serve;
+mod token;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -32,6 +33,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the built-in test archive: a DIMSE server over made-up studies or a folder of files.
     Pacs(pacs::Arguments),
+    /// Make a token for a program, and the entry by which it is let in.
+    Token(token::TokenArguments),
+    /// Make the entry by which somebody is let in with a password, which is read from the standard input.
+    Password(token::PasswordArguments),
     /// Check a configuration, and tell everything that is wrong with it.
     CheckConfig(check_config::Arguments),
 }
@@ -65,6 +70,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Serve(arguments) => block_on(serve::run(arguments)),
         Command::Demo(arguments) => block_on(demo::run(arguments)),
         Command::Pacs(arguments) => block_on(pacs::run(arguments)),
+        Command::Token(arguments) => token::run(arguments),
+        Command::Password(arguments) => token::run_password(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),
     };
     match result {

@@ -21,6 +21,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     for note in &config.notes {
         tracing::warn!("{note}");
     }
+    if !config.auth.is_required() {
+        tracing::warn!("{}", check_config::NOBODY_SAYS_WHO);
+    }
     let app = App::bind(config).await.map_err(Failure::other)?;
     let shutdown = on_signal()?;
     tracing::info!("serving DICOMweb on {}://{}{}", app.scheme(), app.http_address(), app.base_path());

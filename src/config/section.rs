@@ -209,6 +209,19 @@ impl<'a> Section<'a> {
         self.list(key, expected)
     }
 
+    /// All keys of a table whose keys the configuration makes up, each with its list.
+    pub(super) fn lists<T: FromStr>(mut self, expected: &str) -> Vec<(String, Vec<T>)> {
+        let mut found = Vec::new();
+        for (key, value) in std::mem::take(&mut self.table) {
+            let parse = |value: &Value| value.as_str()?.parse().ok();
+            match value.as_array().and_then(|values| values.iter().map(parse).collect()) {
+                Some(list) => found.push((key, list)),
+                None => self.error(&key, format!("expected {expected}")),
+            }
+        }
+        found
+    }
+
     /// One of these words.
     pub(super) fn choice<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let names: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();

@@ -1,6 +1,7 @@
 //! Files as people write them, right and wrong.
 
 use super::*;
+use crate::access::config::{Algorithm, OidcConfig};
 use crate::archive::dimse::config::{Endpoint, ForeignUids, Method, Model, StoreFrom, Timeouts};
 use crate::dicom::AeTitle;
 use crate::dicom::charset::QueryCharset;
@@ -67,6 +68,8 @@ fn every_key_of_a_full_file_arrives() {
         max_requests = 8
         max_requests_per_client = 9
         rate = 10
+        [auth]
+        mode = "none"
         [dimse]
         listen = "0.0.0.0:104"
         ae_title = "BRIDGE"
@@ -206,12 +209,8 @@ fn an_error_says_what_to_write() {
 
 #[test]
 fn keys_of_later_versions_are_refused() {
-    for (text, key) in [
-        ("[archive.main]\nprotocol = \"dicomweb\"", "archive.main.protocol"),
-        ("[auth]\nmode = \"none\"", "auth"),
-    ] {
-        assert!(error(text, key).contains("later version"), "{key}");
-    }
+    let (text, key) = ("[archive.main]\nprotocol = \"dicomweb\"", "archive.main.protocol");
+    assert!(error(text, key).contains("later version"), "{key}");
 }
 
 #[test]
@@ -357,6 +356,18 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "drain_timeout",
         "ae_title",
         "move_ae_titles",
+        "mode",
+        "file",
+        "issuer",
+        "audience",
+        "algorithms",
+        "clock_skew",
+        "name_claim",
+        "scope_claim",
+        "roles_claim",
+        "patient_claim",
+        "keys_lifetime",
+        "ca",
         "filter",
         "format",
         "protocol",
@@ -414,5 +425,99 @@ fn the_documentation_has_every_key_and_a_valid_example() {
     // Those that are whole files.
     for example in examples.filter(|example| example.contains("[archive.")) {
         parse(example).unwrap_or_else(|errors| panic!("{example}: {errors:?}"));
+    }
+}
+
+#[test]
+fn nobody_is_let_in_from_elsewhere_without_a_word() {
+    let far = format!("[http]\nlisten = \"0.0.0.0:8080\"\n{SMALLEST}");
+    let errors = parse(&far).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("http.listen: ") && errors[0].contains("mode = \"none\""), "{errors:?}");
+    for said in [
+        "mode = \"none\"\n",
+        "[auth.tokens]\nfile = \"/x\"\n",
+        "mode = \"required\"\n[auth.basic]\nfile = \"/x\"\n",
+    ] {
+        assert!(parse(&format!("{far}[auth]\n{said}")).is_ok(), "{said}");
+    }
+    for near in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "127.8.8.8:1"] {
+        let config = parse(&format!("[http]\nlisten = \"{near}\"\n{SMALLEST}")).unwrap();
+        assert!(!config.auth.is_required(), "{near}");
+    }
+    for (said, key) in [
+        ("mode = \"required\"\n", "auth.mode"),
+        ("mode = \"none\"\n[auth.tokens]\nfile = \"/x\"\n", "auth.mode"),
+        ("mode = \"off\"\n", "auth.mode"),
+    ] {
+        let errors = parse(&format!("{SMALLEST}[auth]\n{said}")).unwrap_err();
+        assert!(errors.iter().all(|error| error.starts_with(key)), "{said}: {errors:?}");
+    }
+}
+
+#[test]
+fn every_key_of_access_arrives() {
+    let text = r#"
+        [auth.tokens]
+        file = "/etc/tokens.toml"
+        [auth.basic]
+        file = "/etc/users.toml"
+        [auth.oidc]
+        issuer = "https://issuer.example/realm"
+        audience = "gantry"
+        algorithms = ["ES256"]
+        clock_skew = "5s"
+        name_claim = "email"
+        scope_claim = "scopes"
+        roles_claim = "realm_access.roles"
+        patient_claim = "pid"
+        keys_lifetime = "1h"
+        ca = "/etc/ca.pem"
+        [auth.scopes]
+        "radiology read" = ["search", "retrieve:main"]
+        [auth.certificates]
+        "CN=viewer,O=x" = ["store:*"]
+    "#;
+    let auth = parse(&format!("{SMALLEST}{text}")).unwrap().auth;
+    let grants = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
+    let expected = AuthConfig {
+        oidc: Some(OidcConfig {
+            algorithms: vec![Algorithm::Es256],
+            clock_skew: Duration::from_secs(5),
+            name_claim: "email".into(),
+            scope_claim: Some("scopes".into()),
+            roles_claim: Some("realm_access.roles".into()),
+            patient_claim: "pid".into(),
+            keys_lifetime: Duration::from_secs(3600),
+            ca: Some("/etc/ca.pem".into()),
+            ..OidcConfig::new("https://issuer.example/realm".into(), vec!["gantry".into()])
+        }),
+        scopes: [("radiology read".to_owned(), grants(&["search", "retrieve:main"]))].into(),
+        tokens: Some("/etc/tokens.toml".into()),
+        basic: Some("/etc/users.toml".into()),
+        certificates: [("CN=viewer,O=x".to_owned(), grants(&["store:*"]))].into(),
+    };
+    assert_eq!(auth, expected);
+}
+
+#[test]
+fn what_is_wrong_with_access_is_said_with_its_key() {
+    for (text, key) in [
+        ("[auth.tokens]\n", "auth.tokens.file"),
+        ("[auth.oidc]\naudience = \"x\"\n", "auth.oidc.issuer"),
+        ("[auth.oidc]\nissuer = \"https://x\"\n", "auth.oidc.audience"),
+        ("[auth.oidc]\nissuer = \"http://10.0.0.1\"\naudience = \"x\"\n", "auth.oidc.issuer"),
+        (
+            "[auth.oidc]\nissuer = \"https://x\"\naudience = \"x\"\nalgorithms = [\"HS256\"]\n",
+            "auth.oidc.algorithms",
+        ),
+        ("[auth.oidc]\nissuer = \"https://x\"\naudience = \"x\"\nalgorithms = []\n", "auth.oidc.algorithms"),
+        ("[auth.certificates]\n\"CN=x\" = [\"read\"]\n", "auth.certificates.CN=x"),
+        ("[auth.certificates]\n\"CN=x\" = \"search\"\n", "auth.certificates.CN=x"),
+        ("[auth.certificates]\n\"CN=x\" = [\"search:nowhere\"]\n", "auth.certificates.CN=x"),
+        ("[auth]\nmodus = \"none\"\n", "auth.modus"),
+    ] {
+        let errors = parse(&format!("{SMALLEST}{text}")).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with(&format!("{key}: ")), "{text}: {errors:?}");
     }
 }

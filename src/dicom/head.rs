@@ -17,6 +17,8 @@ const MAX_WALKED: u64 = 8 << 20;
 
 /// Longest value of a Code String (PS3.5 6.2).
 const MAX_CODE_STRING: usize = 16;
+/// Longest value of a Long String (PS3.5 6.2).
+const MAX_LONG_STRING: usize = 64;
 
 /// What an object's data set says about what it belongs to, as far as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +27,9 @@ pub struct Identifiers {
     pub class: Option<Uid>,
     /// Modality (0008,0060), without padding. `None` too where it is no Code String.
     pub modality: Option<String>,
+    /// Patient ID (0010,0020), without padding. `None` too where it is not plain ASCII: what it says then depends on the
+    /// character set.
+    pub patient: Option<String>,
     /// Study Instance UID (0020,000D).
     pub study: Option<Uid>,
     /// Series Instance UID (0020,000E).
@@ -33,7 +38,7 @@ pub struct Identifiers {
     pub instance: Option<Uid>,
 }
 
-/// The short value of an attribute on its way, in pieces of any size: a UID, or a Code String.
+/// The short value of an attribute on its way, in pieces of any size: a UID, a Code String or a Long String.
 #[derive(Debug)]
 pub(crate) struct OpenValue {
     /// The attribute.
@@ -47,7 +52,7 @@ impl OpenValue {
         Self { tag, value: Vec::new() }
     }
 
-    /// Takes the next bytes. A value longer than a UID is neither, and needs not be held to be seen as such.
+    /// Takes the next bytes. A value longer than a UID is none of them, and needs not be held to be seen as such.
     pub(crate) fn push(&mut self, piece: &[u8]) {
         let room = (Uid::MAX_LENGTH + 2).saturating_sub(self.value.len());
         self.value.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -56,6 +61,14 @@ impl OpenValue {
     /// The UID, when all of it has come; `None`: it is none.
     pub(crate) fn uid(&self) -> Option<Uid> {
         Uid::from_padded(&self.value).ok()
+    }
+
+    /// The Long String, when all of it has come; `None`: it is none, empty, several, or not plain ASCII.
+    fn long_string(&self) -> Option<String> {
+        let value = self.value.trim_ascii();
+        let plain = |c: &u8| matches!(c, b' '..=b'~') && *c != b'\\';
+        let is_one = !value.is_empty() && self.value.len() <= MAX_LONG_STRING && value.iter().all(plain);
+        is_one.then(|| String::from_utf8_lossy(value).into_owned())
     }
 
     /// The Code String, when all of it has come; `None`: it is none, or empty.
@@ -170,6 +183,7 @@ impl Identifiers {
         let uid = open.uid();
         match open.tag {
             tags::MODALITY => self.modality = open.code(),
+            tags::PATIENT_ID => self.patient = open.long_string(),
             tags::STUDY_INSTANCE_UID => self.study = uid,
             tags::SERIES_INSTANCE_UID => self.series = uid,
             tags::SOP_CLASS_UID => self.class = uid,
@@ -184,6 +198,7 @@ fn is_identifier(tag: Tag) -> bool {
         tags::SOP_CLASS_UID
             | tags::SOP_INSTANCE_UID
             | tags::MODALITY
+            | tags::PATIENT_ID
             | tags::STUDY_INSTANCE_UID
             | tags::SERIES_INSTANCE_UID
     )
@@ -205,6 +220,7 @@ mod tests {
         data_set.set_str(tags::SOP_CLASS_UID, VR::UI, "1.2.5");
         data_set.set_str(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3");
         data_set.set_str(tags::MODALITY, VR::CS, "CT1");
+        data_set.set_str(tags::PATIENT_ID, VR::LO, "P 1");
         data_set.set_items(tags::REFERENCED_STUDY_SEQUENCE, vec![inner.clone(), inner]);
         data_set.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "1.2");
         data_set.set_str(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.4");
@@ -228,6 +244,7 @@ mod tests {
             assert_eq!(found.instance.unwrap().as_str(), "1.2.3");
             assert_eq!(found.class.unwrap().as_str(), "1.2.5");
             assert_eq!(found.modality.unwrap(), "CT1");
+            assert_eq!(found.patient.unwrap(), "P 1");
             assert_eq!(held.concat(), bytes[..=pushed]);
         }
     }

@@ -18,7 +18,7 @@ const CHAIN: &[&[&str]] = &[
     &["app"],
     &["front"],
     &["router"],
-    &["archive"],
+    &["archive", "access"],
     &["dimse", "dicomweb", "image"],
     &["dicom"],
 ];
@@ -37,7 +37,7 @@ const BESIDE: &[(&str, &[&str], bool)] = &[
     ("config", &["dicom"], false),
     (
         "config",
-        &["app", "audit", "telemetry", "front", "router", "archive", "dimse", "dicomweb", "image"],
+        &["app", "access", "audit", "telemetry", "front", "router", "archive", "dimse", "dicomweb", "image"],
         true,
     ),
 ];

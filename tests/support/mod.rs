@@ -8,12 +8,14 @@ pub(crate) mod chaos;
 pub(crate) mod curl;
 pub(crate) mod dimse;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod part10;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod signer;
 pub(crate) mod speed;
 pub(crate) mod viewer;
 

@@ -4,8 +4,9 @@ use crate::archive::{Error, Kind};
 use crate::dimse::command::field;
 use crate::dimse::status::{
     CANCEL, IDENTIFIER_DOES_NOT_MATCH, INVALID_ATTRIBUTE, MOVE_DESTINATION_UNKNOWN, NO_SUCH_INSTANCE,
-    OUT_OF_RESOURCES, OUT_OF_RESOURCES_SUB_OPERATIONS, PROCESSING_FAILURE, RESOURCE_LIMITATION,
-    SOP_CLASS_NOT_SUPPORTED, SUCCESS, TRANSFER_SYNTAX_NOT_SUPPORTED, UNABLE_TO_COUNT, UNABLE_TO_PROCESS,
+    NOT_AUTHORIZED, OUT_OF_RESOURCES, OUT_OF_RESOURCES_SUB_OPERATIONS, PROCESSING_FAILURE,
+    RESOURCE_LIMITATION, SOP_CLASS_NOT_SUPPORTED, SUCCESS, TRANSFER_SYNTAX_NOT_SUPPORTED, UNABLE_TO_COUNT,
+    UNABLE_TO_PROCESS,
 };
 
 /// Unable to process, as [`UNABLE_TO_PROCESS`]; told apart from it, as it is not the archive's own word.
@@ -102,6 +103,7 @@ fn code(kind: &Kind, group: Group) -> u16 {
         Kind::SourceBroke => {
             by_group(UNABLE_TO_PROCESS, UNABLE_TO_PROCESS, UNABLE_TO_PROCESS, PROCESSING_FAILURE)
         }
+        Kind::NotAuthorized => NOT_AUTHORIZED,
         Kind::TooManyMatches => {
             by_group(OUT_OF_RESOURCES, UNABLE_TO_COUNT, OUT_OF_RESOURCES, RESOURCE_LIMITATION)
         }
@@ -155,6 +157,7 @@ fn text(kind: &Kind) -> Option<&'static str> {
         Kind::ClassRefused(_) => "does not take this SOP class",
         Kind::SyntaxRefused(_) => "takes no such transfer syntax",
         Kind::SourceBroke => "the object cannot be read",
+        Kind::NotAuthorized => "not authorized",
         Kind::TooManyMatches => "too many, narrow the search",
         Kind::Cancelled | Kind::Status { .. } => return None,
     })
@@ -192,6 +195,7 @@ mod tests {
             Kind::ClassRefused(uid()),
             Kind::SyntaxRefused(uid()),
             Kind::SourceBroke,
+            Kind::NotAuthorized,
             Kind::ReaderStalled,
             Kind::Cancelled,
             Kind::TooManyMatches,
@@ -219,6 +223,7 @@ mod tests {
                 | Kind::ClassRefused(_)
                 | Kind::SyntaxRefused(_)
                 | Kind::SourceBroke
+                | Kind::NotAuthorized
                 | Kind::ReaderStalled
                 | Kind::Cancelled
                 | Kind::TooManyMatches
@@ -257,6 +262,7 @@ mod tests {
             [0x0122; 4],
             [0x0122, 0x0122, 0xC122, 0x0122],
             [0xC000, 0xC000, 0xC000, 0x0110],
+            [0x0124; 4],
             failed,
             [0xFE00, 0xFE00, 0xC001, 0x0110],
             [0xA700, 0xA701, 0xA700, 0x0213],

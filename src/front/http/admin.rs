@@ -1,7 +1,7 @@
-//! What the operator of this machine may look at and do: the cache's state, and emptying it.
+//! What the operator may look at and do: the cache's state, and emptying it.
 //!
-//! There are no users yet, so that whoever sits at this machine is the operator. A browser there also runs the pages
-//! of other sites, and these may do nothing here.
+//! Where nobody has to say who they are, whoever sits at this machine is the operator. A browser, there or with a password
+//! that it sends by itself, also runs the pages of other sites, and these may do nothing here.
 
 use std::net::IpAddr;
 
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::error::Problem;
 use super::{Config, Server, origin};
+use crate::access::{Identity, Means};
 use crate::archive::shared;
 use crate::dicom::Uid;
 use crate::dicomweb::request;
@@ -98,11 +99,13 @@ fn uid(name: &str, value: &str) -> Result<Uid, Problem> {
     value.parse().map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("`{name}` is {error}")))
 }
 
-/// Lets through who is at this machine, and no pages of other sites.
+/// Lets through who has said that they are the operator, else who is at this machine; and no pages of other sites.
 fn admit(config: &Config, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
-    if !is_local(config, peer, headers) {
+    let is_known = |identity: &Identity| identity.means != Means::Nobody;
+    let is_operator = request.extensions().get::<Identity>().is_some_and(is_known);
+    if !is_operator && !is_local(config, peer, headers) {
         return Err(Problem::client(
             StatusCode::FORBIDDEN,
             "this resource is for clients on this machine alone",

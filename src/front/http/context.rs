@@ -8,8 +8,10 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use super::error::Problem;
+use super::identity::{admit, no_such_archive};
 use super::{Server, origin};
-use crate::archive::Archive;
+use crate::access::Restriction;
+use crate::archive::{Archive, Restricted};
 use crate::caller::{Caller, Priority};
 use crate::dicom::query::Target;
 use crate::dicomweb::media_type::Accept;
@@ -19,7 +21,10 @@ use crate::net::Connection;
 /// A request to an archive.
 pub(super) struct Context {
     pub(super) server: Server,
+    /// The archive, as far as who asks may see it.
     pub(super) archive: Arc<dyn Archive>,
+    /// The same, where that is not all of it.
+    pub(super) confined: Option<Restricted>,
     /// The absolute URL of the archive's DICOMweb service, without a slash at its end.
     pub(super) service_url: String,
     /// The query as it was sent.
@@ -32,6 +37,8 @@ pub(super) struct Context {
     pub(super) frames: Option<String>,
     /// The path of a bulk data value within its object.
     pub(super) path: Option<String>,
+    /// What who asks is confined to.
+    pub(super) restriction: Option<Arc<Restriction>>,
     client: Option<IpAddr>,
     headers: HeaderMap,
 }
@@ -79,6 +86,15 @@ impl FromRequestParts<Server> for Context {
             .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the path is not UTF-8"))?;
         let part = |name: &str| path.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_owned());
         let (archive, prefix) = find_archive(server, part("archive"))?;
+        let identity = admit(server, parts, archive.name())?;
+        let restriction = identity.grants.restriction().cloned();
+        let confine =
+            |it: &Arc<_>| Restricted::new(Arc::clone(&archive), Arc::clone(it), server.0.owners.clone());
+        let confined = restriction.as_ref().map(confine);
+        let archive = match &confined {
+            Some(confined) => Arc::new(confined.clone()),
+            None => archive,
+        };
         let connection = parts.extensions.get::<Connection>();
         let peer = connection.map(|connection| connection.peer.ip());
         let config = &server.0.config;
@@ -96,6 +112,8 @@ impl FromRequestParts<Server> for Context {
             client: origin::client_address(config, peer, &parts.headers),
             headers: parts.headers.clone(),
             server: server.clone(),
+            confined,
+            restriction,
             archive,
         })
     }
@@ -108,9 +126,6 @@ fn find_archive(server: &Server, name: Option<String>) -> Result<(Arc<dyn Archiv
         Some(name) => (archives.by_name(&name), format!("/archives/{name}")),
         None => (archives.default_archive(), server.0.config.base_path.clone()),
     };
-    let archive = found.ok_or_else(|| {
-        Problem::client(StatusCode::NOT_FOUND, "there is no such archive")
-            .advise("Name an archive of the configuration: /archives/{name}/studies")
-    })?;
+    let archive = found.ok_or_else(no_such_archive)?;
     Ok((Arc::clone(archive), prefix))
 }

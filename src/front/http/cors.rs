@@ -23,7 +23,8 @@ const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const REQUEST_HEADERS: &str = "accept, authorization, content-type, range, if-none-match, if-range";
 /// What it may read of the answer besides what every page may.
 const RESPONSE_HEADERS: &str = "content-location, content-length, content-range, accept-ranges, etag, location, \
-                                retry-after, warning";
+                                retry-after, warning, \
+                                www-authenticate";
 /// For how long a browser keeps the answer to a preflight, in seconds: Chromium's longest.
 const MAX_AGE: &str = "7200";
 

@@ -188,6 +188,7 @@ fn status(kind: &Kind) -> (StatusCode, Option<Duration>) {
     let busy = (StatusCode::SERVICE_UNAVAILABLE, Some(TRY_AGAIN));
     let status = match kind {
         Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::NotAuthorized => StatusCode::FORBIDDEN,
         Kind::BadKeys(_) => StatusCode::BAD_REQUEST,
         Kind::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         Kind::SourceBroke => StatusCode::BAD_REQUEST,

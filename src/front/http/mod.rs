@@ -14,6 +14,7 @@ mod cors;
 mod error;
 mod frames;
 mod guard;
+mod identity;
 mod limits;
 mod metadata;
 mod objects;
@@ -41,6 +42,8 @@ use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, Predicate};
 
+use crate::access::{Access, Operation};
+use crate::archive::Owners;
 use crate::archive::shared::Cache;
 use crate::dicom::query::Level;
 use crate::event::Events;
@@ -49,6 +52,7 @@ use crate::net::Network;
 use crate::router;
 
 pub use cors::Origin;
+pub use identity::Needs;
 pub use limits::Limits;
 
 /// Shortest text that is compressed, in bytes: what fits into a packet gains nothing.
@@ -114,6 +118,23 @@ pub enum Resource {
     WadoUri,
 }
 
+impl Resource {
+    /// What one has to be allowed to do.
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Search(_) => Operation::Search,
+            Self::Retrieve
+            | Self::Metadata
+            | Self::Frames
+            | Self::Value
+            | Self::BulkData
+            | Self::PixelData
+            | Self::Rendered
+            | Self::WadoUri => Operation::Retrieve,
+        }
+    }
+}
+
 /// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`, by GET and HEAD;
 /// on the root of each service, and of the server, OPTIONS tells what there is.
 pub const RESOURCES: [(&str, Resource); 22] = [
@@ -167,8 +188,19 @@ pub enum Page {
     OpenApi,
     /// What is counted, for Prometheus.
     Metrics,
-    /// The cache: how it does, and by DELETE to empty it. For clients on this machine.
+    /// The cache: how it does, and by DELETE to empty it. Where nobody has to say who they are, for clients on this
+    /// machine.
     Cache,
+}
+
+impl Page {
+    /// What it wants of who asks.
+    pub fn needs(self) -> Needs {
+        match self {
+            Self::Welcome | Self::Live | Self::Ready | Self::OpenApi => Needs::Nothing,
+            Self::Metrics | Self::Cache => Needs::Operation(Operation::Admin),
+        }
+    }
 }
 
 /// What all requests share.
@@ -180,6 +212,8 @@ struct Shared {
     config: Config,
     gate: limits::Gate,
     archives: router::Router,
+    access: Access,
+    owners: Owners,
     snapshots: snapshot::Snapshots,
     room: room::Room,
     metadata_room: stow::Room,
@@ -194,6 +228,8 @@ struct Shared {
 pub struct Services {
     /// The archives.
     pub archives: router::Router,
+    /// Who may come.
+    pub access: Access,
     /// What is kept of their objects.
     pub cache: Cache,
     /// What is counted.
@@ -206,28 +242,51 @@ pub struct Services {
 
 /// The routes of the server, ready to be served.
 pub fn app(config: Config, services: Services) -> Router {
-    let Services { archives, cache, metrics, events, shutdown } = services;
+    let Services { archives, access, cache, metrics, events, shutdown } = services;
     let base_path = config.base_path.clone();
+    let owners = Owners::default();
     let (snapshots, room, metadata_room) = <(snapshot::Snapshots, room::Room, stow::Room)>::default();
     let gate = limits::Gate::new(config.limits);
-    let shared =
-        Shared { config, gate, archives, snapshots, room, metadata_room, cache, metrics, events, shutdown };
+    let shared = Shared {
+        config,
+        gate,
+        archives,
+        access,
+        owners,
+        snapshots,
+        room,
+        metadata_room,
+        cache,
+        metrics,
+        events,
+        shutdown,
+    };
     let server = Server(Arc::new(shared));
+    let permit = |needs| from_fn_with_state((server.clone(), needs), identity::permit);
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);
         // Many objects stream; what a client asks for again and again is small.
         let objects = matches!(resource, Resource::Retrieve | Resource::BulkData | Resource::PixelData);
         let streams = objects && !path.contains("{instance}");
         let handler = method(*resource);
-        routes.route(path, if streams { handler } else { handler.layer(held) })
+        let handler = if streams { handler } else { handler.layer(held) };
+        routes.route(path, handler.route_layer(permit(Needs::Operation(resource.operation()))))
     });
-    let resources = STORES.iter().fold(resources, |routes, path| routes.route(path, post(stow::store)));
-    let pages = PAGES.iter().fold(Router::new(), |routes, (path, page)| routes.route(path, show(*page)));
+    let resources = STORES.iter().fold(resources, |routes, path| {
+        let handler = post(stow::store);
+        routes.route(path, handler.route_layer(permit(Needs::Operation(Operation::Store))))
+    });
+    let pages = PAGES.iter().fold(Router::new(), |routes, (path, page)| {
+        routes.route(path, show(*page).route_layer(permit(page.needs())))
+    });
     let roots = ["/", &base_path, &format!("{base_path}/"), "/archives/{archive}", "/archives/{archive}/"];
     let pages = roots.iter().fold(pages, |routes, root| {
-        let method = options(capabilities::describe);
-        let method = if *root == "/" { method } else { method.get(wado_uri::on_the_root) };
-        routes.route(root, method)
+        let method = options(capabilities::describe).route_layer(permit(Needs::Anything));
+        let wado_uri = || {
+            let needs = Needs::Operation(Resource::WadoUri.operation());
+            get(wado_uri::on_the_root).route_layer(permit(needs))
+        };
+        routes.route(root, if *root == "/" { method } else { method.merge(wado_uri()) })
     });
     pages
         .nest(&base_path, resources.clone())
@@ -235,6 +294,8 @@ pub fn app(config: Config, services: Services) -> Router {
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .layer(CompressionLayer::new().gzip(true).compress_when(Text))
+        // Whoever floods the server is held up before anybody looks at their passwords.
+        .layer(from_fn_with_state(server.clone(), identity::identify))
         .layer(from_fn_with_state(server.clone(), guard::guard))
         .layer(from_fn_with_state(server.clone(), cors::allow))
         .layer(from_fn(log))

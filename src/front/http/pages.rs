@@ -1,5 +1,6 @@
 //! The pages that are no DICOMweb resources, and the answers to what is not there.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -10,6 +11,7 @@ use serde_json::{Map, json};
 
 use super::error::Problem;
 use super::{Server, Shared, admin, stow};
+use crate::access::{Identity, Operation};
 use crate::archive::Associations;
 
 /// The interface's description, as it is served.
@@ -19,13 +21,18 @@ const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
 const LATER: [&str; 2] = ["rendered", "thumbnail"];
 
 /// Says what this server is.
-pub(super) async fn welcome(State(server): State<Server>) -> Html<String> {
+pub(super) async fn welcome(
+    State(server): State<Server>,
+    identity: Option<Extension<Identity>>,
+) -> Html<String> {
+    // Who may do nothing at an archive is not told that it is there.
+    let knows = |name: &str| identity.as_ref().is_some_and(|identity| identity.grants.knows(name));
     let base = &server.0.config.base_path;
     let mut services = String::new();
-    if let Some(archive) = server.0.archives.default_archive() {
+    if let Some(archive) = server.0.archives.default_archive().filter(|archive| knows(archive.name())) {
         services.push_str(&format!("<li><code>{base}</code>: archive {}</li>", archive.name()));
     }
-    for name in server.0.archives.names() {
+    for name in server.0.archives.names().filter(|name| knows(name)) {
         services.push_str(&format!("<li><code>/archives/{name}</code></li>"));
     }
     Html(format!(
@@ -43,10 +50,13 @@ pub(super) async fn live() -> &'static str {
 
 /// Requests are welcome. Archives do not count: a bridge whose archive is down still says so better than
 /// a load balancer would. A cache that does without its disk says so, and is no reason to turn requests away.
-pub(super) async fn ready(State(server): State<Server>) -> Response {
+pub(super) async fn ready(State(server): State<Server>, identity: Option<Extension<Identity>>) -> Response {
     if server.0.shutdown.is_cancelled() {
         return Problem::bridge(StatusCode::SERVICE_UNAVAILABLE, "the bridge is shutting down")
             .into_response();
+    }
+    if !identity.is_some_and(|identity| identity.grants.has(Operation::Admin)) {
+        return admin::answer(json!({ "status": "ready" }));
     }
     let Shared { archives, cache, .. } = &*server.0;
     let mut associations = Map::new();

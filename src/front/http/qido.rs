@@ -32,7 +32,7 @@ pub(super) async fn search(level: Level, context: Context) -> Result<Response, P
     let asked = request::search(&resource, &context.query)?;
     let form = context.accept(&asked.accept).data_set_form(false).ok_or_else(not_acceptable)?;
     let query = asked.query;
-    let key = Key::new(&context.service_url, &query, form);
+    let key = Key::new(&context.service_url, &query, form, context.restriction.clone());
     let snapshots = &context.server.0.snapshots;
     // One more than the page, to know whether there are more.
     let needed = query.limit.map(|limit| query.offset.saturating_add(limit).saturating_add(1));

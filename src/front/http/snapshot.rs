@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::access::Restriction;
 use crate::dicom::query::Query;
 use crate::dicomweb::media_type::DataSetForm;
 
@@ -36,13 +37,20 @@ pub(super) struct Key {
     /// The query without its paging.
     query: Query,
     form: DataSetForm,
+    /// What who asked is confined to: others have other matches.
+    restriction: Option<Arc<Restriction>>,
 }
 
 impl Key {
     /// The key of a search, whatever page it asks for.
-    pub(super) fn new(service_url: &str, query: &Query, form: DataSetForm) -> Self {
+    pub(super) fn new(
+        service_url: &str,
+        query: &Query,
+        form: DataSetForm,
+        restriction: Option<Arc<Restriction>>,
+    ) -> Self {
         let query = Query { limit: None, offset: 0, ..query.clone() };
-        Self { service_url: service_url.to_owned(), query, form }
+        Self { service_url: service_url.to_owned(), query, form, restriction }
     }
 }
 
@@ -90,7 +98,7 @@ mod tests {
 
     fn key(query: &str) -> Key {
         let resource = SearchResource { level: Level::Study, study: None, series: None };
-        Key::new("http://x", &search(&resource, query).unwrap().query, DataSetForm::DicomJson)
+        Key::new("http://x", &search(&resource, query).unwrap().query, DataSetForm::DicomJson, None)
     }
 
     fn matches(count: usize, length: usize, complete: bool) -> Arc<Matches> {
@@ -107,6 +115,19 @@ mod tests {
         assert!(snapshots.find(&key("PatientID=2"), 1).is_none());
         snapshots.keep(key("PatientID=1"), matches(10, 1, true));
         assert!(snapshots.find(&key("PatientID=1"), 11).is_some(), "a complete one reaches everywhere");
+    }
+
+    #[test]
+    fn a_result_is_not_for_who_is_confined_otherwise() {
+        let confined = |id: &str| {
+            let restriction = Restriction { patients: [id.to_owned()].into(), ..Restriction::default() };
+            Key { restriction: Some(Arc::new(restriction)), ..key("PatientName=A") }
+        };
+        let snapshots = Snapshots::default();
+        snapshots.keep(key("PatientName=A"), matches(1, 1, true));
+        snapshots.keep(confined("1"), matches(1, 1, true));
+        assert!(snapshots.find(&confined("1"), 1).is_some());
+        assert!(snapshots.find(&confined("2"), 1).is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The front end over an archive that the tests drive.
 
+mod access;
 mod admin;
 mod envelope;
 mod frames;
@@ -137,5 +138,5 @@ async fn the_pages_say_what_this_is_and_readiness_ends_with_the_shutdown() {
 fn services(archives: router::Router, shutdown: CancellationToken) -> Services {
     let metrics = Metrics::default();
     let (cache, events) = (Cache::new(CacheConfig::off(), metrics.clone()), Events::none());
-    Services { archives, cache, metrics, events, shutdown }
+    Services { archives, access: Access::open(), cache, metrics, events, shutdown }
 }

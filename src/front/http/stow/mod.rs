@@ -16,6 +16,8 @@ mod room;
 mod source;
 mod stores;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -37,6 +39,11 @@ use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicomweb::multipart::read::{Event, Reader};
 use crate::dicomweb::request;
+
+/// Most bytes that are read of a body that nobody wants, from somebody who may not send it.
+const MAX_LITTLE: u64 = 1 << 20;
+/// How long that may take.
+const MAX_LITTLE_TIME: Duration = Duration::from_secs(2);
 
 /// Stores what the body brings.
 pub(super) async fn store(
@@ -66,6 +73,14 @@ pub(super) async fn pass_over(server: &Server, headers: &HeaderMap, body: Body) 
     }
 }
 
+/// The same for somebody who may not store: as much is read as is on its way when they are told.
+pub(super) async fn pass_over_little(server: &Server, headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(EXPECT) {
+        let patience = server.0.config.read_timeout.min(MAX_LITTLE_TIME);
+        Source::new(body, MAX_LITTLE, patience).drain().await;
+    }
+}
+
 async fn run(
     context: Context,
     headers: &HeaderMap,
@@ -82,6 +97,9 @@ async fn run(
     let url =
         format!("{}/studies{}{}", context.service_url, study.map_or("", |_| "/"), study.unwrap_or_default());
     let study = study.map(|text| request::path_uid("Study Instance UID", text)).transpose()?;
+    if let (Some(confined), Some(study)) = (&context.confined, &study) {
+        confined.admit_store(&context.caller(Priority::Interactive), study).await?;
+    }
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let form = accept.data_set_form(true).ok_or_else(not_acceptable)?;
     let payload = Payload::new(headers)?;

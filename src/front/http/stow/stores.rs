@@ -190,6 +190,7 @@ fn reason(kind: &Kind) -> u16 {
         Kind::ClassRefused(_) => status::SOP_CLASS_NOT_SUPPORTED,
         Kind::SyntaxRefused(_) => status::TRANSFER_SYNTAX_NOT_SUPPORTED,
         Kind::SourceBroke => status::UNABLE_TO_PROCESS,
+        Kind::NotAuthorized => status::NOT_AUTHORIZED,
         Kind::QueueFull | Kind::QueueTimeout => status::OUT_OF_RESOURCES,
         _ => status::PROCESSING_FAILURE,
     }

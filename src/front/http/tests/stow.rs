@@ -70,7 +70,7 @@ impl Bridge {
     }
 }
 
-async fn send(app: &Router, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
+pub(super) async fn send(app: &Router, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
     let mut request = Request::builder().method("POST").uri(path).header("Host", "bridge.example");
     for (name, value) in headers {
         request = request.header(*name, *value);

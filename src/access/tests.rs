@@ -1,0 +1,152 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::event::Recorder;
+
+const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7)));
+
+/// Access by a token, a password and a certificate.
+struct Scene {
+    folder: tempfile::TempDir,
+    token: String,
+    access: Access,
+    recorder: Recorder,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, entry) = fresh_token("viewer").unwrap();
+        let (tokens, basic) = (folder.path().join("tokens.toml"), folder.path().join("users.toml"));
+        std::fs::write(&tokens, entry).unwrap();
+        std::fs::write(&basic, password_entry("anna", "secret").unwrap()).unwrap();
+        let certificates = [("CN=viewer,O=x".to_owned(), vec!["search".parse().unwrap()])].into();
+        let config = Config { tokens: Some(tokens), basic: Some(basic), certificates, ..Config::default() };
+        let (events, recorder) = Events::recorded();
+        Self { folder, token, access: Access::new(config).unwrap().telling(events), recorder }
+    }
+
+    async fn ask(&self, authorization: &str) -> Result<Identity, Refused> {
+        let value = HeaderValue::from_str(authorization).unwrap();
+        self.access.authenticate(Some(&value), None, HERE).await
+    }
+}
+
+fn certificate(subject: &str) -> PeerCertificate {
+    PeerCertificate {
+        subject: subject.to_owned(),
+        common_name: None,
+        names: Vec::new(),
+        fingerprint: [7; 32],
+    }
+}
+
+#[tokio::test]
+async fn somebody_is_known_by_a_token_a_password_or_a_certificate() {
+    let scene = Scene::new();
+    let token = scene.ask(&format!("bearer {}", scene.token)).await.unwrap();
+    assert_eq!((&*token.name, token.means), ("viewer", Means::Token));
+    let basic = scene.ask(&format!("Basic {}", STANDARD.encode("anna:secret"))).await.unwrap();
+    assert_eq!((&*basic.name, basic.means), ("anna", Means::Basic));
+    let own = certificate("CN=viewer,O=x");
+    let known = scene.access.authenticate(None, Some(&own), HERE).await.unwrap();
+    assert_eq!((&*known.name, known.means), ("CN=viewer,O=x", Means::Certificate));
+}
+
+#[tokio::test]
+async fn nobody_else_is() {
+    let scene = Scene::new();
+    assert_eq!(scene.access.authenticate(None, None, HERE).await.unwrap_err(), Refused::Missing);
+    let other = certificate("CN=viewer,O=y");
+    assert_eq!(scene.access.authenticate(None, Some(&other), HERE).await.unwrap_err(), Refused::Missing);
+    for bad in ["", "Bearer", "Bearer ", "Bearer x", "Digest x", "Basic x", "Basic", "Negotiate abc", "é"] {
+        assert!(matches!(scene.ask(bad).await, Err(Refused::Invalid(_))), "{bad}");
+    }
+    let long = format!("Bearer {}", "x".repeat(MAX_CREDENTIALS));
+    assert!(matches!(scene.ask(&long).await, Err(Refused::Invalid(_))));
+    // Bad credentials are not made good by a certificate beside them.
+    let value = HeaderValue::from_static("Bearer x");
+    let own = certificate("CN=viewer,O=x");
+    assert!(scene.access.authenticate(Some(&value), Some(&own), HERE).await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_is_known_by_its_fingerprint_too() {
+    let by_hash = format!("sha256:{}", "07".repeat(32));
+    assert!(is_of(&certificate(""), &by_hash));
+    assert!(!is_of(&certificate(""), &format!("sha256:{}", "08".repeat(32))));
+    assert!(!is_of(&certificate(""), "sha256:"));
+}
+
+#[tokio::test]
+async fn what_comes_of_it_is_told_once_for_good_ones_and_each_time_for_bad_ones() {
+    let scene = Scene::new();
+    for _ in 0..3 {
+        scene.ask(&format!("Bearer {}", scene.token)).await.unwrap();
+    }
+    let told = scene.recorder.take();
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].outcome, &told[0].what), (Outcome::Success, &What::Authentication));
+    assert_eq!((told[0].who.user.as_deref(), told[0].who.address), (Some("viewer"), HERE));
+    for _ in 0..2 {
+        let _ = scene.ask("Bearer gantry_wrong").await;
+    }
+    let told = scene.recorder.take();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().all(|event| event.outcome == Outcome::MinorFailure));
+    assert!(!format!("{told:?}").contains("gantry_wrong"), "no secret is told");
+    let _ = scene.access.authenticate(None, None, HERE).await;
+    assert!(scene.recorder.take().is_empty(), "nobody has tried anything");
+}
+
+#[tokio::test]
+async fn attack_who_guesses_passwords_is_told_of_and_stopped() {
+    let scene = Scene::new();
+    let mut stopped = 0;
+    for n in 0..40 {
+        match scene.ask(&format!("Basic {}", STANDARD.encode(format!("anna:{n}")))).await {
+            Err(Refused::TooMany(_)) => stopped += 1,
+            Err(Refused::Invalid(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(stopped, 10);
+    let alerts = |event: &Event| matches!(event.what, What::SecurityAlert { .. });
+    assert_eq!(scene.recorder.take().iter().filter(|event| alerts(event)).count(), 1);
+    let elsewhere = HeaderValue::try_from(format!("Basic {}", STANDARD.encode("anna:secret"))).unwrap();
+    assert!(scene.access.authenticate(Some(&elsewhere), None, None).await.is_ok(), "others are not held up");
+}
+
+#[tokio::test]
+async fn who_is_taken_out_of_the_file_is_out() {
+    let scene = Scene::new();
+    let token = format!("Bearer {}", scene.token);
+    assert!(scene.ask(&token).await.is_ok());
+    std::fs::write(scene.folder.path().join("tokens.toml"), "").unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while scene.ask(&token).await.is_ok() {
+        assert!(std::time::Instant::now() < deadline, "still in");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn a_refusal_says_how_to_come_in() {
+    let challenges = |refused: &Refused, bearer, basic| -> Vec<String> {
+        refused.challenges(bearer, basic).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(challenges(&Refused::Missing, true, false), ["Bearer realm=\"gantry\""]);
+    let both = challenges(&Refused::Invalid("it has expired"), true, true);
+    assert!(both[0].contains("error=\"invalid_token\"") && both[0].contains("it has expired"), "{both:?}");
+    assert!(both[1].starts_with("Basic realm="));
+    assert_eq!(challenges(&Refused::Missing, false, false).len(), 1, "RFC 9110 wants one");
+    assert!(challenges(&Refused::Unavailable("x"), true, true).is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_an_error_at_the_start_with_its_key() {
+    let config = Config { tokens: Some("/nowhere/tokens.toml".into()), ..Config::default() };
+    let error = Access::new(config).unwrap_err().to_string();
+    assert!(error.contains("auth.tokens.file") && error.contains("/nowhere/tokens.toml"), "{error}");
+}

@@ -1,0 +1,93 @@
+//! Whose studies are, as the archives said lately: a viewer that asks for a thousand frames is not to cost as many searches.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::study_query;
+use crate::archive::{Archive, Result, Step};
+use crate::caller::{Caller, Priority};
+use crate::dicom::query::MatchingKey;
+use crate::dicom::{Uid, VR, tags};
+
+/// How long an answer holds. A study that is given to another patient is seen by the former one so much longer.
+const LIFETIME: Duration = Duration::from_secs(30);
+/// Most studies that are remembered.
+const MAX_STUDIES: usize = 4_096;
+/// Most patients of one study that are looked at: from two on it is nobody's.
+const MAX_OWNERS: usize = 16;
+
+/// Patient IDs by archive and study. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Owners(Arc<Mutex<HashMap<(String, Uid), Known>>>);
+
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    patients: Arc<[String]>,
+}
+
+impl Owners {
+    /// The Patient IDs, without padding, under which the archive lists a study; none where it does not.
+    ///
+    /// # Errors
+    /// The archive could not be asked.
+    pub(super) async fn ask(
+        &self,
+        archive: &Arc<dyn Archive>,
+        caller: &Caller,
+        study: &Uid,
+    ) -> Result<Arc<[String]>> {
+        let key = (archive.name().to_owned(), study.clone());
+        if let Some(known) = self.known(&key) {
+            return Ok(known);
+        }
+        let by_uid = MatchingKey {
+            path: tags::STUDY_INSTANCE_UID.into(),
+            vr: VR::UI,
+            values: vec![study.to_string()],
+        };
+        let caller = Caller { priority: Priority::Interactive, ..caller.clone() };
+        let mut search = archive.search(&caller, study_query(vec![by_uid])).await?;
+        let mut patients = Vec::new();
+        loop {
+            match search.matches.next().await {
+                Step::Item(data_set) => {
+                    // Archives that do not know the key return others too.
+                    if data_set.uid(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == *study) {
+                        let id = data_set.string(tags::PATIENT_ID).unwrap_or_default();
+                        patients.push(id.trim_matches(' ').to_owned());
+                    }
+                }
+                Step::End(Ok(_)) => break,
+                Step::End(Err(error)) => return Err(error),
+            }
+            if patients.len() >= MAX_OWNERS {
+                break;
+            }
+        }
+        let patients: Arc<[String]> = patients.into();
+        // A study that is not there may come at any time.
+        if !patients.is_empty() {
+            self.remember(key, Arc::clone(&patients));
+        }
+        Ok(patients)
+    }
+
+    fn known(&self, key: &(String, Uid)) -> Option<Arc<[String]>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(key).filter(|known| known.since.elapsed() < LIFETIME)?;
+        Some(Arc::clone(&found.patients))
+    }
+
+    fn remember(&self, key: (String, Uid), patients: Arc<[String]>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_STUDIES {
+            known.retain(|_, known| known.since.elapsed() < LIFETIME);
+        }
+        if known.len() >= MAX_STUDIES {
+            known.clear();
+        }
+        known.insert(key, Known { since: Instant::now(), patients });
+    }
+}
