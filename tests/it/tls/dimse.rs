@@ -6,7 +6,7 @@ use super::{Pki, archive, before, bridge, run, tool};
 use crate::support::app::TestApp;
 use crate::support::certificates::Subject;
 use crate::support::objects::study_uid;
-use crate::support::peers::{data, repository};
+use crate::support::peers::{data, repository, storescp};
 
 /// One of DCMTK's tools over TLS at `address`, which shows a certificate, or none.
 async fn dcmtk(
@@ -133,6 +133,37 @@ async fn hazard_a_title_that_is_tied_to_a_certificate_comes_with_no_other() {
     // Another title is not tied.
     let (well, said) = echo("CT2", None).await;
     assert!(well, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_moved_to_a_destination_over_tls() {
+    let (pki, archive) = (Pki::new(), archive().await);
+    pki.issue("bridge", &Subject::client("GANTRY"));
+    let folder = tempfile::tempdir().unwrap();
+    let [ca, key, certificate] = ["ca.pem", "server.key", "server.pem"].map(|file| pki.path(file));
+    let options = ["+tls", &key, &certificate, "+cf", &ca];
+    let (_server, port) = storescp(folder.path(), &options);
+    let place = |tls: &str| format!("[ae.STORESCP]\naddress = \"localhost:{port}\"\n{tls}");
+    let own = format!(
+        "[ae.STORESCP.tls]\nca = \"{ca}\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+        pki.path("bridge.pem"),
+        pki.path("bridge.key")
+    );
+    let study = format!("StudyInstanceUID={}", study_uid(1));
+    let moved = async |app: &TestApp| {
+        let port = app.dimse.port().to_string();
+        let arguments =
+            ["-v", "-S", "-aem", "STORESCP", "-aec", "GANTRY", "-k", "QueryRetrieveLevel=STUDY", "-k"];
+        tool("movescu", &[&arguments, [study.as_str(), "127.0.0.1", &port].as_slice()].concat()).await
+    };
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    // Without TLS towards it nothing arrives, and the client is told so.
+    let (_, said) = moved(&bridge(&pki, &archive, "none", &place("")).await).await;
+    assert!(files() == 0 && !said.contains("Final Response (Success)"), "{said}");
+    let app = bridge(&pki, &archive, "none", &place(&own)).await;
+    let (well, said) = moved(&app).await;
+    assert!(well && files() == 3, "{} files: {said}", files());
+    app.settle("movescu").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
