@@ -14,9 +14,10 @@ use crate::archive::commitment::{Commitments, OpenError};
 use crate::archive::dimse::{Config as ArchiveConfig, DimseArchive};
 use crate::archive::shared::{Cache, Shared};
 use crate::archive::{Archive, MoveDestination};
+use crate::audit::{self, Audit};
 use crate::config::{Config, ConfigError};
 use crate::dimse::scp;
-use crate::event::Events;
+use crate::event::{Event, Events, What, Who};
 use crate::front::dimse::{self, Front};
 use crate::front::http;
 use crate::metrics::Metrics;
@@ -44,6 +45,8 @@ pub struct App {
     commitments: Commitments,
     access: Access,
     metrics: Metrics,
+    audit: Option<Audit>,
+    events: Events,
 }
 
 /// TLS for DIMSE.
@@ -76,6 +79,9 @@ pub enum BindError {
     /// A file that says who may come.
     #[error(transparent)]
     Access(#[from] access::OpenError),
+    /// Where the audit trail goes.
+    #[error(transparent)]
+    Audit(#[from] audit::OpenError),
 }
 
 impl App {
@@ -115,6 +121,13 @@ impl App {
         };
         let archives = config.archives.iter().map(archive).collect();
         let cache = Cache::new(config.cache.clone(), metrics.clone());
+        let (audit, events) = match config.audit.clone() {
+            Some(config) => {
+                let (audit, events) = Audit::open(config, metrics.clone())?;
+                (Some(audit), events)
+            }
+            None => (None, Events::none()),
+        };
         Ok(Self {
             config,
             http,
@@ -127,6 +140,8 @@ impl App {
             commitments,
             access,
             metrics,
+            audit,
+            events,
         })
     }
 
@@ -179,7 +194,11 @@ impl App {
             commitments,
             access,
             metrics,
+            audit,
+            events,
         } = self;
+        let told = events.clone();
+        told.send(Event::now(Who::default(), What::Started));
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
             max_connections: config.dimse.front.max_associations + config.dimse.front.max_returns + ASKING,
@@ -198,7 +217,6 @@ impl App {
             .with_routes(&config.routes, called_as)
             .with_reach(config.dimse.front.reach());
         let (clients, numbers, transactions) = (router.clone(), metrics.clone(), commitments.clone());
-        let events = Events::none();
         let services = http::Services {
             archives: router,
             access: access.telling(events.clone()),
@@ -256,6 +274,10 @@ impl App {
         tokio::select! {
             () = serving => drop(timeout(drain, receiving).await),
             () = &mut receiving => {}
+        }
+        if let Some(audit) = audit {
+            told.send(Event::now(Who::default(), What::Stopped));
+            audit.close(Instant::now() + drain).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod ae;
 mod archive;
+mod audit;
 mod auth;
 mod dimse;
 mod environment;
@@ -25,6 +26,7 @@ use toml::Table;
 use crate::access::config::Config as AuthConfig;
 use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
+use crate::audit::Config as AuditConfig;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
 use crate::net::tls::ServerConfig as TlsConfig;
@@ -66,6 +68,8 @@ pub struct Config {
     pub routes: Vec<RuleConfig>,
     /// Where what must survive a restart is kept.
     pub state: Option<PathBuf>,
+    /// `[audit]`; `None`: nothing is recorded.
+    pub audit: Option<AuditConfig>,
     /// `[log]`.
     pub log: LogConfig,
     /// Keys that are set and have no effect in this version.
@@ -167,9 +171,21 @@ fn whole(table: Table, report: &Report) -> Config {
     let auth = auth::read(root.section("auth"), http.listen, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
-    root.later("audit", "the audit trail comes");
+    let audit = audit::read(root.optional_section("audit"));
     root.finish();
-    Config { default_archive, auth, http, dimse, archives, cache, routes, state, log, notes: report.notes() }
+    Config {
+        default_archive,
+        auth,
+        http,
+        dimse,
+        archives,
+        cache,
+        routes,
+        state,
+        audit,
+        log,
+        notes: report.notes(),
+    }
 }
 
 fn check_default(default: Option<&str>, archives: &[dimse_config::Config], report: &Report) {

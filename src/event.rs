@@ -162,8 +162,6 @@ pub struct Query {
     pub encoded: Option<(Uid, Uid)>,
     /// The identifier, or the query as it stood in the URL.
     pub text: Vec<u8>,
-    /// Patient ID, where the query names one.
-    pub patient: Option<String>,
 }
 
 /// Instances that go from one to another.

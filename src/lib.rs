@@ -11,6 +11,7 @@
 pub mod access;
 pub mod app;
 pub mod archive;
+pub mod audit;
 pub mod caller;
 pub mod cli;
 pub mod config;

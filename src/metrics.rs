@@ -93,6 +93,8 @@ pub struct Counters {
     pub dimse_rejected: Counter,
     /// Requests of DIMSE clients by how they ended: `success`, `warning`, `failure`, `cancelled`.
     pub dimse_operations: Family<Outcome, Counter>,
+    /// Events that are missing in the audit trail: there was no room for them, or the disk failed.
+    pub audit_lost: Counter,
     /// Seconds until a retrieval had ended.
     pub retrieval_seconds: Durations,
 }
@@ -139,6 +141,7 @@ impl Default for Metrics {
         );
         registry.register("dimse_rejected", "Associations rejected", c.dimse_rejected.clone());
         registry.register("dimse_operations", "Requests of DIMSE clients", c.dimse_operations.clone());
+        registry.register("audit_lost", "Events missing in the audit trail", c.audit_lost.clone());
         registry.register("retrieval_seconds", "Duration of retrievals", c.retrieval_seconds.0.clone());
         Self(Arc::new(Inner { registry, counters }))
     }

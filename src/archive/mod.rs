@@ -255,6 +255,16 @@ impl Complete {
 pub struct Feed<T> {
     put_back: Option<Step<T>>,
     source: Source<T>,
+    watch: Option<Watch<T>>,
+}
+
+/// Whoever is told of the items that are taken.
+struct Watch<T>(Box<dyn FnMut(&T) + Send>);
+
+impl<T> fmt::Debug for Watch<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 /// Where the steps of a [`Feed`] come from.
@@ -279,17 +289,30 @@ impl<T> Feed<T> {
     /// A feed that reads `steps` and cancels its driver through `driver` when it is dropped.
     pub(in crate::archive) fn new(archive: &str, steps: mpsc::Receiver<Step<T>>, driver: DropGuard) -> Self {
         let source = Source::Driver { steps, archive: archive.to_owned(), _guard: driver };
-        Self { put_back: None, source }
+        Self { put_back: None, source, watch: None }
     }
 
     /// A feed over what others read too.
     pub(in crate::archive) fn over(steps: impl Steps<T> + 'static) -> Self {
-        Self { put_back: None, source: Source::Shared(Box::new(steps)) }
+        Self { put_back: None, source: Source::Shared(Box::new(steps)), watch: None }
+    }
+
+    /// The same feed, and `watch` is told of each item as it is taken.
+    pub fn watched(self, watch: impl FnMut(&T) + Send + 'static) -> Self {
+        Self { watch: Some(Watch(Box::new(watch))), ..self }
     }
 
     /// The next step. A driver that died, or a call after the end, is an error: never a good end.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Step<T> {
+        let step = self.step().await;
+        if let (Some(watch), Step::Item(item)) = (&mut self.watch, &step) {
+            (watch.0)(item);
+        }
+        step
+    }
+
+    async fn step(&mut self) -> Step<T> {
         if let Some(step) = self.ready() {
             return step;
         }

@@ -161,6 +161,20 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.take(key)?;
+        let found = match &value {
+            Value::Boolean(flag) => Some(*flag),
+            Value::String(text) if self.set_by_environment(key) => text.trim().parse().ok(),
+            _ => None,
+        };
+        if found.is_none() {
+            self.error(key, "expected true or false");
+        }
+        found
+    }
+
     /// A duration such as `"5s"`.
     pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
         self.checked(

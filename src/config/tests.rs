@@ -417,6 +417,14 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "ca",
         "server_name",
         "certificate_subject",
+        "source",
+        "site",
+        "patient_names",
+        "instances",
+        "stdout",
+        "keep",
+        "facility",
+        "transport",
     ] {
         let listed = text.contains(&format!("| `{key}` |")) || text.contains(&format!("| `{key}`, "));
         assert!(listed, "{key}");

@@ -80,9 +80,14 @@ impl Config {
         let archives =
             self.archives.iter().map(|one| (format!("archive.{}.tls", one.name), one.tls.as_ref()));
         let clients = self.dimse.front.aes.iter().map(|ae| (format!("ae.{}.tls", ae.title), ae.tls.as_ref()));
+        let receiver = self.audit.iter().filter_map(|audit| audit.syslog.as_ref());
+        let receiver = receiver.map(|syslog| ("audit.syslog.tls".to_owned(), syslog.tls.as_ref()));
         let wrong = |key: String, error: FileError| ConfigError { key, text: error.to_string() };
         let listeners = listeners.into_iter().filter_map(|(key, tls)| Some(wrong(key, tls?.check().err()?)));
-        let peers = archives.chain(clients).filter_map(|(key, tls)| Some(wrong(key, tls?.check().err()?)));
+        let peers = archives
+            .chain(clients)
+            .chain(receiver)
+            .filter_map(|(key, tls)| Some(wrong(key, tls?.check().err()?)));
         let errors: Vec<ConfigError> = listeners.chain(peers).collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

@@ -8,6 +8,7 @@ mod support;
 
 mod access;
 mod attacks;
+mod audit;
 mod clients;
 mod corpus;
 mod demo;

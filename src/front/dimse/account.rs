@@ -67,6 +67,11 @@ impl Account {
         self.bytes += bytes;
     }
 
+    /// The status that was given last.
+    pub(super) fn last_status(&self) -> u16 {
+        self.last_status
+    }
+
     /// The request that was answered last is done; it was for this archive.
     pub(super) fn done(&self, archive: &str) {
         self.done_with(archive, self.last_status);

@@ -12,6 +12,7 @@ use super::Plan;
 use super::account::Account;
 use super::config::Timeouts;
 use super::events::{Mailbox, Outgoing};
+use super::trail::Trail;
 use crate::dimse::association::{Association, AssociationError, Event};
 use crate::dimse::command::{Command, field};
 use crate::dimse::scp::Peer;
@@ -34,6 +35,8 @@ pub(super) struct Client {
     pub(super) plan: Plan,
     /// What it did.
     pub(super) account: Account,
+    /// What of it is recorded.
+    pub(super) trail: Trail,
     /// What it is to be told.
     pub(super) mailbox: Mailbox,
     pub(super) timeouts: Timeouts,
@@ -102,8 +105,8 @@ impl Client {
     ) -> Self {
         let account =
             Account::new(association.agreement().contexts.len(), plan.proposed, plan.unrouted, metrics);
-        let (mailbox, current, last_id) = (Mailbox::default(), 0, 0);
-        Self { association, peer, plan, account, mailbox, timeouts, shutdown, current, last_id }
+        let (mailbox, trail, current, last_id) = (Mailbox::default(), Trail::default(), 0, 0);
+        Self { association, peer, plan, account, trail, mailbox, timeouts, shutdown, current, last_id }
     }
 
     /// The next request, with the number of its context. A C-CANCEL of what has ended already is dropped.

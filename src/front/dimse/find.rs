@@ -29,6 +29,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
         Ok(_) => return find.refused(client, "there is no identifier"),
         Err(TooLong) => return find.refused(client, "the identifier is too long"),
     };
+    client.trail.query(archive.name(), &request.context, &identifier);
     let class = &request.context.abstract_syntax;
     let of_class = client.association.agreement().extended.iter().filter(|(of, _)| of == class);
     let invocation = Invocation {

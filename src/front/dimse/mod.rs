@@ -17,6 +17,7 @@ mod returns;
 mod service;
 mod status;
 mod store;
+mod trail;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -48,6 +49,7 @@ use config::{AeConfig, Config};
 use events::{Courier, Mailbox, Registry, Route};
 use own::Conversation;
 use service::Served;
+use trail::Trail;
 
 /// How long the end of an association may take.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -189,7 +191,9 @@ impl Front {
                 return End::Abort("a request in a context that was not accepted".into());
             };
             let archive = served.passed_on_to().cloned();
-            if let Err(end) = self.serve_one(client, Request { context, command, served }).await {
+            let served = self.serve_one(client, Request { context, command, served }).await;
+            client.trail.answered(client.account.last_status(), served.as_ref().err());
+            if let Err(end) = served {
                 return end;
             }
             if let Some(archive) = archive {
@@ -251,6 +255,7 @@ impl scp::Service for Front {
         let closing = self.services.shutdown.is_cancelled();
         self.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
             self.rejected(peer, why);
+            trail::rejected(&self.services.events, peer, rj, why);
             rj
         })
     }
@@ -282,7 +287,9 @@ impl scp::Service for Front {
         Box::pin(async move {
             let (mailbox, metrics) =
                 (self.mailbox(&peer, &association, &plan), self.services.metrics.clone());
+            let trail = Trail::new(&self.services.events, &peer, plan.is_return);
             let mut client = Client::new(association, peer, plan, self.config.timeouts, shutdown, metrics);
+            client.trail = trail;
             client.mailbox = mailbox;
             let end = self.converse(&mut client).await;
             let Client { association, peer, account, .. } = client;

@@ -111,6 +111,7 @@ async fn pass_on(
         Destination { archive, caller, manner: manner.clone() }
     });
     let fan = Fan::new(&head, destinations);
+    client.trail.object(&head);
     let outcomes = stream(client, fan, held, whole).await?;
     for outcome in &outcomes {
         let Outcome { archive, result } = outcome;
@@ -119,6 +120,7 @@ async fn pass_on(
             tracing::debug!(archive, %error, "C-STORE");
         }
         client.account.done_with(archive, told(outcome).0);
+        client.trail.stored(archive, &head, result.is_ok());
     }
     Ok(worst(&outcomes))
 }
@@ -145,6 +147,7 @@ async fn stream(
     let mut length = 0;
     for bytes in held {
         length += bytes.len() as u64;
+        client.trail.piece(&bytes, false);
         fan.push(&bytes).await;
     }
     while !whole {
@@ -157,6 +160,7 @@ async fn stream(
         match piece {
             Ok((bytes, last)) => {
                 length += bytes.len() as u64;
+                client.trail.piece(&bytes, last);
                 fan.push(&bytes).await;
                 whole = last;
             }

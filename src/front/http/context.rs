@@ -9,13 +9,15 @@ use http::{HeaderMap, StatusCode};
 
 use super::error::Problem;
 use super::identity::{admit, no_such_archive};
+use super::record::Record;
 use super::{Server, origin};
-use crate::access::Restriction;
+use crate::access::{Means, Restriction};
 use crate::archive::{Archive, Restricted};
 use crate::caller::{Caller, Priority};
 use crate::dicom::query::Target;
 use crate::dicomweb::media_type::Accept;
 use crate::dicomweb::request;
+use crate::event::Who;
 use crate::net::Connection;
 
 /// A request to an archive.
@@ -39,6 +41,9 @@ pub(super) struct Context {
     pub(super) path: Option<String>,
     /// What who asks is confined to.
     pub(super) restriction: Option<Arc<Restriction>>,
+    /// What is noted of the request, and whose it is.
+    pub(super) record: Record,
+    pub(super) who: Who,
     client: Option<IpAddr>,
     headers: HeaderMap,
 }
@@ -101,6 +106,11 @@ impl FromRequestParts<Server> for Context {
         let is_secure = connection.is_some_and(|connection| connection.is_secure);
         let root = origin::root_url(config, peer, is_secure, &parts.uri, &parts.headers)
             .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the Host header is malformed"))?;
+        let client = origin::client_address(config, peer, &parts.headers);
+        let certificate = connection.and_then(|connection| connection.certificate.as_ref());
+        let certificate = certificate.map(|certificate| certificate.subject.as_str().into());
+        let user = (identity.means != Means::Nobody).then(|| Arc::clone(&identity.name));
+        let who = Who { user, title: None, address: client, certificate };
         Ok(Self {
             service_url: root + &prefix,
             query,
@@ -109,7 +119,9 @@ impl FromRequestParts<Server> for Context {
             instance: part("instance"),
             frames: part("frames"),
             path: part("path"),
-            client: origin::client_address(config, peer, &parts.headers),
+            record: parts.extensions.get::<Record>().cloned().unwrap_or_default(),
+            who,
+            client,
             headers: parts.headers.clone(),
             server: server.clone(),
             confined,

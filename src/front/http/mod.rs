@@ -22,6 +22,7 @@ mod origin;
 mod pages;
 mod parts;
 mod qido;
+mod record;
 mod rendered;
 mod room;
 mod snapshot;
@@ -297,6 +298,7 @@ pub fn app(config: Config, services: Services) -> Router {
         // Whoever floods the server is held up before anybody looks at their passwords.
         .layer(from_fn_with_state(server.clone(), identity::identify))
         .layer(from_fn_with_state(server.clone(), guard::guard))
+        .layer(from_fn_with_state(server.clone(), record::record))
         .layer(from_fn_with_state(server.clone(), cors::allow))
         .layer(from_fn(log))
         .with_state(server)

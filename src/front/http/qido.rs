@@ -19,6 +19,7 @@ use crate::dicomweb::media_type::DataSetForm;
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request::{self, SearchResource};
 use crate::dicomweb::{Besides, json, xml};
+use crate::event;
 
 /// How many matches are put in order at a time. C-FIND has no order; a page is cut out of so many arrivals,
 /// sorted, so that a small page does not need all matches of a large archive, and pages stay stable.
@@ -32,6 +33,7 @@ pub(super) async fn search(level: Level, context: Context) -> Result<Response, P
     let asked = request::search(&resource, &context.query)?;
     let form = context.accept(&asked.accept).data_set_form(false).ok_or_else(not_acceptable)?;
     let query = asked.query;
+    context.record.query(&context.who, || recorded(level, &context));
     let key = Key::new(&context.service_url, &query, form, context.restriction.clone());
     let snapshots = &context.server.0.snapshots;
     // One more than the page, to know whether there are more.
@@ -61,6 +63,17 @@ fn resource(level: Level, context: &Context) -> Result<SearchResource, Problem> 
         study: uid("Study Instance UID", &context.study)?,
         series: uid("Series Instance UID", &context.series)?,
     })
+}
+
+/// The search, as whoever reads the audit trail is to see it.
+fn recorded(level: Level, context: &Context) -> event::Query {
+    let (mut text, resource) = (String::new(), ["", "studies", "series", "instances"][level as usize]);
+    for (name, uid) in [("studies", &context.study), ("series", &context.series)] {
+        text.extend(uid.iter().map(|uid| format!("{name}/{uid}/")));
+    }
+    let mark = if context.query.is_empty() { "" } else { "?" };
+    let text = format!("{text}{resource}{mark}{}", context.query).into_bytes();
+    event::Query { archive: context.archive.name().to_owned(), level: Some(level), encoded: None, text }
 }
 
 fn not_acceptable() -> Problem {

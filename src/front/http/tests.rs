@@ -6,6 +6,7 @@ mod envelope;
 mod frames;
 mod metadata;
 mod qido;
+mod record;
 mod room;
 mod stow;
 mod wado;

@@ -73,9 +73,20 @@ pub(super) async fn begin(
     priority: Priority,
     retrieve: Retrieve,
 ) -> Result<Begun, Problem> {
-    let mut rest = context.archive.retrieve(&context.caller(priority), retrieve).await?;
+    let Context { record, archive, .. } = context;
+    record.retrieval(&context.who, archive.name(), &retrieve.target, retrieve.patient.clone());
+    let is_one = retrieve.target.level() == Level::Instance;
+    let mut rest = archive.retrieve(&context.caller(priority), retrieve).await?;
     match rest.objects.next().await {
-        Step::Item(first) => Ok(Begun { first, rest }),
+        Step::Item(first) => {
+            if !is_one {
+                record.begins();
+            }
+            record.instance(&first.head);
+            let record = record.clone();
+            rest.objects = rest.objects.watched(move |object: &Object| record.instance(&object.head));
+            Ok(Begun { first, rest })
+        }
         Step::End(Ok(_)) => Err(Error::new(context.archive.name(), Kind::NotFound).into()),
         Step::End(Err(error)) => Err(error.into()),
     }

@@ -39,6 +39,7 @@ pub(super) async fn get(front: &Front, client: &mut Client, request: Request) ->
     let Served::Get(archive) = request.served.clone() else { return refuse(client, request).await };
     let Request { context, command, .. } = request;
     let Some(identifier) = identifier_of(client, &context, &command).await? else { return Ok(()) };
+    client.trail.retrieval(archive.name(), None);
     let retrieving = Retrieving { archive, context, command };
     let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
     let caller = front.caller(&client.peer, &*retrieving.archive, selection.priority());
@@ -50,6 +51,7 @@ pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) 
     let Served::Move(archive) = request.served.clone() else { return refuse(client, request).await };
     let Request { context, command, .. } = request;
     let Some(identifier) = identifier_of(client, &context, &command).await? else { return Ok(()) };
+    client.trail.retrieval(archive.name(), command.move_destination.as_ref());
     let retrieving = Retrieving { archive, context, command };
     let Retrieving { archive, command, context, .. } = &retrieving;
     let title = command.move_destination.clone();
@@ -69,6 +71,7 @@ pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) 
             return Ok(());
         };
         let caller = front.caller(&client.peer, &**archive, Priority::Bulk);
+        client.trail.studies_of(&identifier, &context.transfer_syntax);
         direct::run(client, relay, &caller, context, command, identifier).await?;
         client.account.done(archive.name());
         return Ok(());

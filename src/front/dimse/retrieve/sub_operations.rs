@@ -66,6 +66,7 @@ impl SubOperations<'_> {
         let mut retrieves = retrieves.into_iter();
         while let Some(retrieve) = retrieves.next() {
             self.later -= retrieve.only.len().max(1);
+            client.trail.study(&retrieve.target.study, retrieve.patient.as_deref());
             if let Flow::Over(ending) = self.bring(client, retrieve).await? {
                 if self.names_the_rest(&ending) {
                     let goes_on = self.delivery.given_up().is_some();
@@ -160,6 +161,8 @@ impl SubOperations<'_> {
             let put_off: usize = progress.put_off.values().map(BTreeSet::len).sum();
             self.tally.expect(begun_with + expected.get().unwrap_or(0).max(put_off + 1) + self.later);
             let Object { head, series, .. } = &object;
+            client.trail.next(head);
+            let delivered = self.tally.delivered();
             let (instance, series) = (head.sop_instance.clone(), series.clone());
             let mut cancelled = false;
             let news = self.news();
@@ -174,6 +177,9 @@ impl SubOperations<'_> {
                 },
                 Delivered::Broken => drop(progress.broken.insert(instance)),
                 Delivered::Abandoned => {}
+            }
+            if self.tally.delivered() > delivered {
+                client.trail.delivered();
             }
             if cancelled {
                 return Ok(Err(Ending::Cancelled));

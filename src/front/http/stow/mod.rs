@@ -103,7 +103,9 @@ async fn run(
     let accept = context.accept(&request::accept_parameters(&context.query)?);
     let form = accept.data_set_form(true).ok_or_else(not_acceptable)?;
     let payload = Payload::new(headers)?;
-    let stores = Stores::new(context.archive.clone(), context.caller(Priority::Bulk));
+    context.record.stores(&context.who, context.archive.name());
+    let caller = context.caller(Priority::Bulk);
+    let stores = Stores::new(context.archive.clone(), caller).recorded(context.record.clone());
     let report = match payload {
         Payload::Multipart(reader) => {
             let mut intake = Intake::new(stores, study);

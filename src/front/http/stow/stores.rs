@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::super::record::Record;
 use super::refusal::Refusal;
 use crate::archive::{Archive, Error, Kind, Result, Stored};
 use crate::caller::Caller;
@@ -28,6 +29,7 @@ pub(super) struct Stores {
     instances: Vec<Instance>,
     lost_in_a_row: usize,
     given_up: Option<Error>,
+    record: Record,
 }
 
 /// An instance that came.
@@ -58,7 +60,13 @@ impl Stores {
             instances: Vec::new(),
             lost_in_a_row: 0,
             given_up: None,
+            record: Record::default(),
         }
+    }
+
+    /// Notes what becomes of each instance there.
+    pub(super) fn recorded(self, record: Record) -> Self {
+        Self { record, ..self }
     }
 
     /// How many instances came.
@@ -86,6 +94,7 @@ impl Stores {
         let hopeless = outcome.is_some();
         self.instances.push(Instance { reference, outcome, elements_discarded: false });
         if hopeless {
+            self.told(self.instances.len() - 1);
             return None;
         }
         let (log, object) = ObjectLog::new(head, &Budget::new(BUDGET));
@@ -106,6 +115,7 @@ impl Stores {
     pub(super) fn refuse(&mut self, reference: Reference, refusal: Refusal) {
         let outcome = Some(Outcome::Refused(refusal));
         self.instances.push(Instance { reference, outcome, elements_discarded: false });
+        self.told(self.instances.len() - 1);
     }
 
     /// Waits for the answers that are still to come.
@@ -136,6 +146,12 @@ impl Stores {
             _ => self.lost_in_a_row = 0,
         }
         self.instances[index].outcome = Some(Outcome::Answered(result));
+        self.told(index);
+    }
+
+    fn told(&self, index: usize) {
+        let instance = &self.instances[index];
+        self.record.fate(&instance.reference, instance.fate());
     }
 }
 

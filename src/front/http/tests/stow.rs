@@ -43,7 +43,7 @@ fn file_of(data_set: &DataSet, instance: &str, syntax: &str) -> Vec<u8> {
     [part10_header(&head), encoded].concat()
 }
 
-fn file(study: &str, instance: &str) -> Vec<u8> {
+pub(super) fn file(study: &str, instance: &str) -> Vec<u8> {
     file_of(&data_set(study, instance), instance, EXPLICIT)
 }
 
@@ -53,7 +53,7 @@ fn encoded(study: &str, instance: &str) -> Vec<u8> {
 }
 
 /// A body with the boundary `b`.
-fn multipart(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn multipart(parts: &[Vec<u8>]) -> Vec<u8> {
     let part = |part: &Vec<u8>| [b"\r\n--b\r\nContent-Type: application/dicom\r\n\r\n", &part[..]].concat();
     let mut body = parts.iter().map(part).collect::<Vec<_>>().concat();
     body.extend(b"\r\n--b--\r\n");
@@ -65,7 +65,7 @@ impl Bridge {
         send(&self.app, path, headers, body).await
     }
 
-    async fn post(&self, path: &str, body: Vec<u8>) -> Answer {
+    pub(super) async fn post(&self, path: &str, body: Vec<u8>) -> Answer {
         self.send(path, &[("Content-Type", TYPE)], body.into()).await
     }
 }

@@ -1,0 +1,418 @@
+//! Records on disk between whoever makes them and the sinks that want them, so that a receiver may be away and the
+//! bridge may crash.
+//!
+//! Records are appended to segments, each with its length and a checksum. A sink reads them with a cursor of its own,
+//! and says how far it has brought them; segments that all sinks have behind them are deleted. What a crash leaves
+//! half written is cut off at the next start.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use files::{
+    HEADER, cut_off_what_is_unfinished, id_of, name, new_segment, private, put_record, read_positions,
+    split_record, write_positions,
+};
+
+/// Longest record, in bytes. A message has 32 KiB as XML, and less as JSON.
+pub(super) const MAX_RECORD: usize = 64 << 10;
+/// A segment is closed when it has this part of the spool's size.
+const PARTS: u64 = 16;
+/// Most bytes that a reader takes at a time.
+const MAX_READ: u64 = 256 << 10;
+/// The file that whoever has the spool holds locked.
+const LOCK: &str = "lock";
+
+/// A place between two records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Position {
+    segment: u64,
+    offset: u64,
+}
+
+/// The spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {path} as spool of the audit trail (audit.spool.path): {source}")]
+pub struct SpoolError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The spool, as its readers know it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Spool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    state: Mutex<State>,
+    grown: Condvar,
+    told: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Behind the last record.
+    end: Position,
+    /// Every segment there is, with its length in bytes.
+    segments: BTreeMap<u64, u64>,
+    /// How far each sink has brought the records.
+    positions: BTreeMap<String, Position>,
+    /// Nothing more comes.
+    closed: bool,
+}
+
+/// The end at which records are appended; there is one.
+#[derive(Debug)]
+pub(super) struct Appender {
+    spool: Spool,
+    size: u64,
+    file: File,
+    /// Appended, and not written yet.
+    pending: Vec<u8>,
+    records: usize,
+    /// What was recorded of the positions last.
+    recorded: BTreeMap<String, Position>,
+    /// Bytes are written that the disk may not have yet.
+    unsynced: bool,
+    _lock: File,
+}
+
+/// A sink's cursor.
+#[derive(Debug)]
+pub(super) struct Reader {
+    spool: Spool,
+    sink: String,
+    at: Position,
+    file: Option<(u64, File)>,
+}
+
+/// What a reader gets.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The records in order, each with the place behind it.
+    pub(super) records: Vec<(Vec<u8>, Position)>,
+    /// A segment was damaged; what was in its rest is lost.
+    pub(super) damaged: bool,
+}
+
+/// Opens the spool at `path`, of at most `size` bytes, for these sinks: one that is new gets what comes from now on.
+///
+/// # Errors
+/// The directory cannot be made, read or written, or another process has it.
+pub(super) fn open(path: &Path, size: u64, sinks: &[&str]) -> Result<(Spool, Appender), SpoolError> {
+    let fail = |source| SpoolError { path: path.to_owned(), source };
+    open_in(path, size, sinks).map_err(fail)
+}
+
+fn open_in(path: &Path, size: u64, sinks: &[&str]) -> io::Result<(Spool, Appender)> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let lock = private().write(true).create(true).truncate(false).open(path.join(LOCK))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process has it"),
+        TryLockError::Error(error) => error,
+    })?;
+    let mut segments = BTreeMap::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if let Some(id) = id_of(&entry.file_name().to_string_lossy()) {
+            segments.insert(id, entry.metadata()?.len());
+        }
+    }
+    if let Some((id, length)) = segments.iter_mut().next_back() {
+        *length = cut_off_what_is_unfinished(&path.join(name(*id)))?;
+    }
+    // Never into a segment that a crash may have damaged: a new one begins.
+    let id = segments.keys().next_back().map_or(1, |last| last + 1);
+    let file = new_segment(path, id)?;
+    segments.insert(id, 0);
+    let end = Position { segment: id, offset: 0 };
+    let first = segments.keys().next().copied().unwrap_or(id);
+    let known = read_positions(path);
+    // What is left of an earlier time belongs to whoever was to have it; nobody else is given it.
+    let place = |sink: &&str| {
+        let known = known.get(*sink).copied().unwrap_or(end);
+        ((*sink).to_owned(), known.max(Position { segment: first, offset: 0 }).min(end))
+    };
+    let positions = sinks.iter().map(place).collect();
+    let state = State { end, segments, positions, closed: false };
+    let shared = Shared {
+        path: path.to_owned(),
+        state: Mutex::new(state),
+        grown: Condvar::new(),
+        told: Notify::new(),
+    };
+    let spool = Spool(Arc::new(shared));
+    let mut appender = Appender {
+        spool: spool.clone(),
+        size,
+        file,
+        pending: Vec::new(),
+        records: 0,
+        recorded: BTreeMap::new(),
+        unsynced: false,
+        _lock: lock,
+    };
+    appender.sweep()?;
+    Ok((spool, appender))
+}
+
+impl Appender {
+    /// Appends a record, to be written by [`Appender::flush`]. `false`: there is no room for it, or it is longer than
+    /// [`MAX_RECORD`].
+    pub(super) fn append(&mut self, record: &[u8]) -> bool {
+        let length = (HEADER + record.len()) as u64;
+        let total: u64 = self.spool.lock().segments.values().sum();
+        if record.len() > MAX_RECORD || total + self.pending.len() as u64 + length > self.size {
+            return false;
+        }
+        put_record(&mut self.pending, record);
+        self.records += 1;
+        true
+    }
+
+    /// Writes what was appended, and tells the readers. How many records are lost, where that fails.
+    ///
+    /// # Errors
+    /// The number of records that are lost, and why.
+    pub(super) fn flush(&mut self) -> Result<(), (usize, io::Error)> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let (pending, records) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.records));
+        let end = self.spool.lock().end;
+        let written = self.begin_segment_when_full(end).and_then(|end| {
+            let written = self.file.write_all(&pending);
+            if written.is_err() {
+                // A record of which only a part is there would end the segment for its readers.
+                let _ = self.file.set_len(end.offset);
+                let _ = self.file.seek(SeekFrom::Start(end.offset));
+            }
+            written.map(|()| Position { offset: end.offset + pending.len() as u64, ..end })
+        });
+        let end = written.map_err(|error| (records, error))?;
+        let mut state = self.spool.lock();
+        state.segments.insert(end.segment, end.offset);
+        state.end = end;
+        drop(state);
+        self.unsynced = true;
+        self.spool.wake();
+        Ok(())
+    }
+
+    fn begin_segment_when_full(&mut self, end: Position) -> io::Result<Position> {
+        if end.offset < (self.size / PARTS).max(1) {
+            return Ok(end);
+        }
+        let end = Position { segment: end.segment + 1, offset: 0 };
+        self.file = new_segment(&self.spool.0.path, end.segment)?;
+        let mut state = self.spool.lock();
+        state.segments.insert(end.segment, 0);
+        state.end = end;
+        Ok(end)
+    }
+
+    /// Brings what was written to the disk itself, records how far the sinks are, and deletes what all have behind
+    /// them.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn sweep(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.unsynced) {
+            self.file.sync_data()?;
+        }
+        let (positions, end) = {
+            let state = self.spool.lock();
+            (state.positions.clone(), state.end)
+        };
+        if positions != self.recorded {
+            write_positions(&self.spool.0.path, &positions)?;
+            self.recorded.clone_from(&positions);
+        }
+        let needed = positions.values().map(|at| at.segment).min().unwrap_or(end.segment).min(end.segment);
+        let mut state = self.spool.lock();
+        let kept = state.segments.split_off(&needed);
+        let done = std::mem::replace(&mut state.segments, kept);
+        drop(state);
+        let remove = |id| match fs::remove_file(self.spool.0.path.join(name(id))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        // One that cannot be deleted keeps none of the others.
+        done.into_keys().map(remove).fold(Ok(()), io::Result::and)
+    }
+
+    /// Nothing more comes: readers that have read to the end may leave.
+    pub(super) fn close(&self) {
+        self.spool.lock().closed = true;
+        self.spool.wake();
+    }
+}
+
+impl Spool {
+    /// The cursor of a sink, where it has not been before.
+    pub(super) fn reader(&self, sink: &str) -> Reader {
+        let at = self.lock().positions.get(sink).copied().unwrap_or_default();
+        Reader { spool: self.clone(), sink: sink.to_owned(), at, file: None }
+    }
+
+    fn wake(&self) {
+        self.0.grown.notify_all();
+        self.0.told.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reader {
+    /// What comes next, as far as it is there; nothing where it is not.
+    ///
+    /// # Errors
+    /// The disk's. What cannot be read is tried again.
+    pub(super) fn read(&mut self) -> io::Result<Batch> {
+        let mut batch = Batch::default();
+        let (end, length) = {
+            let state = self.spool.lock();
+            (state.end, state.segments.get(&self.at.segment).copied())
+        };
+        let is_last = self.at.segment >= end.segment;
+        let length = if is_last { end.offset } else { length.unwrap_or(0) };
+        if self.at.offset >= length {
+            if !is_last {
+                self.next_segment();
+                return self.read_in_the_next(batch);
+            }
+            return Ok(batch);
+        }
+        let most = (length - self.at.offset).min(MAX_READ.max((HEADER + MAX_RECORD) as u64));
+        let mut bytes = vec![0; most as usize];
+        if let Err(error) = self.fill(&mut bytes) {
+            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) {
+                return Err(error);
+            }
+            // Somebody has taken the segment away, or a part of it: nobody gets that back.
+            bytes.clear();
+        }
+        let mut rest = &bytes[..];
+        while let Some((record, behind)) = split_record(rest) {
+            rest = behind;
+            self.at.offset += (HEADER + record.len()) as u64;
+            batch.records.push((record.to_vec(), self.at));
+        }
+        if batch.records.is_empty() {
+            batch.damaged = true;
+            self.at.offset = length;
+        }
+        Ok(batch)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let (offset, file) = self.file()?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(bytes)
+    }
+
+    /// Goes on in the next segment, without a further round for each that is empty.
+    fn read_in_the_next(&mut self, batch: Batch) -> io::Result<Batch> {
+        loop {
+            let (end, length) = {
+                let state = self.spool.lock();
+                (state.end, state.segments.get(&self.at.segment).copied())
+            };
+            if self.at.segment >= end.segment || length.is_some_and(|length| length > 0) {
+                break;
+            }
+            self.next_segment();
+        }
+        let (end, at) = (self.spool.lock().end, self.at);
+        if at >= end { Ok(batch) } else { self.read() }
+    }
+
+    fn next_segment(&mut self) {
+        self.at = Position { segment: self.at.segment + 1, offset: 0 };
+    }
+
+    /// The file that is read, and from where.
+    fn file(&mut self) -> io::Result<(u64, &mut File)> {
+        if self.file.as_ref().is_none_or(|(id, _)| *id != self.at.segment) {
+            let file = File::open(self.spool.0.path.join(name(self.at.segment)))?;
+            self.file = Some((self.at.segment, file));
+        }
+        let offset = self.at.offset;
+        self.file.as_mut().map(|(_, file)| (offset, file)).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The sink has brought everything before this place to where it goes.
+    pub(super) fn acknowledge(&self, to: Position) {
+        self.spool.lock().positions.insert(self.sink.clone(), to);
+    }
+
+    /// Goes back to what was acknowledged last.
+    pub(super) fn go_back(&mut self) {
+        self.at = self.spool.lock().positions.get(&self.sink).copied().unwrap_or(self.at);
+    }
+
+    /// Whether there is something to read.
+    pub(super) fn has_more(&self) -> bool {
+        self.at < self.spool.lock().end
+    }
+
+    /// Whether everything is read, and nothing more comes.
+    pub(super) fn is_at_the_end(&self) -> bool {
+        let state = self.spool.lock();
+        state.closed && self.at >= state.end
+    }
+
+    /// Whether nothing more comes.
+    pub(super) fn is_closed(&self) -> bool {
+        self.spool.lock().closed
+    }
+
+    /// Waits on this thread until there is something to read, or nothing more comes.
+    pub(super) fn wait(&self) {
+        /// After this long it looks itself, whatever it was told.
+        const AT_MOST: Duration = Duration::from_secs(1);
+        let state = self.spool.lock();
+        if !state.closed && self.at >= state.end {
+            drop(self.spool.0.grown.wait_timeout(state, AT_MOST));
+        }
+    }
+
+    /// Waits until nothing more comes. Cancel-safe.
+    pub(super) async fn closed(&self) {
+        loop {
+            let told = self.spool.0.told.notified();
+            if self.is_closed() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// As [`Reader::wait`], without a thread. Cancel-safe.
+    pub(super) async fn more(&self) {
+        loop {
+            let told = self.spool.0.told.notified();
+            {
+                let state = self.spool.lock();
+                if state.closed || self.at < state.end {
+                    return;
+                }
+            }
+            told.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
