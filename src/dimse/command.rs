@@ -197,7 +197,8 @@ impl Command {
                 0x0002 => command.sop_class = Uid::from_padded(value).ok(),
                 0x0003 => {
                     command.sop_class = Uid::from_padded(value).ok();
-                    command.requested = true;
+                    // One that cannot be read is none, of either kind.
+                    command.requested = command.sop_class.is_some();
                 }
                 0x0100 => field = number,
                 0x0110 => message_id = number,
