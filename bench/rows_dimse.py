@@ -4,11 +4,13 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 from collections import namedtuple
+from contextlib import contextmanager
 
 import rawdimse
 from client import Failed
-from fleet import LOOPBACK, data, objects, scratch
+from fleet import LOOPBACK, ROOT, Server, data, free_port, objects, scratch
 from lab import MIB, Result, alternate, compared, per_round, row
 from rawdimse import IMPLICIT_LE, STUDY_ROOT_FIND
 from rows_search import ADDED_SECONDS, FINDS_PER_ROUND, STUDY_KEYS
@@ -48,6 +50,29 @@ def store(peer, files):
     return run("storescu", peer, [str(file) for file in files])
 
 
+@contextmanager
+def relay(peer):
+    """The same peer behind a process that passes bytes on."""
+    port = free_port()
+    server = Server("relay", scratch("relay"), [sys.executable, ROOT / "bench/relay.py", str(port), str(peer.port)], [port])
+    try:
+        yield peer._replace(port=port)
+    finally:
+        server.stop()
+
+
+def beside_a_relay(lab, bridge, work, direct, name, **options):
+    """The result of one work: directly, through a relay of bytes, which the note tells of, and through the bridge."""
+    with relay(direct) as between:
+        works = [lambda peer=peer: work(peer) for peer in (direct, between, Peer(*bridge.dimse))]
+        alternate(1, *works)
+        bridge.begun, bridge.spent = bridge.account.cpu(), 0.0
+        plain, relayed, bridged = alternate(lab.options.rounds, *works, **options)
+    ratio = statistics.median(relayed) / statistics.median(plain)
+    return compared(name, f"{name.split()[0]}, direct", (plain, bridged), limit=LIMIT, note=f"a relay of bytes: {ratio:.2f} ×",
+                    **per_round(bridge, lab.options.rounds))
+
+
 def check(lab, peer):
     """What comes through is what is there, before its time counts."""
     folder = scratch("got")
@@ -73,19 +98,15 @@ def dimse(lab):
         with lab.bridge(archive, cache=cache + known) as bridge:
             through = Peer(*bridge.dimse)
             check(lab, through)
+            before = bridge.purge if not state else None
+            yield beside_a_relay(lab, bridge, lambda peer: get(peer, lab.study), direct, f"getscu of {slices}{state}", before=before)
             bridge.begun, bridge.spent = bridge.account.cpu(), 0.0
-            for name, work in (("getscu", lambda peer: get(peer, lab.study)), ("movescu", lambda peer: move(peer, lab.study, lab.mover))):
-                times = alternate(rounds, lambda: work(direct), lambda: work(through), before=bridge.purge if not state else None)
-                yield compared(f"{name} of {slices}{state}", f"{name}, direct", times, limit=LIMIT, **per_round(bridge, rounds))
-                bridge.spent = 0.0
+            times = alternate(rounds, lambda: move(direct, lab.study, lab.mover), lambda: move(through, lab.study, lab.mover), before=before)
+            yield compared(f"movescu of {slices}{state}", "movescu, direct", times, limit=LIMIT, **per_round(bridge, rounds))
     files = [lab.ct / entry["file"] for entry in lab.slices]
     receiver = lab.archive("pacs", [])
     with lab.bridge(receiver) as bridge:
-        works = lambda: store(Peer(*receiver.address), files), lambda: store(Peer(*bridge.dimse), files)
-        alternate(1, *works)
-        bridge.begun, bridge.spent = bridge.account.cpu(), 0.0
-        times = alternate(rounds, *works)
-        yield compared(f"storescu of {slices}", "storescu, direct", times, limit=LIMIT, **per_round(bridge, rounds))
+        yield beside_a_relay(lab, bridge, lambda peer: store(peer, files), Peer(*receiver.address), f"storescu of {slices}")
     yield from finds(lab)
     yield from memory(lab)
 
