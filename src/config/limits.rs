@@ -1,9 +1,7 @@
 //! `[http.limits]`: how much a web client may ask for.
 
 use super::section::Section;
-use crate::dicomweb::request::MAX_QUERY_LENGTH;
-use crate::front::http::Limits;
-use crate::image::frames::MAX_FRAMES_ASKED;
+use crate::front::http::LimitsConfig;
 
 /// Largest bound of a body or part: more than any archive has.
 const MOST_BYTES: usize = 1 << 50;
@@ -17,20 +15,21 @@ const MOST_RESULTS: usize = 1_000_000;
 const DEFAULT_HEAD: usize = 64 << 10;
 
 /// Reads `[http.limits]`: what the front end bounds, and the longest head.
-pub(super) fn read(mut section: Section<'_>) -> (Limits, usize) {
-    let default = Limits::default();
+pub(super) fn read(mut section: Section<'_>) -> (LimitsConfig, usize) {
+    // Where these are the most that is read, they may be lowered only.
+    let default = LimitsConfig::default();
     let max_head = section.size("max_head", HEAD.0..=HEAD.1).unwrap_or(DEFAULT_HEAD);
     let bytes = |size: Option<usize>, default| size.map_or(default, |size| size as u64);
     let max_body = section.size("max_body", 1..=MOST_BYTES);
     let max_part = section.size("max_part", 1..=MOST_BYTES);
-    let max_query = section.size("max_query", 256..=MAX_QUERY_LENGTH);
+    let max_query = section.size("max_query", 256..=default.max_query);
     let max_results = section.number("max_results", 1..=MOST_RESULTS);
-    let max_frames = section.number("max_frames", 1..=MAX_FRAMES_ASKED);
+    let max_frames = section.number("max_frames", 1..=default.max_frames);
     let max_requests = section.number("max_requests", 1..=MOST_REQUESTS);
     let per_client = section.number("max_requests_per_client", 1..=MOST_REQUESTS);
     let rate = section.number("rate", 1..=1_000_000);
     section.finish();
-    let limits = Limits {
+    let limits = LimitsConfig {
         max_body: bytes(max_body, default.max_body),
         max_part: bytes(max_part, default.max_part),
         max_query: max_query.unwrap_or(default.max_query),

@@ -6,7 +6,7 @@ use crate::archive::dimse::config::{Endpoint, ForeignUids, Method, Model, StoreF
 use crate::dicom::AeTitle;
 use crate::dicom::charset::QueryCharset;
 use crate::front::dimse::config::Moves;
-use crate::front::http::Limits;
+use crate::front::http::LimitsConfig;
 
 const SMALLEST: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"pacs.example:104\"\n";
 
@@ -117,7 +117,7 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!((config.http.settings, config.http.front.write_timeout), (settings, seconds(2)));
     assert_eq!((config.http.front.read_timeout, config.http.front.inline_limit), (seconds(4), 4096));
     assert_eq!(config.http.front.cors_origins.len(), 2);
-    let limits = Limits {
+    let limits = LimitsConfig {
         max_body: 5 << 30,
         max_part: 1 << 30,
         max_query: 2048,

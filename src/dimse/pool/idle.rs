@@ -24,7 +24,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// An idle association.
 pub(super) enum Parked {
     /// Nobody listens to it.
-    Resting(Resting),
+    Resting(Box<Resting>),
     /// A task does, which hands it over, or tells that it has ended.
     Watched(Watched),
 }
@@ -127,7 +127,7 @@ impl Shared {
             let mut state = self.lock();
             let id = state.queue.park(&live.identity, &live.proposals, &live.served);
             let resting = Resting { live: Some(live), since: Instant::now() };
-            state.parked.insert(id, Parked::Resting(resting));
+            state.parked.insert(id, Parked::Resting(Box::new(resting)));
             !std::mem::replace(&mut state.is_guarded, true)
         };
         if begin {

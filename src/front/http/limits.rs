@@ -29,7 +29,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// `[http.limits]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct LimitsConfig {
     /// Most bytes of what is stored with one request.
     pub max_body: u64,
     /// Most bytes of one part of it: of an object.
@@ -48,7 +48,7 @@ pub struct Limits {
     pub rate: Option<u32>,
 }
 
-impl Default for Limits {
+impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             max_body: 64 << 30,
@@ -66,7 +66,7 @@ impl Default for Limits {
 /// The requests that are under way, and how fast they came.
 #[derive(Debug)]
 pub(super) struct Gate {
-    limits: Limits,
+    limits: LimitsConfig,
     all: Arc<Semaphore>,
     clients: Places<IpAddr>,
     rates: Mutex<Rates>,
@@ -80,7 +80,7 @@ pub(super) struct Admitted {
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: LimitsConfig) -> Self {
         let all = Arc::new(Semaphore::new(limits.max_requests));
         Self { limits, all, clients: Places::default(), rates: Mutex::default() }
     }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_client_has_so_many_requests_under_way_and_others_have_their_own() {
-        let limits = Limits { max_requests_per_client: 2, max_requests: 3, ..Limits::default() };
+        let limits = LimitsConfig { max_requests_per_client: 2, max_requests: 3, ..LimitsConfig::default() };
         let (gate, config) = (Gate::new(limits), Config::default());
         let ask = |address| {
             gate.admit(&config, Some(&from(address)), &headers()).map_err(|problem| problem.status().as_u16())
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn who_hides_behind_a_forged_header_is_counted_all_the_same() {
-        let limits = Limits { max_requests_per_client: 1, ..Limits::default() };
+        let limits = LimitsConfig { max_requests_per_client: 1, ..LimitsConfig::default() };
         let (gate, config) = (Gate::new(limits), Config::default());
         let forged = |n: u8| [("x-forwarded-for".parse().unwrap(), format!("10.9.9.{n}").parse().unwrap())];
         let _first = gate.admit(&config, Some(&from("10.0.0.1")), &forged(1).into_iter().collect()).unwrap();

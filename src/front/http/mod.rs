@@ -54,7 +54,7 @@ use crate::router;
 
 pub use cors::Origin;
 pub use identity::Needs;
-pub use limits::Limits;
+pub use limits::LimitsConfig;
 
 /// Shortest text that is compressed, in bytes: what fits into a packet gains nothing.
 const MIN_COMPRESSED: u64 = 1024;
@@ -78,7 +78,7 @@ pub struct Config {
     /// The origins whose pages may use this server (CORS).
     pub cors_origins: Vec<Origin>,
     /// How much a client may ask for.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
 }
 
 impl Default for Config {
@@ -91,7 +91,7 @@ impl Default for Config {
             read_timeout: Duration::from_secs(30),
             inline_limit: 1024,
             cors_origins: Vec::new(),
-            limits: Limits::default(),
+            limits: LimitsConfig::default(),
         }
     }
 }
