@@ -117,8 +117,9 @@ async fn a_panic_at_each_await(method: &str) {
         assert_eq!(next, (OBJECTS, Ok(())), "{what}: the next");
         app.settle(&what).await;
     }
-    // The searches, the leases, and the operation with its messages: each waits at least once.
-    assert!(died >= 6, "{method}: {died}");
+    // The searches, the lease of a new association, and the operation with its messages: each waits at least once. One
+    // that was in use a moment ago is there at once.
+    assert!(died >= 5, "{method}: {died}");
 }
 
 #[tokio::test]
