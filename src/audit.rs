@@ -13,7 +13,9 @@ mod spool;
 mod syslog;
 mod withhold;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -160,14 +162,21 @@ impl Audit {
         let (inbox, events) = mpsc::channel();
         let (finished, done) = oneshot::channel();
         let queued = Arc::<AtomicUsize>::default();
-        let recorder =
-            Recorder { author, appender, loss: Arc::clone(&loss), queued: Arc::clone(&queued), sinks };
-        start("audit", move || {
+        let names = author.instances;
+        let recorder = Recorder {
+            author,
+            appender,
+            loss: Arc::clone(&loss),
+            missed: BTreeMap::new(),
+            queued: Arc::clone(&queued),
+            sinks,
+        };
+        start("audit".into(), &loss, move || {
             recorder.run(&events);
             let _ = finished.send(());
         })?;
         let to = inbox.clone();
-        let events = Events::to(move |event| enqueue(&to, &queued, &loss, event));
+        let events = Events::to(move |event| enqueue(&to, &queued, &loss, event)).naming_instances(names);
         Ok((Self { inbox, done }, events))
     }
 
@@ -217,12 +226,28 @@ fn sink(
     loss: &Arc<Loss>,
     run: impl FnOnce(Reader, Lost) + Send + 'static,
 ) -> Result<JoinHandle<()>, OpenError> {
-    let (reader, loss) = (spool.reader(name), Arc::clone(loss));
-    start(&format!("audit-{name}"), move || run(reader, Box::new(move |count| loss.count(count))))
+    let (reader, of_sink) = (spool.reader(name), Arc::clone(loss));
+    start(format!("audit-{name}"), loss, move || run(reader, Box::new(move |count| of_sink.count(count))))
 }
 
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
-    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)
+/// A thread whose end by a fault of ours is told: what it was about to do counts as one that is lost.
+fn start(
+    name: String,
+    loss: &Arc<Loss>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let (loss, thread) = (Arc::clone(loss), name.clone());
+    let guarded = move || {
+        // Nothing that it has is used again.
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!(
+                thread,
+                "a part of the audit trail has broken down by a fault of its own: restart Gantry, and report it"
+            );
+            loss.count(1);
+        }
+    };
+    thread::Builder::new().name(name).spawn(guarded).map_err(OpenError::Thread)
 }
 
 fn receiver(config: SyslogConfig) -> syslog::Syslog {
@@ -265,6 +290,8 @@ struct Recorder {
     author: Author,
     appender: Appender,
     loss: Arc<Loss>,
+    /// What sinks do not get, and the trail does not say yet.
+    missed: BTreeMap<String, u64>,
     queued: Arc<AtomicUsize>,
     sinks: Vec<JoinHandle<()>>,
 }
@@ -320,7 +347,27 @@ impl Recorder {
         // Perhaps only because nobody has looked for a while.
         self.flush();
         self.sweep();
+        // Else a sink that is away must not silence the others.
         self.appender.append(record)
+            || record.len() <= spool::MAX_RECORD && self.make_room() && self.appender.append(record)
+    }
+
+    /// Whether there is some.
+    fn make_room(&mut self) -> bool {
+        let missed = self.appender.make_room().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the audit spool cannot be looked after");
+            Vec::new()
+        });
+        for spool::Missed { sink, records } in &missed {
+            tracing::error!(
+                sink,
+                records,
+                "the audit spool is full, and the sink is away: it does not get its oldest messages, so that others go on"
+            );
+            self.loss.metrics.audit_lost.inc_by(*records);
+            *self.missed.entry(sink.clone()).or_default() += records;
+        }
+        !missed.is_empty()
     }
 
     fn flush(&mut self) {
@@ -338,6 +385,13 @@ impl Recorder {
 
     /// Tells a loss in the log, and in the trail as soon as there is room.
     fn alarm(&mut self, said: &mut Option<std::time::Instant>) {
+        for (sink, messages) in std::mem::take(&mut self.missed) {
+            if !self
+                .tell(format!("{messages} messages did not reach {sink}, for which there was no room left"))
+            {
+                *self.missed.entry(sink).or_default() += messages;
+            }
+        }
         let untold = self.loss.untold.load(Ordering::Relaxed);
         if untold == 0 {
             return;
@@ -349,13 +403,17 @@ impl Recorder {
             );
             *said = Some(std::time::Instant::now());
         }
-        let text = format!("{untold} events are missing in the audit trail before this one");
+        if self.tell(format!("{untold} events are missing in the audit trail before this one")) {
+            self.loss.untold.fetch_sub(untold, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there was room to tell of a loss.
+    fn tell(&mut self, text: String) -> bool {
         let what = What::SecurityAlert { kind: Alert::AuditStopped, text: text.clone() };
         let event = Event::now(Who::default(), what).failed(Outcome::SeriousFailure, text);
         let records = self.author.messages(&event).into_iter().filter_map(|it| serde_json::to_vec(&it).ok());
-        if records.into_iter().all(|record| self.append(&record)) {
-            self.loss.untold.fetch_sub(untold, Ordering::Relaxed);
-        }
+        records.into_iter().all(|record| self.append(&record))
     }
 }
 

@@ -14,17 +14,32 @@ use crate::dicom::{AeTitle, Uid};
 
 /// Where events are told. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Events(Option<Arc<dyn Fn(Event) + Send + Sync>>);
+pub struct Events {
+    listener: Option<Arc<dyn Fn(Event) + Send + Sync>>,
+    /// Whether the listener wants to know instances by name.
+    names: bool,
+}
 
 impl Events {
     /// Nobody listens.
     pub fn none() -> Self {
-        Self(None)
+        Self::default()
     }
 
     /// `listener` is given each event, on the task that tells it: it must not block.
     pub fn to(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(listener)))
+        Self { listener: Some(Arc::new(listener)), names: true }
+    }
+
+    /// Whether instances are named, and not only counted: what nobody wants to know is not held.
+    #[must_use]
+    pub fn naming_instances(self, names: bool) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Counts an instance of a study, and keeps its name where somebody wants it.
+    pub fn count(&self, study: &mut Study, class: &Uid, instance: &Uid) {
+        study.count(class, self.names.then_some(instance));
     }
 
     /// Somewhere that keeps all events, without a bound: for tests.
@@ -36,12 +51,12 @@ impl Events {
 
     /// Whether anybody listens: what an event takes to be put together can be spared otherwise.
     pub fn is_heard(&self) -> bool {
-        self.0.is_some()
+        self.listener.is_some()
     }
 
     /// Tells an event. Never blocks.
     pub fn send(&self, event: Event) {
-        if let Some(listener) = &self.0 {
+        if let Some(listener) = &self.listener {
             listener(event);
         }
     }
@@ -206,12 +221,12 @@ impl Study {
         Self { uid, patient, classes: BTreeMap::new() }
     }
 
-    /// Counts an instance.
-    pub fn count(&mut self, class: &Uid, instance: &Uid) {
+    /// Counts an instance, with or without its name.
+    pub fn count(&mut self, class: &Uid, instance: Option<&Uid>) {
         let instances = self.classes.entry(class.clone()).or_default();
         instances.number += 1;
         if instances.names.len() < MAX_NAMED {
-            instances.names.push(instance.clone());
+            instances.names.extend(instance.cloned());
         }
     }
 
@@ -272,9 +287,20 @@ mod tests {
     fn instances_are_counted_by_their_class() {
         let mut study = Study::new(Some(uid("1.2.3")), None);
         for instance in ["1.1", "1.2", "1.3"] {
-            study.count(&uid("1.2.840.10008.5.1.4.1.1.2"), &uid(instance));
+            study.count(&uid("1.2.840.10008.5.1.4.1.1.2"), Some(&uid(instance)));
         }
-        study.count(&uid("1.2.840.10008.5.1.4.1.1.4"), &uid("1.4"));
+        study.count(&uid("1.2.840.10008.5.1.4.1.1.4"), Some(&uid("1.4")));
         assert_eq!((study.number(), study.classes.len()), (4, 2));
+    }
+
+    #[test]
+    fn names_that_nobody_wants_are_not_held() {
+        let class = uid("1.2.840.10008.5.1.4.1.1.2");
+        for names in [true, false] {
+            let events = Events::recorded().0.naming_instances(names);
+            let mut study = Study::new(None, None);
+            events.count(&mut study, &class, &uid("1.1"));
+            assert_eq!((study.number(), study.classes[&class].names.len()), (1, usize::from(names)));
+        }
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use files::{
     HEADER, cut_off_what_is_unfinished, id_of, name, new_segment, private, put_record, read_positions,
-    split_record, write_positions,
+    records_behind, split_record, write_positions,
 };
 
 /// Longest record, in bytes. A message has 32 KiB as XML, and less as JSON.
@@ -86,6 +86,14 @@ pub(super) struct Appender {
     _lock: File,
 }
 
+/// What a sink does not get, so that the others go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub(super) sink: String,
+    /// How many records.
+    pub(super) records: u64,
+}
+
 /// A sink's cursor.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -130,17 +138,27 @@ fn open_in(path: &Path, size: u64, sinks: &[&str]) -> io::Result<(Spool, Appende
     if let Some((id, length)) = segments.iter_mut().next_back() {
         *length = cut_off_what_is_unfinished(&path.join(name(*id)))?;
     }
+    let had_segments = !segments.is_empty();
     // Never into a segment that a crash may have damaged: a new one begins.
     let id = segments.keys().next_back().map_or(1, |last| last + 1);
     let file = new_segment(path, id)?;
     segments.insert(id, 0);
     let end = Position { segment: id, offset: 0 };
     let first = segments.keys().next().copied().unwrap_or(id);
-    let known = read_positions(path);
+    let (known, is_whole) = read_positions(path)?;
+    let first = Position { segment: first, offset: 0 };
     // What is left of an earlier time belongs to whoever was to have it; nobody else is given it.
+    let is_lost = had_segments && !is_whole;
+    if is_lost {
+        tracing::warn!(
+            path = %path.display(),
+            "the audit spool does not say any more how far its sinks were: they begin at its first message, and may get some twice"
+        );
+    }
+    let unknown = if is_lost { first } else { end };
     let place = |sink: &&str| {
-        let known = known.get(*sink).copied().unwrap_or(end);
-        ((*sink).to_owned(), known.max(Position { segment: first, offset: 0 }).min(end))
+        let known = known.get(*sink).copied().unwrap_or(unknown);
+        ((*sink).to_owned(), known.max(first).min(end))
     };
     let positions = sinks.iter().map(place).collect();
     let state = State { end, segments, positions, closed: false };
@@ -212,6 +230,8 @@ impl Appender {
         if end.offset < (self.size / PARTS).max(1) {
             return Ok(end);
         }
+        // Later it would be the new one that is brought to the disk.
+        self.file.sync_data()?;
         let end = Position { segment: end.segment + 1, offset: 0 };
         self.file = new_segment(&self.spool.0.path, end.segment)?;
         let mut state = self.spool.lock();
@@ -233,9 +253,14 @@ impl Appender {
             let state = self.spool.lock();
             (state.positions.clone(), state.end)
         };
+        // Where that fails, what all have behind them is deleted all the same: it may be the room that was missing, and
+        // a position before the first segment means the first.
+        let mut recorded = Ok(());
         if positions != self.recorded {
-            write_positions(&self.spool.0.path, &positions)?;
-            self.recorded.clone_from(&positions);
+            recorded = write_positions(&self.spool.0.path, &positions);
+            if recorded.is_ok() {
+                self.recorded.clone_from(&positions);
+            }
         }
         let needed = positions.values().map(|at| at.segment).min().unwrap_or(end.segment).min(end.segment);
         let mut state = self.spool.lock();
@@ -247,7 +272,35 @@ impl Appender {
             _ => Ok(()),
         };
         // One that cannot be deleted keeps none of the others.
-        done.into_keys().map(remove).fold(Ok(()), io::Result::and)
+        done.into_keys().map(remove).fold(recorded, io::Result::and)
+    }
+
+    /// Makes room where there is none because of sinks that are away: those that still need the oldest segment, while
+    /// another has it behind it, are moved past it, and miss what was in it. Nothing, where all need it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn make_room(&mut self) -> io::Result<Vec<Missed>> {
+        let (oldest, late) = {
+            let state = self.spool.lock();
+            let Some(oldest) = state.segments.keys().next().copied() else { return Ok(Vec::new()) };
+            let late = |(sink, at): (&String, &Position)| (at.segment <= oldest).then(|| (sink.clone(), *at));
+            let late: Vec<_> = state.positions.iter().filter_map(late).collect();
+            if oldest >= state.end.segment || late.len() == state.positions.len() {
+                return Ok(Vec::new());
+            }
+            (oldest, late)
+        };
+        let path = self.spool.0.path.join(name(oldest));
+        let mut missed = Vec::new();
+        for (sink, at) in late {
+            let offset = if at.segment == oldest { at.offset } else { 0 };
+            let records = records_behind(&path, offset)?;
+            self.spool.acknowledge(&sink, Position { segment: oldest + 1, offset: 0 });
+            missed.push(Missed { sink, records });
+        }
+        self.sweep()?;
+        Ok(missed)
     }
 
     /// Nothing more comes: readers that have read to the end may leave.
@@ -262,6 +315,14 @@ impl Spool {
     pub(super) fn reader(&self, sink: &str) -> Reader {
         let at = self.lock().positions.get(sink).copied().unwrap_or_default();
         Reader { spool: self.clone(), sink: sink.to_owned(), at, file: None }
+    }
+
+    /// The sink has everything behind it that is before this place.
+    fn acknowledge(&self, sink: &str, to: Position) {
+        let mut state = self.lock();
+        let at = state.positions.entry(sink.to_owned()).or_default();
+        // It may have been moved on meanwhile.
+        *at = (*at).max(to);
     }
 
     fn wake(&self) {
@@ -299,6 +360,11 @@ impl Reader {
         if let Err(error) = self.fill(&mut bytes) {
             if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) {
                 return Err(error);
+            }
+            if !self.spool.lock().segments.contains_key(&self.at.segment) {
+                // We have, and counted what was in it.
+                self.next_segment();
+                return Ok(batch);
             }
             // Somebody has taken the segment away, or a part of it: nobody gets that back.
             bytes.clear();
@@ -354,7 +420,13 @@ impl Reader {
 
     /// The sink has brought everything before this place to where it goes.
     pub(super) fn acknowledge(&self, to: Position) {
-        self.spool.lock().positions.insert(self.sink.clone(), to);
+        self.spool.acknowledge(&self.sink, to);
+    }
+
+    /// Where it reads next.
+    #[cfg(test)]
+    pub(super) fn position(&self) -> Position {
+        self.at
     }
 
     /// Goes back to what was acknowledged last.

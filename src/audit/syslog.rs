@@ -240,9 +240,11 @@ impl Session {
             while self.stream.read(&mut nothing).await? > 0 {}
             io::Result::Ok(())
         };
-        // One that does not close may yet have read it.
-        timeout(GOODBYE, closed).await.unwrap_or(Ok(()))?;
-        self.settle(reader, Some(Instant::now()));
+        if let Ok(closed) = timeout(GOODBYE, closed).await {
+            closed?;
+            self.settle(reader, Some(Instant::now()));
+        }
+        // One that does not close may not have read it: the next start sends it again.
         Ok(())
     }
 }
@@ -258,3 +260,6 @@ pub(super) fn is_loopback(address: &str) -> bool {
     let socket = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
     socket || address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost")
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,8 @@ fn who() -> Who {
 fn transfer(instances: usize) -> Transfer {
     let mut study = Study::new(Some(uid("1.2.3")), Some("4711".into()));
     for n in 0..instances {
-        study.count(&uid(&format!("1.2.840.10008.5.1.4.1.1.{}", n % 3)), &uid(&format!("1.2.3.{n}")));
+        let class = uid(&format!("1.2.840.10008.5.1.4.1.1.{}", n % 3));
+        study.count(&class, Some(&uid(&format!("1.2.3.{n}"))));
     }
     Transfer { archive: "main".into(), way: Way::Retrieved, studies: vec![study] }
 }

@@ -58,8 +58,28 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
+/// How many whole records a segment has behind `offset`.
+pub(super) fn records_behind(path: &Path, offset: u64) -> io::Result<u64> {
+    let bytes = fs::read(path)?;
+    let mut rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
+    let mut records = 0;
+    while let Some((_, behind)) = split_record(rest) {
+        rest = behind;
+        records += 1;
+    }
+    Ok(records)
+}
+
+/// A new segment, whose name outlives a power cut.
 pub(super) fn new_segment(path: &Path, id: u64) -> io::Result<File> {
-    private().write(true).create_new(true).open(path.join(name(id)))
+    let file = private().write(true).create_new(true).open(path.join(name(id)))?;
+    sync_directory(path)?;
+    Ok(file)
+}
+
+/// Brings the names in a directory to the disk itself.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 pub(super) fn name(id: u64) -> String {
@@ -77,18 +97,31 @@ pub(super) fn write_positions(path: &Path, positions: &BTreeMap<String, Position
     let new = path.join("positions.new");
     let mut file = private().write(true).create(true).truncate(true).open(&new)?;
     file.write_all(text.as_bytes())?;
+    // Before its name is on the disk, what is in it: else a power cut leaves an empty one.
+    file.sync_all()?;
     drop(file);
     // Whoever reads it finds the old one or the new one.
-    fs::rename(new, path.join(POSITIONS))
+    fs::rename(new, path.join(POSITIONS))?;
+    sync_directory(path)
 }
 
-pub(super) fn read_positions(path: &Path) -> BTreeMap<String, Position> {
-    let text = fs::read_to_string(path.join(POSITIONS)).unwrap_or_default();
+/// How far each sink is by the file, and whether the file is there and whole: a sink that a damaged one does not name
+/// may have been in it.
+pub(super) fn read_positions(path: &Path) -> io::Result<(BTreeMap<String, Position>, bool)> {
+    let bytes = match fs::read(path.join(POSITIONS)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read?,
+    };
     let line = |line: &str| {
-        let mut words = line.split(' ');
+        // A line without its end may have lost digits too.
+        let mut words = line.strip_suffix('\n')?.split(' ');
         let sink = words.next()?.to_owned();
         let mut number = || words.next()?.parse().ok();
-        Some((sink, Position { segment: number()?, offset: number()? }))
+        let at = Position { segment: number()?, offset: number()? };
+        words.next().is_none().then_some((sink, at))
     };
-    text.lines().filter_map(line).collect()
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = || text.split_inclusive('\n').map(line);
+    let is_whole = !text.is_empty() && lines().all(|line| line.is_some());
+    Ok((lines().flatten().collect(), is_whole))
 }

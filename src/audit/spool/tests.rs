@@ -177,3 +177,86 @@ fn its_files_are_for_our_user_alone_and_its_directory_for_one_process() {
     let error = open(&path, SIZE, &["a"]).unwrap_err().to_string();
     assert!(error.contains("another process"), "{error}");
 }
+
+#[test]
+fn hazard_a_sink_that_is_away_misses_the_oldest_and_silences_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, mut appender) = open(directory.path(), SIZE, &["away", "here"]).unwrap();
+    let (mut here, mut missed, mut appended) = (spool.reader("here"), 0, 0);
+    for n in 0..200 {
+        let text = format!("{n:03}{}", "x".repeat(500));
+        if !appender.append(text.as_bytes()) {
+            appender.flush().unwrap();
+            for it in appender.make_room().unwrap() {
+                assert_eq!(it.sink, "away");
+                missed += it.records;
+            }
+            assert!(appender.append(text.as_bytes()), "{n}");
+        }
+        appender.flush().unwrap();
+        assert_eq!(records(&mut here), [text]);
+        appended += 1;
+    }
+    let left = records(&mut spool.reader("away"));
+    assert!(missed > 0 && left.last().unwrap().starts_with("199"), "{missed}");
+    assert_eq!(missed + left.len() as u64, appended);
+}
+
+#[test]
+fn where_all_sinks_are_away_no_older_record_makes_way_for_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, mut appender) = open(directory.path(), SIZE, &["a", "b"]).unwrap();
+    let text = "x".repeat(500);
+    while appender.append(text.as_bytes()) {
+        appender.flush().unwrap();
+    }
+    assert_eq!(appender.make_room().unwrap(), []);
+}
+
+#[test]
+fn hazard_a_reader_is_moved_on_while_it_reads_and_never_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, mut appender) = open(directory.path(), SIZE, &["away", "here"]).unwrap();
+    let mut away = spool.reader("away");
+    put(&mut appender, ["one".to_owned()]);
+    let behind = away.read().unwrap().records.pop().unwrap().1;
+    (0..4).for_each(|n| put(&mut appender, [format!("{n}{}", "x".repeat(500))]));
+    records(&mut spool.reader("here"));
+    let missed = appender.make_room().unwrap();
+    assert_eq!(missed.iter().map(|it| it.records).collect::<Vec<_>>(), [3], "of the first segment");
+    away.acknowledge(behind);
+    away.go_back();
+    let batch = away.read().unwrap();
+    assert!(!batch.damaged && batch.records[0].0.starts_with(b"2"));
+}
+
+#[test]
+fn hazard_where_nobody_says_how_far_the_sinks_were_they_begin_at_the_first_record() {
+    for damage in
+        [None, Some(""), Some("a 3"), Some("b 1 0\na 99999999999999999999999999 0\n"), Some("\0\0\0\0")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let (_, mut appender) = open(directory.path(), SIZE, &["a"]).unwrap();
+            put(&mut appender, ["one".to_owned()]);
+            appender.sweep().unwrap();
+        }
+        let positions = directory.path().join("positions");
+        match damage {
+            None => fs::remove_file(positions).unwrap(),
+            Some(text) => fs::write(positions, text).unwrap(),
+        }
+        let (spool, _appender) = open(directory.path(), SIZE, &["a"]).unwrap();
+        assert_eq!(records(&mut spool.reader("a")), ["one"], "{damage:?}");
+    }
+}
+
+#[test]
+fn hazard_positions_that_cannot_be_read_are_not_taken_for_none() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path(), SIZE, &["a"]).unwrap());
+    let positions = directory.path().join("positions");
+    fs::remove_file(&positions).unwrap();
+    fs::create_dir(&positions).unwrap();
+    open(directory.path(), SIZE, &["a"]).unwrap_err();
+}

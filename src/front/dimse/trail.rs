@@ -132,7 +132,7 @@ impl Trail {
         if let Some(Noted::Retrieval { transfer, current, .. }) = &mut self.request
             && let (Some(study), Some((class, instance))) = (transfer.studies.last_mut(), current.take())
         {
-            study.count(&class, &instance);
+            self.events.count(study, &class, &instance);
         }
     }
 
@@ -173,7 +173,7 @@ impl Trail {
             studies.push(Study::new(self.study.clone(), None));
             studies.len() - 1
         });
-        studies[index].count(&head.sop_class, &head.sop_instance);
+        self.events.count(&mut studies[index], &head.sop_class, &head.sop_instance);
         self.objects += 1;
         if self.objects >= MAX_STORED {
             self.tell_stored();

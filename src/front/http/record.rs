@@ -124,7 +124,7 @@ impl Record {
                 && let Some((class, instance)) =
                     current.replace((head.sop_class.clone(), head.sop_instance.clone()))
             {
-                study.count(&class, &instance);
+                noted.events.count(study, &class, &instance);
             }
         });
     }
@@ -149,7 +149,7 @@ impl Record {
                 list.push(Study::new(reference.study.clone(), None));
                 list.len() - 1
             });
-            list[index].count(class, instance);
+            noted.events.count(&mut list[index], class, instance);
         });
     }
 
@@ -178,7 +178,17 @@ impl Record {
 }
 
 impl Noted {
+    /// What was held for the answer has not left.
+    fn nothing_left(&mut self) {
+        if let Some(About::Retrieval { study, current, .. }) = &mut self.about {
+            (study.classes, *current) = (Default::default(), None);
+        }
+    }
+
     fn tell(&mut self, end: &End) {
+        if matches!(end, End::Nothing | End::Refused(_)) {
+            self.nothing_left();
+        }
         let Some(about) = self.about.take() else { return };
         let failure = match end {
             End::Whole | End::Nothing => None,
@@ -201,7 +211,7 @@ impl Noted {
             About::Query(query) => send(What::Query(query), failure),
             About::Retrieval { archive, mut study, current } => {
                 if let (End::Whole, Some((class, instance))) = (end, current) {
-                    study.count(&class, &instance);
+                    self.events.count(&mut study, &class, &instance);
                 }
                 let transfer = Transfer { archive, way: Way::Retrieved, studies: vec![study] };
                 send(What::InstancesTransferred(transfer), failure);
@@ -233,6 +243,7 @@ impl Noted {
 impl Drop for Noted {
     fn drop(&mut self) {
         // Whoever was to answer was dropped, which is what becomes of a request whose client has left.
+        self.nothing_left();
         self.tell(&End::BrokeOff("the client left before it was answered"));
     }
 }
@@ -288,12 +299,7 @@ impl http_body::Body for Recorded {
 impl Drop for Recorded {
     fn drop(&mut self) {
         if !self.any {
-            // What was held for the answer has not left.
-            self.record.with(|noted| {
-                if let Some(About::Retrieval { study, current, .. }) = &mut noted.about {
-                    (study.classes, *current) = (Default::default(), None);
-                }
-            });
+            self.record.with(Noted::nothing_left);
         }
         self.record.end(&End::BrokeOff("the client left before the answer's end"));
     }

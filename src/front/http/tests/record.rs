@@ -105,6 +105,29 @@ async fn what_is_not_there_is_recorded_as_asked_for_and_a_head_as_nothing_sent()
 }
 
 #[tokio::test]
+async fn hazard_what_does_not_leave_is_not_counted_however_much_was_taken_for_it() {
+    const JSON: &str = "application/dicom+json";
+    let (bridge, recorder) = recorded();
+    for (method, fails) in [("HEAD", false), ("GET", true)] {
+        let driver = lay(&bridge, Vec::new());
+        for uid in ["1.4.1", "1.4.2", "1.4.3"] {
+            driver.item(whole(uid, b"").await);
+        }
+        if fails {
+            driver.fail(Error::new("main", Kind::NotFound));
+        } else {
+            driver.complete();
+        }
+        let status = bridge.ask(method, "/dicom-web/studies/1.2/metadata", JSON).await.status;
+        for event in recorder.take() {
+            if let What::InstancesTransferred(sent) = &event.what {
+                assert_eq!(numbers(sent), [("1.2", 0)], "{method} {status}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_search_is_recorded_with_its_query() {
     let (bridge, recorder) = recorded();
     let (driver, matches) = Driver::<Arc<DataSet>>::new();
