@@ -29,7 +29,7 @@ use crate::net::PeerCertificate;
 
 use self::basic::Basic;
 use self::config::Config;
-use self::failures::{Failures, Seen};
+use self::failures::{Failures, Of, Origin, is_power_of_ten, is_told, so_often};
 use self::oidc::Oidc;
 use self::remembered::Remembered;
 use self::tokens::Tokens;
@@ -150,6 +150,13 @@ impl Access {
             None => certificate.map(Credentials::Certificate),
         };
         let credentials = credentials.ok_or(Refused::Missing)?;
+        if let Credentials::Certificate(shown) = credentials
+            && shown.has_expired()
+        {
+            let refused = Refused::Invalid("the certificate of the connection has expired");
+            self.tell_failure(&refused, credentials, certificate, from);
+            return Err(refused);
+        }
         let key = self.inner.remembered.key(&credentials, from);
         if let Some(identity) = self.inner.remembered.find(&key, methods.generation()) {
             return Ok(identity);
@@ -162,10 +169,17 @@ impl Access {
                 Ok(identity)
             }
             Err(refused) => {
-                self.tell_failure(&refused, from);
+                self.tell_failure(&refused, credentials, certificate, from);
                 Err(refused)
             }
         }
+    }
+
+    /// Counts that somebody asked for what they may not do. How it is to be told, with `text` for what they asked for;
+    /// `None`: not again, it happens too often.
+    pub fn tell_of_overreach(&self, identity: &Identity, text: &str) -> Option<String> {
+        let number = self.inner.failures.note(Of::Rights(Arc::clone(&identity.name)));
+        is_told(number).then(|| format!("{text}{}", so_often(number)))
     }
 
     /// The values of WWW-Authenticate (RFC 9110 11.6.1) that go with a refusal.
@@ -187,20 +201,54 @@ impl Access {
         }
     }
 
-    fn tell_failure(&self, refused: &Refused, from: Option<IpAddr>) {
-        let outcome = match refused {
-            // Nobody has tried anything.
-            Refused::Missing => return,
-            Refused::Invalid(_) | Refused::TooMany(_) => Outcome::MinorFailure,
-            Refused::Unavailable(_) => Outcome::SeriousFailure,
+    fn tell_failure(
+        &self,
+        refused: &Refused,
+        credentials: Credentials<'_>,
+        certificate: Option<&PeerCertificate>,
+        from: Option<IpAddr>,
+    ) {
+        let failures = &self.inner.failures;
+        let origin = Origin::from(from);
+        let who = Who {
+            user: match credentials {
+                Credentials::Basic(encoded) => basic::name_in(encoded).map(Into::into),
+                Credentials::Bearer(_) | Credentials::Certificate(_) => None,
+            },
+            address: from,
+            certificate: certificate.map(|certificate| certificate.subject.as_str().into()),
+            ..Who::default()
         };
-        tracing::debug!("refused credentials: {refused}");
-        let who = Who { address: from, ..Who::default() };
+        let (number, is_told, outcome) = match (refused, credentials) {
+            // Whoever connects with a certificate needs not be anybody here: seldom is often enough.
+            (Refused::Missing, Credentials::Certificate(shown)) => {
+                let number = failures.note(Of::Certificate(shown.fingerprint));
+                (number, is_power_of_ten(number), Outcome::MinorFailure)
+            }
+            // Nobody has tried anything.
+            (Refused::Missing, _) => return,
+            (Refused::Invalid(_) | Refused::TooMany(_), _) => {
+                let number = failures.note(Of::Credentials(origin));
+                (number, is_told(number), Outcome::MinorFailure)
+            }
+            (Refused::Unavailable(_), _) => {
+                let number = failures.note(Of::Undecided(origin));
+                (number, is_told(number), Outcome::SeriousFailure)
+            }
+        };
+        if !is_told {
+            return;
+        }
+        let why = match refused {
+            Refused::Missing => "the certificate is nobody's here".to_owned(),
+            other => other.to_string(),
+        };
+        tracing::debug!("refused credentials: {why}");
         let event = Event::now(who.clone(), What::Authentication);
-        self.events.send(event.failed(outcome, refused.to_string()));
-        if matches!(refused, Refused::Invalid(_)) && self.inner.failures.note(from) == Seen::Suspicious {
+        self.events.send(event.failed(outcome, why + &so_often(number)));
+        if matches!(refused, Refused::Invalid(_) | Refused::TooMany(_)) && number == failures::SUSPICIOUS {
             tracing::warn!("many credentials that were refused have come from one address lately");
-            let text = format!("{} refused credentials within a minute", failures::SUSPICIOUS);
+            let text = format!("{number} refused credentials within a minute");
             let what = What::SecurityAlert { kind: Alert::NodeAuthentication, text: text.clone() };
             self.events.send(Event::now(who, what).failed(Outcome::SeriousFailure, text));
         }
@@ -238,11 +286,14 @@ impl Inner {
                     return Err(Refused::Invalid("passwords are not taken here"));
                 };
                 // To try passwords costs us more than them.
-                self.failures.admits_password(from)?;
-                Ok((basic.verify(encoded).await?, REMEMBER))
+                let origin = Origin::from(from);
+                self.failures.admits_password(origin)?;
+                let (identity, one) = basic.verify(encoded, || self.failures.try_password(origin)).await?;
+                self.failures.give_back(one);
+                Ok((identity, REMEMBER))
             }
             Credentials::Certificate(certificate) => {
-                let known = methods.certificates.iter().find(|(name, _)| is_of(certificate, name));
+                let known = methods.certificates.iter().find(|(name, _)| certificate.is_exactly(name));
                 // Who may connect with a certificate needs not be anybody here.
                 let (name, grants) = known.ok_or(Refused::Missing)?;
                 let identity = Identity {
@@ -253,14 +304,6 @@ impl Inner {
                 Ok((identity, REMEMBER))
             }
         }
-    }
-}
-
-/// Whether a name in the configuration is the certificate's: its subject (RFC 4514), or `sha256:` and its fingerprint.
-fn is_of(certificate: &PeerCertificate, name: &str) -> bool {
-    match name.strip_prefix("sha256:") {
-        Some(fingerprint) => file::digest(fingerprint) == Some(certificate.fingerprint),
-        None => certificate.subject == name,
     }
 }
 

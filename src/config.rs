@@ -168,7 +168,7 @@ fn whole(table: Table, report: &Report) -> Config {
     dimse.front.aes = ae::read(root.named_sections("ae"), &names, report);
     ae::check_certificates(&dimse, report);
     dimse::acquaint(&mut dimse.front, &archives, report);
-    let auth = auth::read(root.section("auth"), http.listen, &archives, report);
+    let auth = auth::read(root.section("auth"), &http, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
     let audit = audit::read(root.optional_section("audit"));

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::failures::Try;
 use super::file::{Watched, entries, grants};
 use super::grants::Grants;
 use super::identity::{Identity, Means};
@@ -29,6 +30,8 @@ const AT_ONCE: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest password, in bytes.
 const MAX_PASSWORD: usize = 1024;
+/// Longest name that is told of where its password was wrong, in bytes.
+const MAX_NAME: usize = 128;
 /// Most memory that a hash may say that it needs, in KiB: it is taken for each password that is looked at.
 const MAX_MEMORY: u32 = 256 << 10;
 /// Most passes over that memory.
@@ -103,11 +106,15 @@ impl Basic {
         self.file.generation()
     }
 
-    /// Whose name and password these are, in Base64 with a colon between (RFC 7617).
-    pub(super) async fn verify(&self, encoded: &str) -> Result<Identity, Refused> {
+    /// Whose name and password these are, in Base64 with a colon between (RFC 7617). `begin` is asked when it is this one's
+    /// turn, and what it gives comes back with whose they are.
+    pub(super) async fn verify(
+        &self,
+        encoded: &str,
+        begin: impl FnOnce() -> Result<Try, Refused>,
+    ) -> Result<(Identity, Try), Refused> {
         let malformed = Refused::Invalid("the credentials are not a name and a password in Base64");
-        let bytes = STANDARD.decode(encoded).map_err(|_| malformed.clone())?;
-        let text = String::from_utf8(bytes).map_err(|_| malformed.clone())?;
+        let text = decode(encoded).ok_or_else(|| malformed.clone())?;
         let (name, password) = text.split_once(':').ok_or(malformed)?;
         if password.len() > MAX_PASSWORD {
             return Err(Refused::Invalid("the name or the password is wrong"));
@@ -119,6 +126,7 @@ impl Basic {
         let busy = Refused::Unavailable("too many passwords are being looked at");
         let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| busy.clone())?.expect("nobody closes the semaphore");
+        let begun = begin()?;
         let is_right = tokio::task::spawn_blocking(move || {
             // Held as long as the work goes on, whether anybody waits for it or not.
             let _turn = turn;
@@ -126,11 +134,24 @@ impl Basic {
         });
         match (is_right.await.map_err(|_| busy)?, user) {
             (true, Some(User { name, grants, .. })) => {
-                Ok(Identity { name: Arc::clone(name), means: Means::Basic, grants: Arc::clone(grants) })
+                let (name, grants) = (Arc::clone(name), Arc::clone(grants));
+                Ok((Identity { name, means: Means::Basic, grants }, begun))
             }
             _ => Err(Refused::Invalid("the name or the password is wrong")),
         }
     }
+}
+
+/// The name that comes with a password, for the audit trail; `None`: what no name looks like.
+pub(super) fn name_in(encoded: &str) -> Option<String> {
+    let text = decode(encoded)?;
+    let (name, _) = text.split_once(':')?;
+    let is_sane = !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control);
+    is_sane.then(|| name.to_owned())
+}
+
+fn decode(encoded: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
 }
 
 /// Compares in constant time.
@@ -166,6 +187,7 @@ fn check(hash: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failures::Failures;
     use super::*;
 
     fn users(text: &str) -> Result<(tempfile::TempDir, Basic), OpenError> {
@@ -175,17 +197,31 @@ mod tests {
         Basic::open(path).map(|basic| (folder, basic))
     }
 
+    async fn verify(basic: &Basic, encoded: &str) -> Result<Identity, Refused> {
+        let failures = Failures::default();
+        basic.verify(encoded, || failures.try_password(None.into())).await.map(|(identity, _)| identity)
+    }
+
+    #[test]
+    fn the_name_that_a_password_came_with_is_told_where_it_is_one() {
+        let named = |text: &str| name_in(&STANDARD.encode(text));
+        assert_eq!(named("anna:secret:word").as_deref(), Some("anna"));
+        for bad in ["secret", ":secret", "a\nb:secret", &format!("{}:x", "a".repeat(129))] {
+            assert_eq!(named(bad), None, "{bad}");
+        }
+    }
+
     #[tokio::test]
     async fn a_name_comes_in_with_its_own_password_only() {
         let text = entry("anna", "pass:word").unwrap() + &entry("ben", "other").unwrap();
         let (_folder, basic) = users(&text).unwrap();
         let try_one =
-            async |text: &str| basic.verify(&STANDARD.encode(text)).await.map(|it| it.name.to_string());
+            async |text: &str| verify(&basic, &STANDARD.encode(text)).await.map(|it| it.name.to_string());
         assert_eq!(try_one("anna:pass:word").await, Ok("anna".to_owned()));
         for bad in ["anna:other", "ben:pass:word", "carl:other", "anna:", ":", "anna", "", "Anna:pass:word"] {
             assert!(matches!(try_one(bad).await, Err(Refused::Invalid(_))), "{bad}");
         }
-        assert!(matches!(basic.verify("no base64").await, Err(Refused::Invalid(_))));
+        assert!(matches!(verify(&basic, "no base64").await, Err(Refused::Invalid(_))));
     }
 
     #[test]

@@ -30,8 +30,11 @@ pub(super) struct Watched<T> {
 struct State<T> {
     value: Arc<T>,
     generation: u64,
+    /// As it was when `value` was read.
     stamp: Option<Stamp>,
     looked: Instant,
+    /// What is wrong with it, and has been told.
+    told: Option<String>,
 }
 
 /// What tells one file from another of the same name.
@@ -49,7 +52,8 @@ impl<T> Watched<T> {
     ) -> Result<Self, OpenError> {
         let stamp = stamp(&path);
         let value = load(&path, read).map_err(|why| OpenError { key, path: path.clone(), why })?;
-        let state = State { value: Arc::new(value), generation: 0, stamp, looked: Instant::now() };
+        let state =
+            State { value: Arc::new(value), generation: 0, stamp, looked: Instant::now(), told: None };
         Ok(Self { key, path, read, state: Mutex::new(state) })
     }
 
@@ -73,17 +77,20 @@ impl<T> Watched<T> {
         if stamp == state.stamp {
             return state;
         }
-        state.stamp = stamp;
         match load(&self.path, self.read) {
             Ok(value) => {
                 state.value = Arc::new(value);
                 state.generation += 1;
+                (state.stamp, state.told) = (stamp, None);
                 tracing::info!(file = %self.path.display(), "read {} again", self.key);
             }
-            // Whoever writes it may be half through.
+            // Whoever writes it may be half through. It is tried again: somebody may have been taken out of it.
             Err(why) => {
-                let file = self.path.display();
-                tracing::warn!(%file, "{} has changed and cannot be used, what it said before holds: {why}", self.key);
+                if state.told.as_ref() != Some(&why) {
+                    let file = self.path.display();
+                    tracing::warn!(%file, "{} has changed and cannot be used, what it said before holds: {why}", self.key);
+                    state.told = Some(why);
+                }
             }
         }
         state
@@ -222,5 +229,27 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(look(), (22, 1));
         assert!(Watched::open("auth.tokens.file", path, read).is_err());
+    }
+
+    #[test]
+    fn attack_who_was_taken_out_is_out_although_the_file_could_not_be_read_at_first() {
+        static FAILS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        let read = |text: &str| match FAILS.load(std::sync::atomic::Ordering::Relaxed) {
+            true => Err("out of file descriptors".to_owned()),
+            false => Ok(text.to_owned()),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "anna, ben").unwrap();
+        let watched = Watched::open("auth.tokens.file", path.clone(), read).unwrap();
+        let look = || {
+            watched.state.lock().unwrap().looked = Instant::now().checked_sub(LOOK).unwrap();
+            watched.current()
+        };
+        fs::write(&path, "anna").unwrap();
+        FAILS.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(*look(), "anna, ben");
+        FAILS.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(*look(), "anna");
     }
 }

@@ -50,19 +50,19 @@ impl Oidc {
         let lifetime = claims.lifetime(&self.config, now).map_err(Refused::Invalid)?;
         let name = claims.name(&self.config.name_claim).map_err(Refused::Invalid)?;
         let restriction = claims.restriction(&self.config.patient_claim).map_err(Refused::Invalid)?;
+        // One patient, and none is named: nobody, whatever the configuration lets such a scope do.
+        let is_nobodys = |scope: &&str| scopes::is_of_one_patient(scope) && restriction.patients.is_empty();
         let mut allowed = Vec::new();
-        for scope in claims.scopes(self.config.scope_claim.as_deref()) {
-            if let Some(grants) = self.scopes.get(scope) {
-                allowed.extend_from_slice(grants);
-            } else if let Some(meaning) = scopes::meaning(scope)
-                // One patient, and none is named: nobody.
-                && (!meaning.one_patient || !restriction.patients.is_empty())
-            {
-                allowed.extend(meaning.allowed);
+        let scopes = claims.scopes(self.config.scope_claim.as_deref());
+        for scope in scopes.into_iter().filter(|scope| !is_nobodys(scope)) {
+            match self.scopes.get(scope) {
+                Some(grants) => allowed.extend_from_slice(grants),
+                None => allowed.extend(scopes::meaning(scope).unwrap_or_default()),
             }
         }
         let roles = self.config.roles_claim.as_deref().map(|path| claims.roles(path)).unwrap_or_default();
-        allowed.extend(roles.into_iter().filter_map(|role| self.scopes.get(role)).flatten().cloned());
+        let roles = roles.into_iter().filter(|role| !is_nobodys(role));
+        allowed.extend(roles.filter_map(|role| self.scopes.get(role)).flatten().cloned());
         let grants = Grants::new(allowed, Some(restriction)).into();
         Ok((Identity { name: name.into(), means: Means::Oidc, grants }, lifetime))
     }

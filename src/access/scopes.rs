@@ -5,26 +5,20 @@
 
 use super::grants::{Grant, Operation};
 
-/// What a scope allows by its own words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Meaning {
-    pub(super) allowed: Vec<Grant>,
-    /// With the patient alone whom the token names.
-    pub(super) one_patient: bool,
+/// Whether a scope is for the patient alone whom the token names.
+pub(super) fn is_of_one_patient(scope: &str) -> bool {
+    scope.starts_with("patient/")
 }
 
-/// What a scope allows; `None`: it is none of ours.
-pub(super) fn meaning(scope: &str) -> Option<Meaning> {
+/// What a scope allows by its own words; `None`: it is none of ours.
+pub(super) fn meaning(scope: &str) -> Option<Vec<Grant>> {
     if let Some(grant) = scope.strip_prefix("dicomweb:") {
-        let allowed = vec![grant.parse().ok()?];
-        return Some(Meaning { allowed, one_patient: false });
+        return Some(vec![grant.parse().ok()?]);
     }
     let (whose, what) = scope.split_once('/')?;
-    let one_patient = match whose {
-        "patient" => true,
-        "user" | "system" => false,
-        _ => return None,
-    };
+    if !matches!(whose, "patient" | "user" | "system") {
+        return None;
+    }
     // A condition on the resources (`.rs?code=…`) is one that nobody here can keep: such a scope allows nothing.
     let (resource, rights) = what.split_once('.')?;
     if !matches!(resource, "ImagingStudy" | "*") {
@@ -36,8 +30,7 @@ pub(super) fn meaning(scope: &str) -> Option<Meaning> {
         "*" => vec![Operation::Search, Operation::Retrieve, Operation::Store],
         letters => by_letters(letters)?,
     };
-    let allowed = operations.into_iter().map(|operation| Grant { operation, archive: None }).collect();
-    Some(Meaning { allowed, one_patient })
+    Some(operations.into_iter().map(|operation| Grant { operation, archive: None }).collect())
 }
 
 /// The second version: of `cruds` some letters, in this order. Nothing is deleted here.
@@ -61,15 +54,14 @@ mod tests {
     use super::*;
 
     fn said(scope: &str) -> Option<String> {
-        let Meaning { allowed, one_patient } = meaning(scope)?;
-        let words: Vec<String> = allowed
+        let words: Vec<String> = meaning(scope)?
             .iter()
             .map(|grant| match &grant.archive {
                 Some(archive) => format!("{}:{archive}", grant.operation),
                 None => grant.operation.to_string(),
             })
             .collect();
-        Some(words.join(" ") + if one_patient { " of one patient" } else { "" })
+        Some(words.join(" ") + if is_of_one_patient(scope) { " of one patient" } else { "" })
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn certificate(subject: &str) -> PeerCertificate {
         common_name: None,
         names: Vec::new(),
         fingerprint: [7; 32],
+        not_after: Duration::from_secs(u64::MAX),
     }
 }
 
@@ -73,10 +74,23 @@ async fn nobody_else_is() {
 
 #[tokio::test]
 async fn a_certificate_is_known_by_its_fingerprint_too() {
-    let by_hash = format!("sha256:{}", "07".repeat(32));
-    assert!(is_of(&certificate(""), &by_hash));
-    assert!(!is_of(&certificate(""), &format!("sha256:{}", "08".repeat(32))));
-    assert!(!is_of(&certificate(""), "sha256:"));
+    let known = |name: String| [(name, vec!["search".parse().unwrap()])].into();
+    let by = async |name: String| {
+        let access = Access::new(Config { certificates: known(name), ..Config::default() }).unwrap();
+        access.authenticate(None, Some(&certificate("")), HERE).await.is_ok()
+    };
+    assert!(by(format!("sha256:{}", "07".repeat(32))).await);
+    assert!(by(format!("sha256:{}", ["07"; 32].join(":"))).await);
+    assert!(!by(format!("sha256:{}", "08".repeat(32))).await);
+}
+
+#[tokio::test]
+async fn attack_a_certificate_that_expires_while_its_connection_is_open_is_nobodys() {
+    let scene = Scene::new();
+    let mut own = certificate("CN=viewer,O=x");
+    assert!(scene.access.authenticate(None, Some(&own), HERE).await.is_ok());
+    own.not_after = Duration::from_secs(1_600_000_000);
+    assert!(matches!(scene.access.authenticate(None, Some(&own), HERE).await, Err(Refused::Invalid(_))));
 }
 
 #[tokio::test]
@@ -112,10 +126,83 @@ async fn attack_who_guesses_passwords_is_told_of_and_stopped() {
         }
     }
     assert_eq!(stopped, 10);
-    let alerts = |event: &Event| matches!(event.what, What::SecurityAlert { .. });
-    assert_eq!(scene.recorder.take().iter().filter(|event| alerts(event)).count(), 1);
+    let alerts = |event: &&Event| matches!(event.what, What::SecurityAlert { .. });
+    let told = scene.recorder.take();
+    assert_eq!(told.iter().filter(alerts).count(), 1);
+    assert_eq!(told.len(), 11, "ten of them are told, and that they are many");
+    assert!(told.iter().all(|event| event.who.user.as_deref() == Some("anna")), "who was tried: {told:?}");
     let elsewhere = HeaderValue::try_from(format!("Basic {}", STANDARD.encode("anna:secret"))).unwrap();
     assert!(scene.access.authenticate(Some(&elsewhere), None, None).await.is_ok(), "others are not held up");
+}
+
+#[tokio::test]
+async fn attack_bad_credentials_without_end_do_not_fill_the_audit_trail() {
+    let scene = Scene::new();
+    for n in 0..1_000 {
+        let _ = scene.ask(&format!("Bearer gantry_{n}")).await;
+    }
+    let told = scene.recorder.take();
+    assert_eq!(told.len(), 9 + 3 + 1, "nine, and at 10, 100 and 1000, and one alert");
+    assert!(told.last().unwrap().why.as_deref().unwrap().contains("1000 times"), "{told:?}");
+}
+
+#[tokio::test]
+async fn bad_tokens_hold_up_no_password_from_the_same_address() {
+    let scene = Scene::new();
+    for n in 0..100 {
+        let _ = scene.ask(&format!("Bearer gantry_{n}")).await;
+    }
+    assert!(scene.ask(&format!("Basic {}", STANDARD.encode("anna:secret"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn attack_passwords_that_come_at_once_are_not_all_looked_at() {
+    let scene = std::sync::Arc::new(Scene::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let scene = Arc::clone(&scene);
+        tasks.spawn(
+            async move { scene.ask(&format!("Basic {}", STANDARD.encode(format!("anna:{n}")))).await },
+        );
+    }
+    let looked_at = tasks.join_all().await;
+    let looked_at = looked_at.iter().filter(|found| matches!(found, Err(Refused::Invalid(_)))).count();
+    assert!(looked_at <= 30, "{looked_at}");
+}
+
+#[tokio::test]
+async fn right_passwords_that_come_at_once_are_all_let_in() {
+    let scene = std::sync::Arc::new(Scene::new());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let scene = Arc::clone(&scene);
+        tasks.spawn(async move { scene.ask(&format!("Basic {}", STANDARD.encode("anna:secret"))).await });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_nobodys_is_told_of_once() {
+    let scene = Scene::new();
+    let other = certificate("CN=viewer,O=y");
+    for _ in 0..5 {
+        assert_eq!(scene.access.authenticate(None, Some(&other), HERE).await.unwrap_err(), Refused::Missing);
+    }
+    let told = scene.recorder.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].who.certificate.as_deref(), Some("CN=viewer,O=y"));
+    assert_eq!(told[0].outcome, Outcome::MinorFailure);
+}
+
+#[test]
+fn attack_who_asks_for_what_they_may_not_do_over_and_over_does_not_fill_the_audit_trail() {
+    let access = Access::open();
+    let told = |name: &str| {
+        let somebody = Identity { name: name.into(), ..Identity::everybody() };
+        (0..1_000).filter_map(|_| access.tell_of_overreach(&somebody, "asked")).collect::<Vec<_>>()
+    };
+    assert_eq!(told("anna").len(), 12);
+    assert_eq!(told("ben")[11], "asked, 1000 times within a minute", "each for themselves");
 }
 
 #[tokio::test]

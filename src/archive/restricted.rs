@@ -21,6 +21,7 @@ use super::{
 };
 use crate::caller::{Caller, Restriction};
 use crate::dicom::charset::Charset;
+use crate::dicom::dataset::DataSet;
 use crate::dicom::matching::{Verdict, criteria};
 use crate::dicom::object::Object;
 use crate::dicom::query::{Level, MatchingKey, Query};
@@ -58,9 +59,17 @@ impl Restricted {
         if self.restriction.patients.is_empty() {
             return Ok(());
         }
+        let is_named = self.restriction.studies.contains(study);
+        if is_named {
+            // It may have come since, and it will be there.
+            self.owners.forget_absence(self.archive.name(), study);
+        }
         let owners = self.owners.ask(&self.archive, caller, study).await?;
-        let is_new = owners.is_empty() && self.restriction.studies.contains(study);
-        if is_new || self.are_own(&owners) { Ok(()) } else { Err(self.not_found()) }
+        if owners.is_empty() && is_named {
+            self.owners.forget_absence(self.archive.name(), study);
+            return Ok(());
+        }
+        if self.are_own(&owners) { Ok(()) } else { Err(self.not_found()) }
     }
 
     /// Lets a study be seen that is the client's own.
@@ -186,6 +195,7 @@ impl Archive for Restricted {
             let patient = |key: &&MatchingKey| key.path.tags() == [tags::PATIENT_ID];
             let asked: Vec<_> = query.keys.iter().filter(patient).cloned().collect();
             let is_study = query.level == Level::Study;
+            let query = Query { as_said: true, ..query };
             let mut queries = self.narrowed(&caller, query).await?.into_iter();
             let Some(first) = queries.next() else {
                 return Ok(Search { matches: Feed::over(matches::Nothing), warnings: Vec::new() });
@@ -195,7 +205,7 @@ impl Archive for Restricted {
                 asked: if is_study { criteria(&asked) } else { Vec::new() },
                 is_study,
             };
-            let study = first.single_uid(tags::STUDY_INSTANCE_UID);
+            let study = searched_study(&first);
             let Search { matches, warnings } = self.archive.search(&caller, first).await?;
             let archive = Arc::clone(&self.archive);
             let matches = Matches::new(archive, caller, matches, study, queries.collect(), filter);
@@ -232,7 +242,11 @@ impl Archive for Restricted {
                 || found.patient.as_ref().is_some_and(|id| self.restriction.has_patient(id));
             let study = found.study.filter(|_| own_patient).ok_or_else(refused)?;
             match self.admit_store(&caller, &study).await {
-                Ok(()) => self.archive.store_as(&caller, in_order(object), manner).await,
+                Ok(()) => {
+                    let stored = self.archive.store_as(&caller, in_order(object), manner).await;
+                    self.owners.forget_absence(self.archive.name(), &study);
+                    stored
+                }
                 Err(Error { kind: Kind::NotFound, .. }) => Err(refused()),
                 Err(error) => Err(error),
             }
@@ -268,6 +282,7 @@ fn study_query(keys: Vec<MatchingKey>) -> Query {
         keys,
         include: vec![tags::PATIENT_ID.into()],
         include_all: false,
+        as_said: true,
         fuzzy: false,
         empty_value: false,
         multiple_value: false,
@@ -286,11 +301,25 @@ fn asked_studies(query: &Query) -> Option<Vec<Uid>> {
     Some(key.values.iter().filter_map(|value| value.parse().ok()).collect())
 }
 
+/// The study that a search is in: where it is for series or instances by their own UIDs, an archive may take no notice of
+/// the study before them, and a match says itself which one it is of.
+fn searched_study(query: &Query) -> Option<Uid> {
+    if query.is_for_lower_uids() { None } else { query.single_uid(tags::STUDY_INSTANCE_UID) }
+}
+
+/// The one Patient ID of a match, without padding; empty where there is none, or several.
+fn patient_of(data_set: &DataSet) -> &str {
+    match data_set.strings(tags::PATIENT_ID) {
+        [one] => one.trim(),
+        _ => "",
+    }
+}
+
 /// Whether a study of this patient can match what the query says of Patient ID.
 fn may_match(query: &Query, id: &str) -> bool {
     let own: Vec<_> =
         query.keys.iter().filter(|key| key.path.tags() == [tags::PATIENT_ID]).cloned().collect();
-    let mut data_set = crate::dicom::dataset::DataSet::new();
+    let mut data_set = DataSet::new();
     data_set.set_str(tags::PATIENT_ID, VR::LO, id);
     criteria(&own).iter().all(|criterion| criterion.judge(&data_set) > Verdict::Differs)
 }

@@ -8,10 +8,11 @@ use super::section::{AE_TITLE, Report, Section};
 use super::tls;
 use crate::dicom::AeTitle;
 use crate::front::dimse::config::{AeConfig, Moves};
+use crate::net::PeerCertificate;
 use crate::net::tls::ClientCertificates;
 
 /// What the holder of a certificate is called by.
-const SUBJECT: &str = "a certificate's subject as RFC 4514 writes it, such as \"CN=CT1,O=Hospital\", its Common Name, or one of its alternative names";
+const SUBJECT: &str = "a certificate's subject as RFC 4514 writes it, such as \"CN=CT1,O=Hospital\", its Common Name, one of its alternative names, or \"sha256:\" and its fingerprint";
 /// Most application entities that are known: those of a large hospital.
 const MAX_ENTITIES: usize = 4096;
 /// What a list of operations looks like.
@@ -59,7 +60,7 @@ fn one(name: &str, mut section: Section<'_>, known: &[&str]) -> Option<AeConfig>
         section.error("tls", "has no effect without the `address` that we connect to");
     }
     let certificate_subject = section.checked("certificate_subject", SUBJECT, |text| {
-        (!text.trim().is_empty()).then(|| text.trim().to_owned())
+        PeerCertificate::can_be_named(text.trim()).then(|| text.trim().to_owned())
     });
     section.finish();
     Some(AeConfig {

@@ -1,23 +1,30 @@
 //! `[auth]`: who may come, and how they are known.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::Http;
 use super::section::{Report, Section};
 use crate::access::config::{Algorithm, Config, Grant, OidcConfig};
 use crate::archive::dimse::config as archive;
+use crate::net::PeerCertificate;
+use crate::net::tls::ClientCertificates;
 
 /// What a list of grants looks like.
 const GRANTS: &str =
     "a list of \"search\", \"retrieve\", \"store\" and \"admin\", such as [\"search\", \"retrieve:main\"]";
 
-/// Reads `[auth]`, for a server that listens there before these archives.
+/// Longest time by which clocks may differ: beyond it a token that has expired would be as good as one that has not.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(10 * 60);
+
+/// Reads `[auth]`, for such a server before these archives.
 pub(super) fn read(
     mut section: Section<'_>,
-    listen: SocketAddr,
+    http: &Http,
     archives: &[archive::Config],
     report: &Report,
 ) -> Config {
+    let is_reached = !http.listen.ip().to_canonical().is_loopback();
     let mode = section.choice("mode", &[("required", true), ("none", false)]);
     let scopes = section.section("scopes").lists::<Grant>(GRANTS);
     let certificates = section.section("certificates").lists::<Grant>(GRANTS);
@@ -53,7 +60,7 @@ pub(super) fn read(
         Some(false) if config.is_required() => {
             section.error("mode", "\"none\" lets everybody in: take it out, or what says how clients are known");
         }
-        None if !config.is_required() && !listen.ip().to_canonical().is_loopback() => report.add(
+        None if !config.is_required() && is_reached => report.add(
             "http.listen",
             "other machines reach this address, and nobody would have to say who they are: configure [auth.tokens], \
              [auth.oidc], [auth.basic] or [auth.certificates]; or say `mode = \"none\"` in [auth] where something before \
@@ -61,8 +68,34 @@ pub(super) fn read(
         ),
         _ => {}
     }
+    let is_encrypted = http.tls.is_some() || !http.front.trusted_proxies.is_empty();
+    if is_reached
+        && !is_encrypted
+        && (config.oidc.is_some() || config.tokens.is_some() || config.basic.is_some())
+    {
+        let text = "tokens and passwords come in the clear to http.listen: configure [http.tls], or name in \
+                    http.trusted_proxies what speaks TLS before this server";
+        section.note("", text);
+    }
+    check_certificates(&config, http, report);
     section.finish();
     config
+}
+
+/// Certificates that are named can be shown, and can be one's.
+fn check_certificates(config: &Config, http: &Http, report: &Report) {
+    let asks = http.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::None);
+    for name in config.certificates.keys() {
+        if !PeerCertificate::can_be_named(name) {
+            let text =
+                "name a subject such as \"CN=viewer,O=Hospital\", or sha256: with 64 hexadecimal digits";
+            report.add(&format!("auth.certificates.{name}"), text);
+        } else if !asks {
+            let text =
+                "nobody could ever come: set http.tls.client_certificates to \"optional\" or \"required\"";
+            report.add(&format!("auth.certificates.{name}"), text);
+        }
+    }
 }
 
 fn oidc(mut section: Section<'_>) -> Option<OidcConfig> {
@@ -91,6 +124,9 @@ fn oidc(mut section: Section<'_>) -> Option<OidcConfig> {
     let mut config = OidcConfig::new(issuer.unwrap_or_default(), audience);
     config.algorithms = algorithms.unwrap_or(config.algorithms);
     config.clock_skew = section.duration("clock_skew").unwrap_or(config.clock_skew);
+    if config.clock_skew > MAX_CLOCK_SKEW {
+        section.error("clock_skew", "more than 10m: set the clocks right, by NTP for example");
+    }
     config.name_claim = section.text("name_claim").unwrap_or(config.name_claim);
     config.scope_claim = section.text("scope_claim");
     config.roles_claim = section.text("roles_claim");

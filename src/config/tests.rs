@@ -485,6 +485,11 @@ fn every_key_of_access_arrives() {
         "radiology read" = ["search", "retrieve:main"]
         [auth.certificates]
         "CN=viewer,O=x" = ["store:*"]
+        [http.tls]
+        certificate = "/etc/own.pem"
+        key = "/etc/own.key"
+        client_certificates = "optional"
+        client_ca = "/etc/clients.pem"
     "#;
     let auth = parse(&format!("{SMALLEST}{text}")).unwrap().auth;
     let grants = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
@@ -520,12 +525,54 @@ fn what_is_wrong_with_access_is_said_with_its_key() {
             "auth.oidc.algorithms",
         ),
         ("[auth.oidc]\nissuer = \"https://x\"\naudience = \"x\"\nalgorithms = []\n", "auth.oidc.algorithms"),
-        ("[auth.certificates]\n\"CN=x\" = [\"read\"]\n", "auth.certificates.CN=x"),
-        ("[auth.certificates]\n\"CN=x\" = \"search\"\n", "auth.certificates.CN=x"),
-        ("[auth.certificates]\n\"CN=x\" = [\"search:nowhere\"]\n", "auth.certificates.CN=x"),
+        (
+            "[auth.oidc]\nissuer = \"https://x\"\naudience = \"x\"\nclock_skew = \"11m\"\n",
+            "auth.oidc.clock_skew",
+        ),
+        (
+            "[auth.oidc]\nissuer = \"https://x\"\naudience = \"x\"\nkeys_lifetime = \"25h\"\n",
+            "auth.oidc.keys_lifetime",
+        ),
+        ("[auth.certificates]\n\"CN=x\" = [\"search\"]\n", "auth.certificates.CN=x"),
         ("[auth]\nmodus = \"none\"\n", "auth.modus"),
     ] {
         let errors = parse(&format!("{SMALLEST}{text}")).unwrap_err();
         assert!(errors.len() == 1 && errors[0].starts_with(&format!("{key}: ")), "{text}: {errors:?}");
     }
+}
+
+/// `[http.tls]` where clients show certificates.
+const SHOWN: &str =
+    "[http.tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_certificates = \"optional\"\nclient_ca = \"ca\"\n";
+
+#[test]
+fn a_certificate_that_nobody_could_have_is_no_key_of_access() {
+    for (name, grants) in [
+        ("CN=x", "[\"read\"]"),
+        ("CN=x", "\"search\""),
+        ("CN=x", "[\"search:nowhere\"]"),
+        ("", "[\"search\"]"),
+        ("sha256:", "[\"search\"]"),
+        ("sha256:ab:cd", "[\"search\"]"),
+    ] {
+        let errors = parse(&format!("{SMALLEST}{SHOWN}[auth.certificates]\n\"{name}\" = {grants}\n"));
+        let errors = errors.unwrap_err();
+        let key = format!("auth.certificates.{name}: ");
+        assert!(errors.len() == 1 && errors[0].starts_with(&key), "{name}: {errors:?}");
+    }
+    let fingerprint = ["AB"; 32].join(":");
+    let text = format!("{SMALLEST}{SHOWN}[auth.certificates]\n\"sha256:{fingerprint}\" = [\"search\"]\n");
+    assert!(parse(&text).unwrap().auth.is_required());
+}
+
+#[test]
+fn credentials_in_the_clear_are_noted_where_others_reach_the_address() {
+    let noted = |listen: &str, more: &str| {
+        let text = format!("[http]\nlisten = \"{listen}\"\n{more}{SMALLEST}[auth.tokens]\nfile = \"/x\"\n");
+        parse(&text).unwrap().notes.iter().any(|note| note.text.contains("in the clear"))
+    };
+    assert!(noted("0.0.0.0:8080", ""));
+    assert!(!noted("127.0.0.1:8080", ""));
+    assert!(!noted("0.0.0.0:8080", "trusted_proxies = [\"10.0.0.1/32\"]\n"));
+    assert!(!noted("0.0.0.0:8080", SHOWN));
 }

@@ -112,6 +112,9 @@ pub struct Query {
     pub empty_value: bool,
     /// Multiple value matching was asked for (PS3.18 8.3.4.6).
     pub multiple_value: bool,
+    /// Only what the archive says itself of whose a match is counts: one that does not say it is none, and is not taken for
+    /// what was asked for.
+    pub as_said: bool,
     /// How many matches to leave out at the beginning.
     pub offset: usize,
     /// How many matches the client wants at most; `None`: all.
@@ -119,6 +122,12 @@ pub struct Query {
 }
 
 impl Query {
+    /// Whether it is for series or instances by their own UIDs, which an archive may look up by these alone.
+    pub fn is_for_lower_uids(&self) -> bool {
+        let lower = [tags::SERIES_INSTANCE_UID, tags::SOP_INSTANCE_UID];
+        self.keys.iter().any(|key| lower.contains(&key.path.leaf()))
+    }
+
     /// The value of a UID key of the query, when there is exactly one.
     pub fn single_uid(&self, tag: Tag) -> Option<Uid> {
         let key = self.keys.iter().find(|k| k.path.tags() == [tag])?;

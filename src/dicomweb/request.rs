@@ -102,6 +102,7 @@ pub fn search(resource: &SearchResource, raw_query: &str) -> Result<SearchReques
         keys: Vec::new(),
         include: Vec::new(),
         include_all: false,
+        as_said: false,
         fuzzy: false,
         empty_value: false,
         multiple_value: false,

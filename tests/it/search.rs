@@ -33,6 +33,7 @@ fn query(level: Level, keys: &[(Tag, &str)]) -> Query {
         keys: keys.iter().map(key).collect(),
         include: Vec::new(),
         include_all: false,
+        as_said: false,
         fuzzy: false,
         empty_value: false,
         multiple_value: false,

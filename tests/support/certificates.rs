@@ -115,6 +115,21 @@ pub fn self_signed(subject: &Subject) -> Issued {
     Issued { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
+/// A certificate that has signed itself and is no authority's: what careful devices make.
+pub fn self_signed_device(subject: &Subject) -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let params = subject.params();
+    Issued { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+/// A certificate that the holder of `device`, whose certificate said `own`, signs for somebody else.
+pub fn signed_by_a_device(own: &Subject, device: &Issued, subject: &Subject) -> Issued {
+    let issuer = Issuer::new(own.params(), KeyPair::from_pem(&device.key).unwrap());
+    let key = KeyPair::generate().unwrap();
+    let certificate = subject.params().signed_by(&key, &issuer).unwrap().pem();
+    Issued { certificate, key: key.serialize_pem() }
+}
+
 /// A directory of PEM files.
 pub struct Folder(pub tempfile::TempDir);
 

@@ -16,7 +16,8 @@ fn config(issuer: &str) -> OidcConfig {
 
 /// What the claims of a token allow, the good ones with these changes: `null` takes one out.
 async fn identify(changes: Value) -> Result<Identity, Refused> {
-    let scopes = [("readers".to_owned(), vec!["retrieve:main".parse().unwrap()])].into();
+    let scopes = [("readers", "retrieve:main"), ("patient/ImagingStudy.read", "search:main")];
+    let scopes = scopes.map(|(scope, grant)| (scope.to_owned(), vec![grant.parse().unwrap()])).into();
     let oidc = Oidc::new(config("https://issuer.example"), scopes).unwrap();
     let mut claims =
         json!({ "iss": "https://issuer.example", "aud": "gantry", "sub": "anna", "exp": NOW.as_secs() + 60 });
@@ -95,6 +96,20 @@ async fn attack_a_patients_scope_without_a_patient_allows_nothing() {
     let grants = identify(one).await.unwrap().grants;
     assert!(grants.has(Operation::Search));
     assert_eq!(grants.restriction().unwrap().patients, ["4711".to_owned()].into());
+}
+
+#[tokio::test]
+async fn attack_a_patients_scope_that_is_configured_without_a_patient_allows_nothing() {
+    let scope = "patient/ImagingStudy.read";
+    for claims in [json!({ "scope": scope }), json!({ "realm_access": { "roles": [scope] } })] {
+        assert!(!identify(claims.clone()).await.unwrap().grants.has(Operation::Search), "{claims}");
+        let mut of_one = claims;
+        of_one["patient"] = json!("4711");
+        let grants = identify(of_one).await.unwrap().grants;
+        assert!(grants.allows(Operation::Search, "main") && grants.restriction().is_some());
+    }
+    let roles = json!({ "realm_access": { "roles": [scope] }, "scope": "openid" });
+    assert!(!identify(roles).await.unwrap().grants.has(Operation::Store));
 }
 
 #[tokio::test]

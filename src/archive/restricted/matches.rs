@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::{patient_of, searched_study};
 use crate::archive::{Archive, Complete, Feed, Fut, Result, Search, Step, Steps};
 use crate::caller::{Caller, Restriction};
 use crate::dicom::dataset::DataSet;
@@ -41,8 +42,7 @@ impl Filter {
         if !self.is_study {
             return true;
         }
-        let patient = found.string(tags::PATIENT_ID).unwrap_or_default();
-        self.restriction.has_patient(patient)
+        self.restriction.has_patient(patient_of(found))
             && self.asked.iter().all(|criterion| criterion.judge(found) > Verdict::Differs)
     }
 }
@@ -79,7 +79,7 @@ impl Matches {
             Step::Item(found) => self.filter.admits(&found, self.study.as_ref()).then_some(Step::Item(found)),
             Step::End(Ok(complete)) => {
                 let Some(query) = self.rest.pop_front() else { return Some(Step::End(Ok(complete))) };
-                self.study = query.single_uid(tags::STUDY_INSTANCE_UID);
+                self.study = searched_study(&query);
                 let (archive, caller) = (Arc::clone(&self.archive), self.caller.clone());
                 self.opening = Some(Box::pin(async move { archive.search(&caller, query).await }));
                 None

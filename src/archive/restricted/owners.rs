@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::study_query;
+use super::{patient_of, study_query};
 use crate::archive::{Archive, Result, Step};
 use crate::caller::{Caller, Priority};
 use crate::dicom::query::MatchingKey;
 use crate::dicom::{Uid, VR, tags};
 
-/// How long an answer holds. A study that is given to another patient is seen by the former one so much longer.
-const LIFETIME: Duration = Duration::from_secs(30);
+/// How long an answer holds. A study that is given to another patient is seen by the former one so much longer, and one that
+/// was not there is seen so much later.
+const LIFETIME: Duration = Duration::from_secs(10);
 /// Most studies that are remembered.
 const MAX_STUDIES: usize = 4_096;
 /// Most patients of one study that are looked at: from two on it is nobody's.
@@ -55,8 +56,7 @@ impl Owners {
                 Step::Item(data_set) => {
                     // Archives that do not know the key return others too.
                     if data_set.uid(tags::STUDY_INSTANCE_UID).is_none_or(|uid| uid == *study) {
-                        let id = data_set.string(tags::PATIENT_ID).unwrap_or_default();
-                        patients.push(id.trim_matches(' ').to_owned());
+                        patients.push(patient_of(&data_set).to_owned());
                     }
                 }
                 Step::End(Ok(_)) => break,
@@ -67,11 +67,19 @@ impl Owners {
             }
         }
         let patients: Arc<[String]> = patients.into();
-        // A study that is not there may come at any time.
-        if !patients.is_empty() {
-            self.remember(key, Arc::clone(&patients));
-        }
+        // Also that there is none: else a second question would take longer for a study that is not there than for one
+        // that is another patient's.
+        self.remember(key, Arc::clone(&patients));
         Ok(patients)
+    }
+
+    /// Forgets that an archive had no such study.
+    pub(super) fn forget_absence(&self, archive: &str, study: &Uid) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (archive.to_owned(), study.clone());
+        if known.get(&key).is_some_and(|known| known.patients.is_empty()) {
+            known.remove(&key);
+        }
     }
 
     fn known(&self, key: &(String, Uid)) -> Option<Arc<[String]>> {

@@ -155,14 +155,61 @@ async fn attack_a_study_outside_is_not_there_and_the_archive_is_not_asked() {
 #[tokio::test]
 async fn attack_another_patients_study_is_not_there_just_as_one_that_is_not() {
     let (fake, restricted) = scene(to_patients(&["P"]));
-    for matches in
-        [&[("1.2", Some("Q"))][..], &[], &[("1.2", None)], &[("1.2", Some("P")), ("1.2", Some("Q"))]]
-    {
+    for matches in [
+        &[("1.2", Some("Q"))][..],
+        &[],
+        &[("1.2", None)],
+        &[("1.2", Some("P\\Q"))],
+        &[("1.2", Some("P")), ("1.2", Some("Q"))],
+    ] {
         lay(&fake, matches);
         let (_, fresh) = (&fake, Restricted { owners: Owners::default(), ..restricted.clone() });
         assert_eq!(first(&fresh, "1.2").await.unwrap_err(), not_found(), "{matches:?}");
     }
     assert!(fake.retrieves().is_empty(), "not a byte was asked for");
+}
+
+#[tokio::test]
+async fn attack_how_long_a_refusal_takes_tells_not_which_studies_there_are() {
+    let (fake, restricted) = scene(to_patients(&["P"]));
+    lay(&fake, &[("1.2", Some("Q"))]);
+    lay(&fake, &[]);
+    for study in ["1.2", "1.3", "1.2", "1.3", "1.3"] {
+        assert_eq!(first(&restricted, study).await.unwrap_err(), not_found());
+    }
+    assert_eq!(fake.queries().len(), 2, "one question for each, whether it is there or not");
+}
+
+#[tokio::test]
+async fn a_study_that_was_not_there_is_seen_once_it_has_been_stored() {
+    let both = Restriction { studies: [uid("1.1")].into(), ..to_patients(&["P"]) };
+    let (fake, restricted) = scene(both);
+    lay(&fake, &[]);
+    assert_eq!(first(&restricted, "1.1").await.unwrap_err(), not_found());
+    lay(&fake, &[]);
+    let own = data_set("1.1", "P");
+    assert!(restricted.store(&caller(), object(&own).await).await.is_ok());
+    lay(&fake, &[("1.1", Some("P"))]);
+    lay_object(&fake, &own).await;
+    assert_eq!(first(&restricted, "1.1").await.unwrap(), own);
+}
+
+#[tokio::test]
+async fn attack_an_instance_by_its_own_uid_says_itself_which_study_it_is_of() {
+    let (fake, restricted) = scene(to_studies(&["1.1"]));
+    for (tag, level) in
+        [(tags::SERIES_INSTANCE_UID, Level::Series), (tags::SOP_INSTANCE_UID, Level::Instance)]
+    {
+        let (driver, feed) = Driver::new();
+        driver.item(Arc::new(DataSet::new()));
+        driver.item(Arc::new(found("1.2", None)));
+        driver.item(Arc::new(found("1.1", None)));
+        driver.complete();
+        fake.push_search(Ok(Search { matches: feed, warnings: Vec::new() }));
+        let keys = [(tags::STUDY_INSTANCE_UID, VR::UI, "1.1"), (tag, VR::UI, "1.2.9")];
+        assert_eq!(studies(&restricted, query(level, &keys)).await, ["1.1"]);
+    }
+    assert!(fake.queries().iter().all(|query| query.as_said), "nothing is filled in on the way");
 }
 
 #[tokio::test]

@@ -92,6 +92,7 @@ impl Searcher<'_> {
                 // Of a Patient ID the archive may have its own spelling.
                 Some(own) if own == value || vr_of(tag) != VR::UI => {}
                 Some(_) => return false,
+                None if self.has_to_be_said(tag) => return false,
                 None => data_set.set_str(tag, vr_of(tag), value),
             }
         }
@@ -102,6 +103,12 @@ impl Searcher<'_> {
             self.client.inner.knowledge.patients.learn(study, patient.to_owned());
         }
         true
+    }
+
+    /// Whether a match has to say this itself: what was asked for is no word of the archive on whose it is.
+    fn has_to_be_said(&self, tag: Tag) -> bool {
+        let query = &self.request.query;
+        query.as_said && (tag == tags::PATIENT_ID || query.is_for_lower_uids())
     }
 
     fn sift(

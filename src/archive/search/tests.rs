@@ -36,6 +36,7 @@ pub(super) fn query(level: Level) -> Query {
         keys: Vec::new(),
         include: Vec::new(),
         include_all: false,
+        as_said: false,
         fuzzy: false,
         empty_value: false,
         multiple_value: false,

@@ -159,7 +159,9 @@ impl Front {
 
     fn rejected(&self, peer: &Peer, reason: &str) {
         let Peer { address, calling, called, .. } = peer;
-        tracing::info!(%address, %calling, %called, reason, "association rejected");
+        // As it is to be written in `certificate_subject`; quoted, since others have chosen it.
+        let certificate = peer.certificate.as_ref().map(|shown| shown.subject.as_str());
+        tracing::info!(%address, %calling, %called, certificate, reason, "association rejected");
         self.services.metrics.dimse_rejected.inc();
     }
 

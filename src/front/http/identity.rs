@@ -153,14 +153,14 @@ fn problem(refused: &Refused) -> Problem {
 /// Where a request comes from.
 fn address(server: &Server, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     let peer = extensions.get::<Connection>().map(|connection| connection.peer.ip());
-    origin::client_address(&server.0.config, peer, headers)
+    origin::client_address(&server.0.config, peer, headers).map(|address| address.to_canonical())
 }
 
 /// Tells of somebody who tried what they may not do.
 fn tell(server: &Server, identity: &Identity, from: Option<IpAddr>, archive: Option<&str>, text: &str) {
-    let who = Who { user: Some(identity.name.clone()), address: from, ..Who::default() };
     let at = archive.map_or_else(String::new, |name| format!(" ({name})"));
-    let text = format!("{text}{at}");
+    let Some(text) = server.0.access.tell_of_overreach(identity, &format!("{text}{at}")) else { return };
+    let who = Who { user: Some(identity.name.clone()), address: from, ..Who::default() };
     let what = What::SecurityAlert { kind: Alert::RestrictedFunction, text: text.clone() };
     server.0.events.send(Event::now(who, what).failed(Outcome::MinorFailure, text));
 }

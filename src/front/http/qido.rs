@@ -34,7 +34,8 @@ pub(super) async fn search(level: Level, context: Context) -> Result<Response, P
     let form = context.accept(&asked.accept).data_set_form(false).ok_or_else(not_acceptable)?;
     let query = asked.query;
     context.record.query(&context.who, || recorded(level, &context));
-    let key = Key::new(&context.service_url, &query, form, context.restriction.clone());
+    let restriction = context.restriction.clone();
+    let key = Key::new(context.archive.name(), &context.service_url, &query, form, restriction);
     let snapshots = &context.server.0.snapshots;
     // One more than the page, to know whether there are more.
     let needed = query.limit.map(|limit| query.offset.saturating_add(limit).saturating_add(1));

@@ -32,7 +32,9 @@ pub(super) struct Matches {
 /// Which search a result belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
-    /// The URL of the service, which the entries have in them, and which names the archive.
+    /// The archive's name.
+    archive: String,
+    /// The URL of the service, which the entries have in them.
     pub(super) service_url: String,
     /// The query without its paging.
     query: Query,
@@ -44,13 +46,14 @@ pub(super) struct Key {
 impl Key {
     /// The key of a search, whatever page it asks for.
     pub(super) fn new(
+        archive: &str,
         service_url: &str,
         query: &Query,
         form: DataSetForm,
         restriction: Option<Arc<Restriction>>,
     ) -> Self {
         let query = Query { limit: None, offset: 0, ..query.clone() };
-        Self { service_url: service_url.to_owned(), query, form, restriction }
+        Self { archive: archive.to_owned(), service_url: service_url.to_owned(), query, form, restriction }
     }
 }
 
@@ -98,7 +101,7 @@ mod tests {
 
     fn key(query: &str) -> Key {
         let resource = SearchResource { level: Level::Study, study: None, series: None };
-        Key::new("http://x", &search(&resource, query).unwrap().query, DataSetForm::DicomJson, None)
+        Key::new("main", "http://x", &search(&resource, query).unwrap().query, DataSetForm::DicomJson, None)
     }
 
     fn matches(count: usize, length: usize, complete: bool) -> Arc<Matches> {
@@ -115,6 +118,14 @@ mod tests {
         assert!(snapshots.find(&key("PatientID=2"), 1).is_none());
         snapshots.keep(key("PatientID=1"), matches(10, 1, true));
         assert!(snapshots.find(&key("PatientID=1"), 11).is_some(), "a complete one reaches everywhere");
+    }
+
+    #[test]
+    fn a_result_is_not_for_another_archive_whatever_the_url_says() {
+        let snapshots = Snapshots::default();
+        snapshots.keep(key("PatientID=1"), matches(1, 1, true));
+        let other = Key { archive: "other".to_owned(), ..key("PatientID=1") };
+        assert!(snapshots.find(&other, 1).is_none());
     }
 
     #[test]

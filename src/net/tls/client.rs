@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
@@ -107,19 +107,13 @@ pub(super) fn read(config: &ClientConfig) -> Result<rustls::ClientConfig, FileEr
     let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(VERSIONS)
         .expect("the provider has suites for both versions");
-    let (listed, roots) = match &config.ca {
-        Some(path) => {
-            let listed = Listed::read(path)?;
-            let mut roots = RootCertStore::empty();
-            listed.add_to(&mut roots, path)?;
-            (listed, roots)
-        }
-        None => (Listed::default(), system_roots()?),
+    let listed = match &config.ca {
+        Some(path) => Listed::read(path)?,
+        None => Listed::authorities(system_roots()?),
     };
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
     let path = || config.ca.clone().unwrap_or_default();
-    let verifier = verifier.map_err(|error| FileError::new(&path(), error.to_string()))?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(PinnedServer::new(listed, verifier));
+    let verifier = PinnedServer::new(listed, provider).map_err(|why| FileError::new(&path(), why))?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut built = match &config.identity {
         None => builder.with_no_client_auth(),
         Some(own) => {

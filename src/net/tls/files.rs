@@ -1,7 +1,8 @@
 //! What is read from files, and read again when they have changed.
 //!
 //! Looked at are times, length and inode, at a handshake and at most every other second: a swap of a symbolic link shows as
-//! another inode. What cannot be used is said once, and what was there before stays.
+//! another inode. What cannot be used is said once and tried again; what was there
+//! before stays.
 
 use std::fmt;
 use std::fs;
@@ -47,7 +48,10 @@ pub(super) struct Files<T> {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     at: Option<Instant>,
+    /// As what is in use was read.
     stamps: Vec<Option<Stamp>>,
+    /// What was wrong with them, and has been told.
+    told: Option<FileError>,
 }
 
 /// Other contents have another one.
@@ -80,7 +84,7 @@ impl<T: Send + Sync + 'static> Files<T> {
     /// Reads the files now, at the start.
     pub(super) fn load(&self) -> Result<(), FileError> {
         if let Ok(mut seen) = self.seen.try_lock() {
-            *seen = Seen { at: Some(Instant::now()), stamps: stamps(&self.paths) };
+            *seen = Seen { at: Some(Instant::now()), stamps: stamps(&self.paths), told: None };
         }
         let read = (self.read)()?;
         *self.lock() = Some(Arc::new(read));
@@ -108,14 +112,19 @@ impl<T: Send + Sync + 'static> Files<T> {
         let looked = tokio::task::spawn_blocking(move || files.look(before)).await;
         match looked {
             Ok((stamps, read)) => {
-                *seen = Seen { at: Some(Instant::now()), stamps };
+                seen.at = Some(Instant::now());
                 match read {
-                    Some(Ok(new)) => *self.lock() = Some(Arc::new(new)),
-                    Some(Err(error)) if self.lock().is_some() => {
-                        tracing::warn!(%error, "a changed TLS file cannot be used: what it held before stays in use");
+                    Some(Ok(new)) => {
+                        *self.lock() = Some(Arc::new(new));
+                        (seen.stamps, seen.told) = (stamps, None);
                     }
-                    Some(Err(error)) => return Err(error),
-                    None => {}
+                    Some(Err(error)) if self.lock().is_none() => return Err(error),
+                    // It is tried again: what could not be read now may be what somebody was taken out of.
+                    Some(Err(error)) if seen.told.as_ref() != Some(&error) => {
+                        tracing::warn!(%error, "a changed TLS file cannot be used: what it held before stays in use");
+                        seen.told = Some(error);
+                    }
+                    Some(Err(_)) | None => {}
                 }
             }
             Err(error) => tracing::error!(%error, "the TLS files could not be looked at"),
@@ -123,7 +132,7 @@ impl<T: Send + Sync + 'static> Files<T> {
         self.known()
     }
 
-    /// Reads the files if they differ from what they were; never what has been found to be of no use already.
+    /// Reads the files if they differ from what they were when what is in use was read.
     fn look(
         &self,
         (has_any, before): (bool, Vec<Option<Stamp>>),

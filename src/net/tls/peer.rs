@@ -1,12 +1,17 @@
 //! The certificate that a peer has shown, and that was found to be good.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use ring::digest::{SHA256, digest};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// A peer's certificate: valid now, signed by an authority that is trusted for it, its private key in the peer's hands.
+/// What a fingerprint begins with in place of a name.
+const SHA_256: &str = "sha256:";
+
+/// A peer's certificate: valid when it was shown, signed by an authority that is trusted for it, its private key in the peer's hands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// The subject's distinguished name, as RFC 4514 writes it: `CN=CT1,O=Hospital,C=DE`. Empty where the certificate has
@@ -18,6 +23,8 @@ pub struct PeerCertificate {
     pub names: Vec<String>,
     /// SHA-256 of the certificate in DER.
     pub fingerprint: [u8; 32],
+    /// Until when it holds (RFC 5280 4.1.2.5), since 1970: a connection may stay longer.
+    pub not_after: Duration,
 }
 
 impl PeerCertificate {
@@ -25,9 +32,16 @@ impl PeerCertificate {
     pub(super) fn of(der: &[u8]) -> Self {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, der).as_ref());
-        let nobody = Self { subject: String::new(), common_name: None, names: Vec::new(), fingerprint };
+        let nobody = Self {
+            subject: String::new(),
+            common_name: None,
+            names: Vec::new(),
+            fingerprint,
+            not_after: Duration::ZERO,
+        };
         let Ok(certificate) = Certificate::from_der(der) else { return nobody };
         let tbs = certificate.tbs_certificate();
+        let not_after = tbs.validity().not_after.to_unix_duration();
         let subject = tbs.subject();
         let common_name = subject.common_name().ok().flatten().map(|name| name.value().into_owned());
         let alternative = tbs.get_extension::<SubjectAltName>().ok().flatten();
@@ -37,16 +51,56 @@ impl PeerCertificate {
             | GeneralName::UniformResourceIdentifier(name) => Some(name.as_str().to_owned()),
             _ => None,
         });
-        Self { subject: subject.to_string(), common_name, names: names.collect(), ..nobody }
+        Self { subject: subject.to_string(), common_name, names: names.collect(), not_after, ..nobody }
     }
 
-    /// Whether this names the certificate's holder: its subject, its Common Name, or one of its alternative names.
+    /// Whether this names the certificate's holder: what has a `=` its subject, `sha256:` and hexadecimal digits its
+    /// fingerprint, anything else its Common Name or one of its alternative names.
     pub fn is_named(&self, name: &str) -> bool {
-        !name.is_empty()
-            && (self.subject == name
-                || self.common_name.as_deref() == Some(name)
-                || self.names.iter().any(|one| one == name))
+        if name.contains('=') || name.starts_with(SHA_256) {
+            return self.is_exactly(name);
+        }
+        let names = self.names.iter().map(String::as_str).chain(self.common_name.as_deref());
+        !name.is_empty() && names.into_iter().any(|one| one == name)
     }
+
+    /// The same for what can be one certificate's only: its whole subject, or its fingerprint.
+    pub fn is_exactly(&self, name: &str) -> bool {
+        match name.strip_prefix(SHA_256) {
+            Some(digits) => fingerprint(digits) == Some(self.fingerprint),
+            None => !name.is_empty() && self.subject == name,
+        }
+    }
+
+    /// Whether it has expired.
+    pub fn has_expired(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Within its last second it still holds, as in the handshake.
+        now.as_secs() > self.not_after.as_secs()
+    }
+
+    /// Whether a name can be a certificate's: it is not empty, and what begins as a fingerprint is one.
+    pub fn can_be_named(name: &str) -> bool {
+        name.strip_prefix(SHA_256).map_or(!name.is_empty(), |digits| fingerprint(digits).is_some())
+    }
+}
+
+/// SHA-256 in hexadecimal, with or without colons between the bytes.
+fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = match text.contains(':') {
+        true if text.split(':').all(|byte| byte.len() == 2) => text.bytes().filter(|c| *c != b':').collect(),
+        true => return None,
+        false => text.bytes().collect(),
+    };
+    let mut found = [0; 32];
+    if digits.len() != 2 * found.len() {
+        return None;
+    }
+    let nibble = |byte: u8| char::from(byte).to_digit(16);
+    for (byte, pair) in found.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?;
+    }
+    Some(found)
 }
 
 #[cfg(test)]
@@ -59,7 +113,8 @@ mod tests {
             subject: "CN=CT1,O=Hospital".into(),
             common_name: Some("CT1".into()),
             names: vec!["ct1.example".into(), "urn:ct1".into()],
-            fingerprint: [0; 32],
+            fingerprint: [0xab; 32],
+            not_after: Duration::from_secs(u64::MAX),
         };
         for name in ["CN=CT1,O=Hospital", "CT1", "ct1.example", "urn:ct1"] {
             assert!(certificate.is_named(name), "{name}");
@@ -67,8 +122,29 @@ mod tests {
         for name in ["", "CN=CT1", "O=Hospital", "ct1", "ct1.example.", "CN=CT1,O=Hospital,C=DE"] {
             assert!(!certificate.is_named(name), "{name}");
         }
+        let (plain, colons) = ("ab".repeat(32), ["AB"; 32].join(":"));
+        for name in [format!("sha256:{plain}"), format!("sha256:{colons}")] {
+            assert!(certificate.is_named(&name) && PeerCertificate::can_be_named(&name), "{name}");
+        }
+        for name in ["sha256:", "sha256:abab", "sha256:ab:ab", &format!("sha256:{}", ["aba"; 32].join(":"))] {
+            assert!(!certificate.is_named(name) && !PeerCertificate::can_be_named(name), "{name}");
+        }
+        assert!(!certificate.is_named(&format!("sha256:{}", "ac".repeat(32))));
         let nameless =
             PeerCertificate { subject: String::new(), common_name: None, names: vec![], ..certificate };
-        assert!(!nameless.is_named(""));
+        assert!(!nameless.is_named("") && !nameless.is_exactly("") && !PeerCertificate::can_be_named(""));
+    }
+
+    #[test]
+    fn attack_a_name_among_others_is_no_subject() {
+        let certificate = PeerCertificate {
+            subject: "CN=CT2,O=Hospital".into(),
+            common_name: Some("CN=CT1,O=Hospital".into()),
+            names: vec!["CN=CT1,O=Hospital".into()],
+            fingerprint: [0; 32],
+            not_after: Duration::ZERO,
+        };
+        assert!(!certificate.is_named("CN=CT1,O=Hospital"), "an authority that checks hosts only signs that");
+        assert!(certificate.has_expired());
     }
 }

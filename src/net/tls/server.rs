@@ -4,9 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoClientAuth, NoServerSessionStorage};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -86,16 +85,9 @@ pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<rustls::
     let verifier: Arc<dyn ClientCertVerifier> = match &config.clients {
         ClientCertificates::None => Arc::new(NoClientAuth),
         ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
-            let listed = Listed::read(path)?;
-            let mut roots = RootCertStore::empty();
-            listed.add_to(&mut roots, path)?;
-            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let builder = match config.clients {
-                ClientCertificates::Required(_) => builder,
-                _ => builder.allow_unauthenticated(),
-            };
-            let verifier = builder.build().map_err(|error| FileError::new(path, error.to_string()))?;
-            PinnedClients::new(listed, verifier)
+            let is_required = matches!(config.clients, ClientCertificates::Required(_));
+            let verifier = PinnedClients::new(Listed::read(path)?, provider, is_required);
+            verifier.map_err(|why| FileError::new(path, why))?
         }
     };
     let identity = &config.identity;

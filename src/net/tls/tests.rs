@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::time::Instant;
 
-use super::certificates::{Authority, Folder, Issued, Subject, self_signed};
+use super::certificates::{
+    Authority, Folder, Issued, Subject, self_signed, self_signed_device, signed_by_a_device,
+};
 use super::*;
 
 /// A server, a client, and the files of both.
@@ -219,6 +221,54 @@ async fn a_certificate_that_signed_itself_is_trusted_where_it_is_listed_itself()
 }
 
 #[tokio::test]
+async fn attack_a_listed_device_signs_a_certificate_for_nobody_else() {
+    let mut scene = scene();
+    let (device, other) = (Subject::client("CT1"), Subject::client("admin"));
+    let own = self_signed_device(&device);
+    let forged = signed_by_a_device(&device, &own, &other);
+    // Alone in the file, and beside an authority.
+    for list in [own.certificate.clone(), format!("{}{}", own.certificate, scene.authority.pem)] {
+        scene.folder.write("clients.pem", &list);
+        for clients in [ClientCertificates::Optional, ClientCertificates::Required] {
+            scene.server.clients = clients(scene.folder.path("clients.pem"));
+            scene.client.identity = Some(identity(&scene.folder, "client", &own));
+            assert_eq!(scene.meet("localhost").await.0.unwrap().unwrap().subject, "CN=CT1");
+            scene.client.identity = Some(identity(&scene.folder, "client", &forged));
+            let text = told(scene.meet("localhost").await.0);
+            assert!(text.contains("signed by nobody whom we trust"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn attack_a_listed_archive_signs_no_other_servers_certificate() {
+    let mut scene = scene();
+    let subject = Subject { name: "pacs", ..Subject::default() };
+    let own = self_signed_device(&subject);
+    let forged = signed_by_a_device(&subject, &own, &Subject::default());
+    scene.client.ca = Some(scene.folder.write("pacs.pem", &own.certificate));
+    scene.server.identity = identity(&scene.folder, "server", &own);
+    scene.meet("localhost").await.1.unwrap();
+    scene.server.identity = identity(&scene.folder, "server", &forged);
+    let text = told(scene.meet("localhost").await.1);
+    assert!(text.contains("signed by nobody whom we trust"), "{text}");
+}
+
+#[tokio::test]
+async fn clients_are_told_who_signs_certificates_of_listed_devices() {
+    use rustls::server::danger::ClientCertVerifier;
+    let scene = scene();
+    let device = scene.authority.issue(&Subject::client("CT1"));
+    let listed = trust::Listed::read(&scene.folder.write("device.pem", &device.certificate)).unwrap();
+    let clients = trust::PinnedClients::new(listed, provider(), true).unwrap();
+    let authority = trust::Listed::read(&scene.ca()).unwrap();
+    let authority = trust::PinnedClients::new(authority, provider(), true).unwrap();
+    let (clients, authority) = (clients.root_hint_subjects(), authority.root_hint_subjects());
+    assert_eq!((clients.len(), authority.len()), (1, 1));
+    assert_eq!(clients[0].as_ref(), authority[0].as_ref(), "a client chooses by it");
+}
+
+#[tokio::test]
 async fn a_peer_that_speaks_no_tls_is_told_from_one_that_does() {
     let scene = scene();
     let server = Server::open(scene.server, Protocol::Dimse).unwrap();
@@ -281,6 +331,26 @@ async fn a_certificate_that_is_swapped_is_shown_in_the_next_handshake_and_a_bad_
     assert_eq!(shown().await, "CN=renewed");
     std::fs::remove_file(scene.folder.path("server.key")).unwrap();
     assert_eq!(shown().await, "CN=renewed");
+}
+
+#[tokio::test]
+async fn a_changed_file_that_cannot_be_read_once_is_read_later() {
+    let folder = Folder::new();
+    let path = folder.write("file", "1");
+    let (own, fails) = (path.clone(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
+    let failing = Arc::clone(&fails);
+    let files = Arc::new(files::Files::new(vec![path], Duration::ZERO, move || {
+        match failing.load(std::sync::atomic::Ordering::Relaxed) {
+            true => Err(FileError::new(&own, "cannot be read: out of file descriptors")),
+            false => Ok(std::fs::read_to_string(&own).unwrap()),
+        }
+    }));
+    files.load().unwrap();
+    folder.write("file", "2");
+    fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(*files.current().await.unwrap(), "1", "what was there before stays");
+    fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(*files.current().await.unwrap(), "2", "who was taken out is out, if later");
 }
 
 #[tokio::test]

@@ -1,49 +1,88 @@
 //! Whom we trust: authorities, and certificates that are named themselves.
 //!
-//! Modalities and archives often show a certificate that they have signed themselves. As a rule such a one is marked as an
-//! authority's, and so would not pass for a server's or a client's (RFC 5280 4.2.1.9). Whoever puts it into the file of those
-//! whom we trust means it: it is compared byte by byte, and then only its dates and, of a server, its name are checked.
+//! A certificate that may sign others (RFC 5280 4.2.1.9) is an authority, and whoever it has signed for is trusted. Any other
+//! one stands for itself alone: the key of a device makes no further devices. Modalities and archives often show a certificate
+//! that they have signed themselves and that is marked as an authority's, and so would not pass for a server's or a client's.
+//! Whoever puts it into the file of those whom we trust means it: it is compared byte by byte, and then only its dates and, of
+//! a server, its name are checked.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
 
 use super::files::{FileError, certificates};
 
 /// The certificates in a file of those whom we trust.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listed {
     certificates: Vec<CertificateDer<'static>>,
+    /// Those of them that may sign others.
+    authorities: RootCertStore,
+    /// Who signs those that clients may show: by these they choose among their certificates (RFC 8446 4.2.4).
+    signers: Vec<DistinguishedName>,
 }
 
 impl Listed {
     pub(super) fn read(path: &Path) -> Result<Self, FileError> {
-        Ok(Self { certificates: certificates(path)? })
-    }
-
-    /// Adds them as authorities.
-    pub(super) fn add_to(&self, roots: &mut RootCertStore, path: &Path) -> Result<(), FileError> {
-        for (n, certificate) in self.certificates.iter().enumerate() {
-            roots.add(certificate.clone()).map_err(|error| {
-                FileError::new(path, format!("certificate {} in it cannot be read: {error}", n + 1))
+        let mut listed = Self::authorities(RootCertStore::empty());
+        for (n, certificate) in certificates(path)?.into_iter().enumerate() {
+            listed.add(certificate).map_err(|why| {
+                FileError::new(path, format!("certificate {} in it cannot be read: {why}", n + 1))
             })?;
         }
+        Ok(listed)
+    }
+
+    /// Authorities alone.
+    pub(super) fn authorities(authorities: RootCertStore) -> Self {
+        Self { certificates: Vec::new(), authorities, signers: Vec::new() }
+    }
+
+    fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), String> {
+        let parsed = Certificate::from_der(&certificate).map_err(|error| error.to_string())?;
+        if may_sign_others(&parsed)? {
+            self.authorities.add(certificate.clone()).map_err(|error| error.to_string())?;
+            self.signers.extend(
+                self.authorities
+                    .roots
+                    .last()
+                    .map(|root| DistinguishedName::in_sequence(root.subject.as_ref())),
+            );
+        } else {
+            ParsedCertificate::try_from(&certificate).map_err(|error| error.to_string())?;
+            let signer = parsed.tbs_certificate().issuer().to_der().map_err(|error| error.to_string())?;
+            self.signers.push(signer.into());
+        }
+        self.certificates.push(certificate);
         Ok(())
     }
 
     fn has(&self, certificate: &CertificateDer<'_>) -> bool {
         self.certificates.iter().any(|listed| listed == certificate)
     }
+}
+
+/// Whether a certificate is an authority's (RFC 5280 4.2.1.9, 4.2.1.3).
+fn may_sign_others(certificate: &Certificate) -> Result<bool, String> {
+    let tbs = certificate.tbs_certificate();
+    let basic = tbs.get_extension::<BasicConstraints>().map_err(|error| error.to_string())?;
+    let usage = tbs.get_extension::<KeyUsage>().map_err(|error| error.to_string())?;
+    let is_authority = basic.is_some_and(|(_, basic)| basic.ca);
+    Ok(is_authority && usage.is_none_or(|(_, usage)| usage.key_cert_sign()))
 }
 
 /// Whether a certificate is within its dates (RFC 5280 4.1.2.5).
@@ -63,12 +102,24 @@ fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Er
 #[derive(Debug)]
 pub(super) struct PinnedServer {
     listed: Listed,
-    by_authority: Arc<dyn ServerCertVerifier>,
+    /// `None`: no authority is trusted.
+    by_authority: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl PinnedServer {
-    pub(super) fn new(listed: Listed, by_authority: Arc<dyn ServerCertVerifier>) -> Arc<Self> {
-        Arc::new(Self { listed, by_authority })
+    /// Trusts these. The error: in words.
+    pub(super) fn new(listed: Listed, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
+        let algorithms = provider.signature_verification_algorithms;
+        let by_authority = match listed.authorities.is_empty() {
+            true => None,
+            false => {
+                let roots = Arc::new(listed.authorities.clone());
+                let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+                Some(built.map_err(|error| error.to_string())?)
+            }
+        };
+        Ok(Arc::new(Self { listed, by_authority, algorithms }))
     }
 }
 
@@ -82,8 +133,8 @@ impl ServerCertVerifier for PinnedServer {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if !self.listed.has(end_entity) {
-            let by_authority = &self.by_authority;
-            return by_authority.verify_server_cert(
+            let by_authority = self.by_authority.as_ref();
+            return by_authority.ok_or(CertificateError::UnknownIssuer)?.verify_server_cert(
                 end_entity,
                 intermediates,
                 server_name,
@@ -102,7 +153,7 @@ impl ServerCertVerifier for PinnedServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_authority.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -111,11 +162,11 @@ impl ServerCertVerifier for PinnedServer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_authority.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_authority.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -123,22 +174,39 @@ impl ServerCertVerifier for PinnedServer {
 #[derive(Debug)]
 pub(super) struct PinnedClients {
     listed: Listed,
-    by_authority: Arc<dyn ClientCertVerifier>,
+    /// `None`: no authority is trusted.
+    by_authority: Option<Arc<dyn ClientCertVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+    is_required: bool,
 }
 
 impl PinnedClients {
-    pub(super) fn new(listed: Listed, by_authority: Arc<dyn ClientCertVerifier>) -> Arc<Self> {
-        Arc::new(Self { listed, by_authority })
+    /// Trusts these. `is_required`: whoever shows none gets no connection. The error: in words.
+    pub(super) fn new(
+        listed: Listed,
+        provider: Arc<CryptoProvider>,
+        is_required: bool,
+    ) -> Result<Arc<Self>, String> {
+        let algorithms = provider.signature_verification_algorithms;
+        let by_authority = match listed.authorities.is_empty() {
+            true => None,
+            false => {
+                let roots = Arc::new(listed.authorities.clone());
+                let built = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+                Some(built.map_err(|error| error.to_string())?)
+            }
+        };
+        Ok(Arc::new(Self { listed, by_authority, algorithms, is_required }))
     }
 }
 
 impl ClientCertVerifier for PinnedClients {
     fn client_auth_mandatory(&self) -> bool {
-        self.by_authority.client_auth_mandatory()
+        self.is_required
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.by_authority.root_hint_subjects()
+        &self.listed.signers
     }
 
     fn verify_client_cert(
@@ -148,7 +216,8 @@ impl ClientCertVerifier for PinnedClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if !self.listed.has(end_entity) {
-            return self.by_authority.verify_client_cert(end_entity, intermediates, now);
+            let by_authority = self.by_authority.as_ref().ok_or(CertificateError::UnknownIssuer)?;
+            return by_authority.verify_client_cert(end_entity, intermediates, now);
         }
         check_dates(end_entity, now)?;
         Ok(ClientCertVerified::assertion())
@@ -160,7 +229,7 @@ impl ClientCertVerifier for PinnedClients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_authority.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -169,10 +238,10 @@ impl ClientCertVerifier for PinnedClients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_authority.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_authority.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

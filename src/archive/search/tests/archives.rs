@@ -208,3 +208,30 @@ async fn a_search_that_would_take_too_many_is_cut_short_and_says_so() {
     assert_eq!((matches.len(), pacs.cancels()), (1000, 1));
     assert!(warnings[0].contains("first 1000 studies"), "{warnings:?}");
 }
+
+#[tokio::test]
+async fn attack_what_was_asked_for_is_not_taken_for_what_the_archive_says() {
+    // It looks up by the lowest UID alone, and says nothing of what stands above.
+    let own = |level: &str| match level {
+        "PATIENT" => data_set(&[(tags::PATIENT_ID, "A")]),
+        "STUDY" => data_set(&[(tags::STUDY_INSTANCE_UID, "1.2")]),
+        "SERIES" => data_set(&[(tags::SERIES_INSTANCE_UID, "1.2.5")]),
+        _ => data_set(&[(tags::SOP_INSTANCE_UID, "1.2.5.10")]),
+    };
+    let bare = |takes| {
+        let script = move |identifier: &DataSet| {
+            found(vec![own(identifier.string(tags::QUERY_RETRIEVE_LEVEL).unwrap())])
+        };
+        Pacs::taking(vec![takes], script).archive()
+    };
+    let patient_root = bare(sop_class::PATIENT_ROOT_FIND);
+    let of_patient = query_with(Level::Study, &[(tags::PATIENT_ID, "A")]);
+    let study_root = bare(sop_class::STUDY_ROOT_FIND);
+    let mut by_uid = within_study(Level::Instance, "1.1");
+    by_uid.keys.extend(query_with(Level::Instance, &[(tags::SOP_INSTANCE_UID, "1.2.5.10")]).keys);
+    for (archive, query) in [(patient_root, of_patient), (study_root, by_uid)] {
+        assert_eq!(run(&archive, query.clone()).await.unwrap().0.len(), 1, "{query:?}");
+        let as_said = Query { as_said: true, ..query };
+        assert_eq!(run(&archive, as_said.clone()).await.unwrap().0.len(), 0, "{as_said:?}");
+    }
+}

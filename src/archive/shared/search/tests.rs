@@ -65,6 +65,7 @@ fn query(keys: &[(Tag, &str)]) -> Query {
         keys: keys.iter().map(key).collect(),
         include: Vec::new(),
         include_all: false,
+        as_said: false,
         fuzzy: false,
         empty_value: false,
         multiple_value: false,

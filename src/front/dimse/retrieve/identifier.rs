@@ -297,6 +297,7 @@ async fn matches(
         keys,
         include: Vec::new(),
         include_all: false,
+        as_said: false,
         fuzzy: false,
         empty_value: false,
         multiple_value: false,
