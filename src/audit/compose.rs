@@ -8,6 +8,7 @@ use super::message::{
     Code, Detail, EventIdentification, Message, Object, Participant, SopClass, Source, harmless,
 };
 use super::withhold;
+use crate::dicom::AeTitle;
 use crate::event::{Alert, Event, Instances, Outcome, Query, Study, Transfer, Way, What, Who};
 
 /// Most bytes of a list or a query in one message, of the 32 KiB that a message may have (PS3.15 A.6): the rest is what
@@ -59,7 +60,7 @@ impl Author {
             What::Entry { called } => {
                 let code = Code::dcm("110108", "Network Entry");
                 let attach = Code::dcm("110124", "Attach");
-                let ours = participant(called.as_str(), Some(DESTINATION));
+                let ours = application(called, Some(DESTINATION));
                 // Whoever enters is no requestor (PS3.15 A.5.3.9).
                 let theirs = Participant { user_is_requestor: false, ..client(who, Some(SOURCE)) };
                 vec![self.message(event, code, "E", Some(attach), vec![theirs, ours])]
@@ -71,8 +72,9 @@ impl Author {
             }
             What::InstancesTransferred(transfer) => {
                 let code = Code::dcm("110104", "DICOM Instances Transferred");
-                let action = if transfer.way == Way::Stored { "C" } else { "R" };
-                self.transfer(event, code, action, transfer)
+                // Of a source that is not the receiver, also of what is stored: whether that had it is not known
+                // (PS3.15 A.5.3.7).
+                self.transfer(event, code, "R", transfer)
             }
             What::SecurityAlert { kind, text } => vec![self.alert(event, *kind, text)],
         }
@@ -150,7 +152,7 @@ impl Author {
             Way::Retrieved => vec![archive(SOURCE), client(&event.who, Some(DESTINATION))],
             Way::Stored => vec![client(&event.who, Some(SOURCE)), archive(DESTINATION)],
             Way::Moved { to } => {
-                vec![archive(SOURCE), participant(to.as_str(), Some(DESTINATION)), client(&event.who, None)]
+                vec![archive(SOURCE), application(to, Some(DESTINATION)), client(&event.who, None)]
             }
         };
         let message = |objects| {
@@ -214,9 +216,9 @@ impl Author {
     }
 
     fn ourselves(&self) -> Participant {
-        let mut ours = participant(&self.source, None);
-        ours.alternative_user_id = Some(std::process::id().to_string());
-        ours
+        // The process, as a syslog header has it too (PS3.15 A.5.2.1).
+        let name = Some(clean(&self.source));
+        Participant { user_name: name, ..participant(&std::process::id().to_string(), None) }
     }
 
     fn message(
@@ -256,16 +258,32 @@ fn client(who: &Who, role: Option<Code>) -> Participant {
     let Who { user, title, address, certificate } = who;
     let address = address.map(|address| address.to_canonical().to_string());
     let names = [user.as_deref(), title.as_ref().map(|title| title.as_str()), certificate.as_deref()];
-    let mut names = names.into_iter().flatten();
-    let user_id = clean(names.next().or(address.as_deref()).unwrap_or(UNKNOWN));
-    let alternative_user_id = names.next().map(clean);
-    Participant { user_id, alternative_user_id, user_is_requestor: true, role, address }
+    let user_id = clean(names.into_iter().flatten().next().or(address.as_deref()).unwrap_or(UNKNOWN));
+    let alternative_user_id = title.as_ref().map(titles);
+    let user_name = certificate.as_deref().map(clean);
+    Participant { user_id, alternative_user_id, user_name, user_is_requestor: true, role, address }
+}
+
+/// AlternativeUserID of a DICOM application (PS3.15 A.5.2.2).
+fn titles(title: &AeTitle) -> String {
+    format!("AETITLES={}", clean(title.as_str()))
+}
+
+/// A DICOM application that has asked for nothing.
+fn application(title: &AeTitle, role: Option<Code>) -> Participant {
+    Participant { alternative_user_id: Some(titles(title)), ..participant(title.as_str(), role) }
 }
 
 /// Somebody else.
 fn participant(user_id: &str, role: Option<Code>) -> Participant {
-    let user_id = clean(user_id);
-    Participant { user_id, alternative_user_id: None, user_is_requestor: false, role, address: None }
+    Participant {
+        user_id: clean(user_id),
+        alternative_user_id: None,
+        user_name: None,
+        user_is_requestor: false,
+        role,
+        address: None,
+    }
 }
 
 /// A system object, as PS3.15 A.5.1.2.2 calls what is no person.

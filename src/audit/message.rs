@@ -60,6 +60,8 @@ pub(super) struct Participant {
     pub(super) user_id: String,
     #[serde(rename = "AlternativeUserID", default, skip_serializing_if = "Option::is_none")]
     pub(super) alternative_user_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user_name: Option<String>,
     pub(super) user_is_requestor: bool,
     #[serde(rename = "RoleIDCode", default, skip_serializing_if = "Option::is_none")]
     pub(super) role: Option<Code>,
@@ -212,6 +214,9 @@ impl Writer {
         self.attribute("UserID", &participant.user_id);
         if let Some(id) = &participant.alternative_user_id {
             self.attribute("AlternativeUserID", id);
+        }
+        if let Some(name) = &participant.user_name {
+            self.attribute("UserName", name);
         }
         self.attribute("UserIsRequestor", if participant.user_is_requestor { "true" } else { "false" });
         if let Some(address) = &participant.address {

@@ -111,7 +111,7 @@ fn a_retrieval_says_who_got_how_much_of_which_study_from_where() {
         r#"EventOutcomeIndicator="8""#,
         "<EventOutcomeDescription>the archive broke off</EventOutcomeDescription>",
         r#"<ActiveParticipant UserID="main" UserIsRequestor="false"><RoleIDCode csd-code="110153""#,
-        r#"<ActiveParticipant UserID="jane" AlternativeUserID="CN=viewer,O=x" UserIsRequestor="true" NetworkAccessPointID="10.1.2.3" NetworkAccessPointTypeCode="2"><RoleIDCode csd-code="110152""#,
+        r#"<ActiveParticipant UserID="jane" UserName="CN=viewer,O=x" UserIsRequestor="true" NetworkAccessPointID="10.1.2.3" NetworkAccessPointTypeCode="2"><RoleIDCode csd-code="110152""#,
         r#"AuditEnterpriseSiteID="St. Elsewhere" AuditSourceID="gantry""#,
         r#"ParticipantObjectID="1.2.3" ParticipantObjectTypeCode="2" ParticipantObjectTypeCodeRole="3""#,
         r#"<SOPClass UID="1.2.840.10008.5.1.4.1.1.0" NumberOfInstances="2">"#,
@@ -119,6 +119,29 @@ fn a_retrieval_says_who_got_how_much_of_which_study_from_where() {
     ] {
         assert!(xml.contains(part), "{part}\n{xml}");
     }
+}
+
+#[test]
+fn a_dicom_application_has_its_title_and_what_is_stored_is_not_said_to_be_new() {
+    let who = Who { user: None, title: Some(title("CT1")), ..who() };
+    let stored = What::InstancesTransferred(Transfer { way: Way::Stored, ..transfer(1) });
+    let moved = What::InstancesTransferred(Transfer { way: Way::Moved { to: title("WS1") }, ..transfer(1) });
+    for (what, part) in [
+        (stored.clone(), r#"EventActionCode="R""#),
+        (stored, r#"UserID="CT1" AlternativeUserID="AETITLES=CT1" UserName="CN=viewer,O=x""#),
+        (moved, r#"UserID="WS1" AlternativeUserID="AETITLES=WS1" UserIsRequestor="false""#),
+        (What::Entry { called: title("GANTRY") }, r#"AlternativeUserID="AETITLES=GANTRY""#),
+    ] {
+        let xml = author().messages(&Event::now(who.clone(), what)).remove(0).to_xml();
+        assert!(xml.contains(part), "{part}\n{xml}");
+    }
+}
+
+#[test]
+fn hazard_a_part_of_the_trail_that_breaks_down_is_told() {
+    let loss = Arc::new(Loss { metrics: Metrics::default(), untold: AtomicU64::new(0) });
+    start("broken".into(), &loss, || panic!("on purpose")).unwrap().join().unwrap();
+    assert_eq!((loss.metrics.audit_lost.get(), loss.untold.load(Ordering::Relaxed)), (1, 1));
 }
 
 #[test]

@@ -10,12 +10,14 @@ use crate::event::Query;
 
 /// What stands in place of a name.
 const WITHHELD: &str = "WITHHELD";
-/// The attributes of VR PN in the patient group (PS3.6): the patient's name, other names, birth name, mother's birth name.
-const NAMES: [(Tag, &str); 4] = [
+/// The attributes of VR PN in the group of the patient (PS3.6): the patient's name, other names, birth name, mother's birth
+/// name, and who is responsible for the patient, mostly of the same family.
+const NAMES: [(Tag, &str); 5] = [
     (Tag(0x0010, 0x0010), "PatientName"),
     (Tag(0x0010, 0x1001), "OtherPatientNames"),
     (Tag(0x0010, 0x1005), "PatientBirthName"),
     (Tag(0x0010, 0x1060), "PatientMotherBirthName"),
+    (Tag(0x0010, 0x2297), "ResponsiblePerson"),
 ];
 
 /// The query's text, with names of patients replaced.
@@ -79,6 +81,7 @@ mod tests {
             ("studies?Pat%69entName=DOE", "studies?Pat%69entName=WITHHELD"),
             ("studies?patientname=DOE", "studies?patientname=WITHHELD"),
             ("studies?A.00101060=DOE", "studies?A.00101060=WITHHELD"),
+            ("studies?ResponsiblePerson=DOE", "studies?ResponsiblePerson=WITHHELD"),
             ("studies?PatientID=4711&PatientName=", "studies?PatientID=4711&PatientName="),
             ("studies", "studies"),
         ] {

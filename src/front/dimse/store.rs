@@ -99,6 +99,9 @@ async fn pass_on(
         while !whole {
             whole = client.piece().await?.1;
         }
+        if !may_store {
+            client.trail.forbidden("to store");
+        }
         return Ok(match may_store {
             true => (status::SOP_CLASS_NOT_SUPPORTED, Some("no archive takes such objects".into())),
             false => (status::NOT_AUTHORIZED, Some("not allowed to store".into())),

@@ -1,7 +1,7 @@
 //! What a client's association is recorded as: each search and retrieval when it has been answered, what it has stored
 //! together, and who was turned away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -34,6 +34,8 @@ pub(super) struct Trail {
     /// What was stored, and what was not, by archive.
     stored: BTreeMap<(String, bool), Vec<Study>>,
     objects: usize,
+    /// What it was told that it may not do.
+    told_off: BTreeSet<&'static str>,
 }
 
 #[derive(Debug)]
@@ -63,16 +65,29 @@ pub(super) fn rejected(events: &Events, peer: &Peer, rj: AssociateRj, why: &str)
 }
 
 impl Trail {
-    /// The trail of an association that begins. `is_return`: an archive brings what was asked of it; that is no client.
+    /// The trail of an association that begins. `is_return`: an archive brings what was asked of it; that is no client that
+    /// enters, but what nobody waited for is stored like anything else.
     pub(super) fn new(events: &Events, peer: &Peer, is_return: bool) -> Self {
-        if is_return || !events.is_heard() {
+        if !events.is_heard() {
             return Self::default();
         }
         let who = who(peer);
-        events.send(Event::now(who.clone(), What::Entry { called: peer.called.clone() }));
+        if !is_return {
+            events.send(Event::now(who.clone(), What::Entry { called: peer.called.clone() }));
+        }
         let mut trail = Self::default();
         (trail.events, trail.who) = (events.clone(), who);
         trail
+    }
+
+    /// The client asked for what it may not do, such as "to store": told once for an association, however often it asks.
+    pub(super) fn forbidden(&mut self, what: &'static str) {
+        if self.events.is_heard() && self.told_off.insert(what) {
+            let kind = Alert::RestrictedFunction;
+            let alert = What::SecurityAlert { kind, text: format!("a DIMSE client is not allowed {what}") };
+            let event = Event::now(self.who.clone(), alert);
+            self.events.send(event.failed(Outcome::MinorFailure, format!("not allowed {what}")));
+        }
     }
 
     /// The request is a search.
@@ -226,5 +241,46 @@ impl Drop for Trail {
     fn drop(&mut self) {
         self.answered(0, Some(&End::Lost("the association was given up".into())));
         self.tell_stored();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Peer {
+        Peer {
+            address: [10, 1, 2, 3].into(),
+            calling: "CT1".parse().unwrap(),
+            called: "GANTRY".parse().unwrap(),
+            certificate: None,
+        }
+    }
+
+    fn head() -> Head {
+        let uid = |text: &str| text.parse().unwrap();
+        let (sop_class, sop_instance) = (uid("1.2.840.10008.5.1.4.1.1.2"), uid("1.2.3"));
+        Head { sop_class, sop_instance, transfer_syntax: uid("1.2.840.10008.1.2.1") }
+    }
+
+    #[test]
+    fn what_comes_back_unasked_is_recorded_as_stored_and_its_archive_as_no_client() {
+        let (events, recorder) = Events::recorded();
+        Trail::new(&events, &peer(), true).stored("main", &head(), true);
+        let told = recorder.take();
+        assert_eq!(told.len(), 1);
+        assert!(matches!(&told[0].what, What::InstancesTransferred(it) if it.way == Way::Stored));
+    }
+
+    #[test]
+    fn what_a_client_may_not_do_is_told_once_for_an_association() {
+        let (events, recorder) = Events::recorded();
+        let mut trail = Trail::new(&events, &peer(), true);
+        (0..3).for_each(|_| trail.forbidden("to store"));
+        let told = recorder.take();
+        assert_eq!(told.len(), 1);
+        assert!(
+            matches!(&told[0].what, What::SecurityAlert { kind: Alert::RestrictedFunction, text } if text.contains("to store"))
+        );
     }
 }
