@@ -109,9 +109,17 @@ pub(super) fn acquaint(front: &mut Config, archives: &[archive::Config], report:
             &archive.mpps,
             &archive.commit,
         ];
-        let endpoints = endpoints.into_iter().flatten().map(|endpoint| &endpoint.ae_title);
+        let endpoints = || endpoints.into_iter().flatten();
+        let addresses = || endpoints().map(|endpoint| &endpoint.address).chain([&archive.address]).cloned();
         let senders = archive.store_from.iter().filter_map(|from| from.ae_title.as_ref());
-        front.archives.extend(endpoints.chain(senders).chain([&archive.ae_title]).cloned());
+        for title in endpoints().map(|endpoint| &endpoint.ae_title).chain(senders).chain([&archive.ae_title])
+        {
+            let whence = front.archives.entry(title.clone()).or_default();
+            whence.addresses.extend(addresses());
+            let from = archive.store_from.iter();
+            let from = from.filter(|from| from.ae_title.as_ref().is_none_or(|named| named == title));
+            whence.networks.extend(from.filter_map(|from| from.network));
+        }
     }
     front.titles.extend(called_as);
     front.max_returns = MORE_RETURNS + archives.iter().map(|archive| archive.max_associations).sum::<usize>();

@@ -235,10 +235,11 @@ fn dimse_clients_have_their_keys() {
     let all = [timeouts.artim, timeouts.negotiation, timeouts.idle, timeouts.read, timeouts.write];
     assert_eq!(all, [1, 2, 3, 4, 5].map(Duration::from_secs));
     let title = |text: &str| text.parse::<AeTitle>().unwrap();
-    let titles =
-        |set: &std::collections::BTreeSet<AeTitle>| set.iter().map(AeTitle::to_string).collect::<Vec<_>>();
-    assert_eq!(titles(&front.titles), ["GANTRY", "PACS1", "PACS2"]);
-    assert_eq!(titles(&front.archives), ["COMMIT", "PACS", "RIS"]);
+    let titles: Vec<_> = front.titles.iter().map(AeTitle::to_string).collect();
+    assert_eq!(titles, ["GANTRY", "PACS1", "PACS2"]);
+    let archives: Vec<_> = front.archives.keys().map(AeTitle::to_string).collect();
+    assert_eq!(archives, ["COMMIT", "PACS", "RIS"]);
+    assert!(front.archives.values().all(|whence| whence.addresses.contains(&archive.address)));
     let ct = front.ae(&title("CT1")).unwrap();
     assert_eq!((ct.address.as_deref(), ct.max_associations), (Some("ct1:104"), Some(7)));
     assert_eq!((ct.allow_from.len(), ct.moves), (1, Moves::Direct));

@@ -31,8 +31,8 @@ pub struct Limits {
     /// Most connections at once, those that have not asked for an association yet included; more are closed without a
     /// word.
     pub max_connections: usize,
-    /// Most connections from one address that have not asked for an association yet; more are closed without a word, so
-    /// that nobody holds all places by asking for nothing.
+    /// Most connections from one address that have not asked for an association yet, or were rejected; more are closed
+    /// without a word, so that nobody holds all places by asking for nothing, or for nothing that they may have.
     pub max_asking: usize,
     /// The ARTIM timer (PS3.8 9.1.5): how long a connection may take to ask for an association, and how long our answer
     /// may take to leave.
@@ -130,7 +130,7 @@ struct Arrived {
     stream: TcpStream,
     address: IpAddr,
     tls: Option<tls::Server>,
-    /// Until it has asked for an association.
+    /// Until it is admitted.
     asks: Place<IpAddr>,
     _place: OwnedSemaphorePermit,
 }
@@ -149,7 +149,6 @@ async fn welcome(arrived: Arrived, service: Arc<impl Service>, limits: Limits, s
         }
         Err(error) => return tracing::debug!(%address, %error, "no association"),
     };
-    drop(asks);
     let request = requested.request();
     let (calling, called) = (request.calling.clone(), request.called.clone());
     let peer = Peer { address, calling, called, certificate };
@@ -161,12 +160,13 @@ async fn welcome(arrived: Arrived, service: Arc<impl Service>, limits: Limits, s
         }
         None => service.admit(&peer, request),
     };
-    let negotiated = match admitted {
-        // The seat is held to the end.
-        Ok(seat) => service.negotiate(&peer, &seat, request).await.map(|(answer, plan)| (seat, answer, plan)),
-        Err(rj) => Err(rj),
+    // The seat is held to the end. Who has none is counted among those who ask, until the connection is closed.
+    let seat = match admitted {
+        Ok(seat) => seat,
+        Err(rj) => return requested.reject(rj, Instant::now() + REJECTED).await,
     };
-    let (_seat, answer, plan) = match negotiated {
+    drop(asks);
+    let (answer, plan) = match service.negotiate(&peer, &seat, request).await {
         Ok(negotiated) => negotiated,
         Err(rj) => return requested.reject(rj, Instant::now() + REJECTED).await,
     };
@@ -174,6 +174,7 @@ async fn welcome(arrived: Arrived, service: Arc<impl Service>, limits: Limits, s
         Ok(association) => service.serve(peer, association, plan, shutdown).await,
         Err(error) => tracing::debug!(%address, %error, "no association"),
     }
+    drop(seat);
 }
 
 /// Why nobody asked for an association.

@@ -198,15 +198,24 @@ where
     let builder = builder(settings, streams.clone());
     let serving = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(serving);
-    // How long what is under way may still take.
-    let mut time = settings.drain_timeout;
-    tokio::select! {
+    let is_idle = tokio::select! {
         result = serving.as_mut() => return result,
-        () = shutdown.cancelled() => {}
-        () = streams.idle(settings.head_timeout) => time = settings.write_timeout,
-    }
+        () = shutdown.cancelled() => false,
+        () = streams.idle(settings.head_timeout) => true,
+    };
     serving.as_mut().graceful_shutdown();
-    if let Ok(result) = timeout(time, serving).await {
+    if is_idle {
+        // A request that was on its way when the client was told is served, as slowly as its reader may read.
+        tokio::select! {
+            result = serving.as_mut() => return result,
+            () = streams.idle(settings.write_timeout) => {}
+            () = shutdown.cancelled() => {
+                if let Ok(result) = timeout(settings.drain_timeout, serving).await {
+                    return result;
+                }
+            }
+        }
+    } else if let Ok(result) = timeout(settings.drain_timeout, serving).await {
         return result;
     }
     // Dropped with the connection, the socket sends RST: what is cut short must not look whole.

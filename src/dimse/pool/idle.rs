@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::queue::Id;
@@ -79,7 +80,14 @@ impl Parked {
                     Poll::Ready(event) => Poll::Ready(Some(event)),
                     Poll::Pending => Poll::Ready(None),
                 });
-                match spoken.await {
+                // Out of its budget, this task would be told that nothing has come, whatever has.
+                match unconstrained(spoken).await {
+                    // Within a message: what is left of it is waited for.
+                    None if live.association.has_unread() => {
+                        let shared = Arc::clone(&live.slot.shared);
+                        shared.tasks.spawn(Arc::clone(&shared).keep(live));
+                        None
+                    }
                     None => Some(live),
                     Some(event) => {
                         let shared = Arc::clone(&live.slot.shared);

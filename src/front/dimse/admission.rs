@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::config::Config;
 use crate::dicom::AeTitle;
@@ -86,13 +88,18 @@ impl Admission {
         if !config.titles.contains(&peer.called) {
             return refuse(AssociateRj::CALLED_TITLE, "the called AE title is none of ours");
         }
-        if brings {
+        // Who is listed keeps to what the list says, whatever it brings.
+        let kind = match config.ae(&peer.calling) {
+            None if brings => Ok(Kind::Return),
+            _ => kind(config, peer).map(|kind| if brings { Kind::Return } else { kind }),
+        };
+        let kind = kind.map_err(|why| Refusal { rj: AssociateRj::CALLING_TITLE, why })?;
+        if kind == Kind::Return {
             return match Arc::clone(&self.returns).try_acquire_owned() {
-                Ok(place) => Ok(Seat { kind: Kind::Return, _place: place, _counted: None }),
+                Ok(place) => Ok(Seat { kind, _place: place, _counted: None }),
                 Err(_) => refuse(AssociateRj::LOCAL_LIMIT, "too many archives bring objects at once"),
             };
         }
-        let kind = kind(config, peer).map_err(|why| Refusal { rj: AssociateRj::CALLING_TITLE, why })?;
         if closing {
             return refuse(AssociateRj::CONGESTION, "shutting down");
         }
@@ -134,14 +141,40 @@ pub(super) fn kind(config: &Config, peer: &Peer) -> Result<Kind, &'static str> {
         // One that is listed with its networks comes from nowhere else, whoever else may come.
         Some(_) => Err("the calling AE title does not come from this network"),
         None if config.accept_any => Ok(Kind::Client),
-        None if config.archives.contains(&peer.calling) => Ok(Kind::Archive),
+        None if config.archives.contains_key(&peer.calling) => Ok(Kind::Archive),
         None => Err("the calling AE title is not known"),
     }
 }
 
+/// Whether who calls by an archive's title is that archive: it comes from one of its addresses, as `store_from` says, or
+/// as its entry among the application entities has it show. Names are resolved until `deadline`.
+pub(super) async fn is_archive(config: &Config, peer: &Peer, deadline: Instant) -> bool {
+    let Some(whence) = config.archives.get(&peer.calling) else { return false };
+    // Admitted, it has kept to its entry.
+    let listed = config.ae(&peer.calling);
+    if listed.is_some_and(|ae| !ae.allow_from.is_empty() || ae.certificate_subject.is_some())
+        || whence.networks.iter().any(|network| network.contains(peer.address))
+    {
+        return true;
+    }
+    let from = peer.address.to_canonical();
+    for address in &whence.addresses {
+        match timeout_at(deadline, lookup_host(address)).await {
+            Ok(Ok(mut found)) => {
+                if found.any(|one| one.ip().to_canonical() == from) {
+                    return true;
+                }
+            }
+            Ok(Err(error)) => tracing::warn!(%address, %error, "an archive's name is not resolved"),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::config::{AeConfig, Moves};
+    use super::super::config::{AeConfig, Moves, Whence};
     use super::*;
 
     fn ae(title: &str, allow_from: &[&str], max_associations: Option<usize>) -> AeConfig {
@@ -165,7 +198,7 @@ mod tests {
             max_associations_per_ae: 3,
             max_returns: 2,
             aes: vec![ae("CT1", &[], None), ae("WS1", &["10.1.0.0/16"], Some(1))],
-            archives: ["PACS".parse().unwrap()].into(),
+            archives: [("PACS".parse().unwrap(), Whence::default())].into(),
             ..Config::new("GANTRY".parse().unwrap())
         }
     }
@@ -199,6 +232,21 @@ mod tests {
             let admitted = admitted.map(|seat| seat.kind).map_err(|refusal| numbers(refusal.rj));
             assert_eq!(admitted, expected, "{calling} {called} {address}");
         }
+    }
+
+    #[test]
+    fn who_is_listed_keeps_to_the_list_whatever_it_brings() {
+        let listed = AeConfig { certificate_subject: Some("pacs".to_owned()), ..ae("CT1", &[], None) };
+        let config = Config { aes: vec![listed, ae("WS1", &["10.1.0.0/16"], None)], ..config() };
+        let admission = Admission::new(&config);
+        let come = |calling, address| {
+            let admitted = admission.admit(&config, &peer(calling, "GANTRY", address), true, false);
+            admitted.map(|seat| seat.kind).map_err(|refusal| refusal.rj)
+        };
+        assert_eq!(come("WS1", "10.2.2.3"), Err(AssociateRj::CALLING_TITLE));
+        assert_eq!(come("CT1", "10.1.2.3"), Err(AssociateRj::CALLING_TITLE), "without its certificate");
+        assert_eq!(come("WS1", "10.1.2.3"), Ok(Kind::Return));
+        assert_eq!(come("MOVER", "10.2.2.3"), Ok(Kind::Return), "one that nobody lists");
     }
 
     #[test]

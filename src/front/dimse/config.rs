@@ -1,6 +1,6 @@
 //! What is configured of the DIMSE front end: `[dimse]` and `[ae.…]`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ pub struct Config {
     pub ae_title: AeTitle,
     /// All titles by which we may be called: our own, those that archives move to, those of archives and routes.
     pub titles: BTreeSet<AeTitle>,
-    /// Titles under which archives call: their own, those of their endpoints, and those from which they send.
-    pub archives: BTreeSet<AeTitle>,
+    /// Titles under which archives call: their own, those of their endpoints, and those from which they send; with where
+    /// they may come from.
+    pub archives: BTreeMap<AeTitle, Whence>,
     /// Most associations at once by which archives bring what we asked them to move: of all archives together, and some
     /// for those that open one for each object.
     pub max_returns: usize,
@@ -49,7 +50,7 @@ impl Config {
         Self {
             titles: [ae_title.clone()].into(),
             ae_title,
-            archives: BTreeSet::new(),
+            archives: BTreeMap::new(),
             max_returns: MORE_RETURNS,
             accept_any: false,
             allow_any: None,
@@ -81,6 +82,15 @@ impl Config {
     pub fn reach(&self) -> impl Iterator<Item = (&AeTitle, &[String])> {
         self.aes.iter().filter_map(|ae| Some((&ae.title, ae.archives.as_deref()?)))
     }
+}
+
+/// Where an archive calls from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whence {
+    /// Hosts and ports at which it listens.
+    pub addresses: BTreeSet<String>,
+    /// Networks from which it sends besides.
+    pub networks: Vec<Network>,
 }
 
 /// `[ae.TITLE]`: an application entity that calls us, or that objects are sent to.

@@ -45,7 +45,7 @@ use crate::metrics::Metrics;
 use crate::router::Router;
 use admission::{Admission, Refusal, Seat};
 use client::{Client, End};
-use config::{AeConfig, Config};
+use config::{AeConfig, Config, Operation};
 use events::{Courier, Mailbox, Registry, Route};
 use own::Conversation;
 use service::Served;
@@ -70,6 +70,10 @@ pub struct Services {
     /// No new client is taken, and those there are end with their request.
     pub shutdown: CancellationToken,
 }
+
+/// Why an archive's title is turned away.
+const NOT_FROM_THERE: &str = "the calling AE title is an archive's, but the address is neither one of that archive's nor \
+    in the networks of its store_from";
 
 /// The DIMSE front end: what all associations share.
 pub struct Front {
@@ -177,7 +181,7 @@ impl Front {
         loop {
             let request = match client.plan.session.take() {
                 Some(mut session) => {
-                    let request = own::converse(client, &mut session).await;
+                    let request = own::converse(&self.config, client, &mut session).await;
                     client.plan.session = Some(session);
                     request
                 }
@@ -214,6 +218,11 @@ impl Front {
             }
             (Served::Find(..), field::C_FIND_RQ) => find::run(self, client, request).await,
             // The classes of unified procedure steps have both.
+            (Served::Normalized(..), field::C_FIND_RQ)
+                if !self.config.allows(&client.peer.calling, &[Operation::Find]) =>
+            {
+                refuse_with(client, request, crate::dimse::status::NOT_AUTHORIZED).await
+            }
             (Served::Normalized(service, archive), field::C_FIND_RQ) => {
                 let served = Served::Find(*service, Arc::clone(archive));
                 find::run(self, client, Request { served, ..request }).await
@@ -240,9 +249,14 @@ fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
 
 /// Answers a request that the context's SOP class does not have (PS3.7 Annex C).
 async fn refuse(client: &mut Client, request: Request) -> Result<(), End> {
+    refuse_with(client, request, crate::dimse::status::UNRECOGNIZED_OPERATION).await
+}
+
+/// Answers a request with this status, when its data set has come.
+async fn refuse_with(client: &mut Client, request: Request, status: u16) -> Result<(), End> {
     let Request { context, command, .. } = request;
     client.drain(&command).await?;
-    client.respond(context.id, command.response(crate::dimse::status::UNRECOGNIZED_OPERATION), None);
+    client.respond(context.id, command.response(status), None);
     Ok(())
 }
 
@@ -270,8 +284,13 @@ impl scp::Service for Front {
     ) -> Pin<Box<dyn Future<Output = Negotiated<Plan>> + Send + 'a>> {
         Box::pin(async move {
             let negotiated = negotiate::negotiate(self, peer, seat.kind, request).await;
-            if negotiated.is_err() {
-                self.rejected(peer, "the archive behind cannot be asked what it takes");
+            match &negotiated {
+                Err(rj) if *rj == AssociateRj::CALLING_TITLE => {
+                    self.rejected(peer, NOT_FROM_THERE);
+                    trail::rejected(&self.services.events, peer, *rj, NOT_FROM_THERE);
+                }
+                Err(_) => self.rejected(peer, "the archive behind cannot be asked what it takes"),
+                Ok(_) => {}
             }
             negotiated
         })

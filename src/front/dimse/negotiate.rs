@@ -20,7 +20,7 @@ use super::{Front, Plan};
 use crate::archive::Archive;
 use crate::archive::relay::{Service, Taken};
 use crate::caller::Priority;
-use crate::dicom::Uid;
+use crate::dicom::{Uid, sop_class};
 use crate::dimse::negotiation::{Answer, Proposal};
 use crate::dimse::pdu::{AssociateRj, AssociateRq, ProposedContext, Role, context_result};
 use crate::dimse::scp::{Negotiated, Peer};
@@ -75,8 +75,19 @@ pub(super) async fn negotiate(
     request: &AssociateRq,
 ) -> Negotiated<Plan> {
     let deadline = Instant::now() + front.config.timeouts.negotiation;
+    // Where a report is proposed, or nothing else is allowed, the title alone is no word of an archive's.
+    let proposes_report = request
+        .user
+        .roles
+        .iter()
+        .any(|role| role.scp && role.sop_class.as_str() == sop_class::STORAGE_COMMITMENT);
+    let is_archive = (comes_as == admission::Kind::Archive || proposes_report)
+        && admission::is_archive(&front.config, peer, deadline).await;
+    if comes_as == admission::Kind::Archive && !is_archive {
+        return Err(AssociateRj::CALLING_TITLE);
+    }
     let mut asking = Asking::default();
-    let (wishes, unrouted) = wishes(front, peer, comes_as, request, &mut asking);
+    let (wishes, unrouted) = wishes(front, peer, (comes_as, is_archive), request, &mut asking);
     let caller = |archive: &dyn Archive| front.caller(peer, archive, Priority::Interactive);
     let (answers, opened) =
         tokio::join!(asking.ask(caller, deadline), open(front, peer, &wishes, request, &asking, deadline));
@@ -116,11 +127,11 @@ pub(super) async fn negotiate(
 }
 
 /// What each context is for; those that cannot be served, with the reason (PS3.8 Table 9-18). And for how many no archive
-/// is configured.
+/// is configured. `comes_as`: for what, and whether it is an archive.
 fn wishes<'a>(
     front: &Front,
     peer: &Peer,
-    comes_as: admission::Kind,
+    comes_as: (admission::Kind, bool),
     request: &'a AssociateRq,
     asking: &mut Asking,
 ) -> (Vec<Result<Wish<'a>, u8>>, usize) {
@@ -140,8 +151,8 @@ fn wishes<'a>(
         }
         let as_scp = role_of(request, class).is_some_and(|role| role.scp);
         let kind = classify(class, as_scp, beside_get, &front.config.storage_classes);
-        let way = way(front, peer, comes_as, kind, class, as_scp).ok_or(context_result::ABSTRACT_SYNTAX)?;
-        let is_client = comes_as == admission::Kind::Client && matches!(way, Way::Serve(_));
+        let way = way(comes_as, kind, class, as_scp).ok_or(context_result::ABSTRACT_SYNTAX)?;
+        let is_client = comes_as.0 == admission::Kind::Client && matches!(way, Way::Serve(_));
         if is_client && !front.config.allows(&peer.calling, operations(kind, class)) {
             return Err(context_result::USER_REJECTION);
         }
@@ -174,9 +185,7 @@ fn wishes<'a>(
 
 /// How a class is served to somebody; `None`: not at all.
 fn way(
-    front: &Front,
-    peer: &Peer,
-    comes_as: admission::Kind,
+    (comes_as, is_archive): (admission::Kind, bool),
     kind: Kind,
     class: &Uid,
     as_scp: bool,
@@ -184,7 +193,7 @@ fn way(
     let is_report = as_scp && kind == Kind::Normalized(Service::Commit);
     match comes_as {
         _ if kind == Kind::Verification => Some(Way::Serve(kind)),
-        _ if is_report => front.config.archives.contains(&peer.calling).then_some(Way::Reports),
+        _ if is_report => is_archive.then_some(Way::Reports),
         admission::Kind::Return => may_be_brought(class, kind).then_some(Way::Brought),
         admission::Kind::Archive => None,
         admission::Kind::Client => (kind != Kind::Refused).then_some(Way::Serve(kind)),

@@ -13,8 +13,11 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Client, End};
-use super::{Front, Request, refuse};
+use super::config::{Config, Moves, Operation};
+use super::service::operation;
+use super::{Front, Request, refuse_with};
 use crate::archive::relay::Own;
+use crate::dicom::AeTitle;
 use crate::dimse::association::{Association, AssociationError, Event};
 use crate::dimse::command::{Command, field};
 use crate::dimse::status::{self, Class};
@@ -131,7 +134,12 @@ impl Conversation {
     }
 
     /// Passes on what the client says; `Some`: it is not for the session.
-    fn pass_to_archive(&mut self, client: &mut Client, event: Event) -> Result<Option<(u8, Command)>, End> {
+    fn pass_to_archive(
+        &mut self,
+        config: &Config,
+        client: &mut Client,
+        event: Event,
+    ) -> Result<Option<(u8, Command)>, End> {
         match event {
             Event::ReleaseRequested => return Err(End::Release),
             Event::Data { bytes, last } => {
@@ -142,6 +150,9 @@ impl Conversation {
                     return elsewhere(client, context, command);
                 };
                 if !command.is_response() && command.field != field::C_CANCEL_RQ {
+                    if forbidden(config, &client.peer.calling, &command).is_some() {
+                        return Ok(Some((context, command)));
+                    }
                     client.account.operation(command.field);
                 }
                 self.send(archives, &command);
@@ -184,7 +195,11 @@ impl Conversation {
 }
 
 /// Serves the client's session, until it makes a request that is not for it: that one, with the number of its context.
-pub(super) async fn converse(client: &mut Client, session: &mut Conversation) -> Result<(u8, Command), End> {
+pub(super) async fn converse(
+    config: &Config,
+    client: &mut Client,
+    session: &mut Conversation,
+) -> Result<(u8, Command), End> {
     let mut elsewhere = None;
     let mut unsent = (0, 0);
     let mut until = Instant::now() + session.patience(client);
@@ -214,7 +229,7 @@ pub(super) async fn converse(client: &mut Client, session: &mut Conversation) ->
             // Who takes what we send is not silent.
             None if unsent.0 < before.0 || unsent.1 < before.1 => {}
             None => return Err(End::Abort("a session in which nothing was said for too long".into())),
-            Some(Side::Client(event)) => elsewhere = session.pass_to_archive(client, event)?,
+            Some(Side::Client(event)) => elsewhere = session.pass_to_archive(config, client, event)?,
             Some(Side::Archive(event)) => session.pass_to_client(client, event)?,
         }
         until = Instant::now() + session.patience(client);
@@ -231,9 +246,27 @@ fn elsewhere(client: &mut Client, context: u8, command: Command) -> Result<Optio
     Ok((command.field != field::C_CANCEL_RQ).then_some((context, command)))
 }
 
-/// A request in a context of the session that came to the dispatch all the same: there is no session any more.
-pub(super) async fn run(_: &Front, client: &mut Client, request: Request) -> Result<(), End> {
-    refuse(client, request).await
+/// A request in a context of the session that came to the dispatch all the same: its client may not make it, or there is
+/// no session any more.
+pub(super) async fn run(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
+    let forbidden = forbidden(&front.config, &client.peer.calling, &request.command);
+    refuse_with(client, request, forbidden.unwrap_or(status::UNRECOGNIZED_OPERATION)).await
+}
+
+/// The status of what a client may not do, whatever class it does it in. Objects move to whom the archive may send to
+/// itself, never to us: they would come in as somebody's own.
+fn forbidden(config: &Config, calling: &AeTitle, request: &Command) -> Option<u16> {
+    let operation = operation(request.field);
+    let needed = operation.as_ref().map_or(&Operation::ALL[..], std::slice::from_ref);
+    if !config.allows(calling, needed) {
+        return Some(status::NOT_AUTHORIZED);
+    }
+    let is_direct = |title: &AeTitle| {
+        !config.titles.contains(title) && config.ae(title).is_some_and(|ae| ae.moves == Moves::Direct)
+    };
+    let is_move = request.field == field::C_MOVE_RQ;
+    (is_move && !request.move_destination.as_ref().is_some_and(is_direct))
+        .then_some(status::MOVE_DESTINATION_UNKNOWN)
 }
 
 /// Passes a piece of a data set on. Where it is cut says nothing: PDVs are made anew, as large as the peer takes them.
@@ -262,4 +295,59 @@ fn read_or_write(
 /// The archive has ended the session.
 fn gone(error: &AssociationError) -> End {
     End::Abort(format!("the archive ended the session: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::AeConfig;
+    use super::*;
+
+    #[test]
+    fn no_class_lets_a_client_do_what_it_may_not() {
+        let ae = |title: &str, moves, allow: Option<&[Operation]>| AeConfig {
+            title: title.parse().unwrap(),
+            address: None,
+            allow_from: Vec::new(),
+            moves,
+            max_associations: None,
+            tls: None,
+            certificate_subject: None,
+            allow: allow.map(|allow| allow.iter().copied().collect()),
+            archives: None,
+        };
+        let aes = vec![
+            ae("PRINTS", Moves::Relay, Some(&[Operation::Normalized])),
+            ae("MOVES", Moves::Relay, Some(&[Operation::Move])),
+            ae("ALL", Moves::Relay, None),
+            ae("DIRECT", Moves::Direct, None),
+            ae("GANTRY", Moves::Direct, None),
+        ];
+        let config = Config { aes, accept_any: true, ..Config::new("GANTRY".parse().unwrap()) };
+        let to = |title: &str| title.parse().ok();
+        for (calling, command, destination, expected) in [
+            ("PRINTS", field::N_CREATE_RQ, None, None),
+            ("PRINTS", field::N_EVENT_REPORT_RQ, None, None),
+            ("PRINTS", field::C_FIND_RQ, None, Some(0x0124)),
+            ("PRINTS", field::C_GET_RQ, None, Some(0x0124)),
+            ("PRINTS", field::C_STORE_RQ, None, Some(0x0124)),
+            ("PRINTS", field::C_MOVE_RQ, to("DIRECT"), Some(0x0124)),
+            ("PRINTS", 0x0777, None, Some(0x0124)),
+            ("MOVES", field::C_MOVE_RQ, to("DIRECT"), None),
+            ("MOVES", field::N_SET_RQ, None, Some(0x0124)),
+            ("ALL", 0x0777, None, None),
+            ("STRANGER", 0x0777, None, None),
+            ("ALL", field::C_MOVE_RQ, to("DIRECT"), None),
+            ("ALL", field::C_MOVE_RQ, to("MOVES"), Some(0xA801)),
+            ("ALL", field::C_MOVE_RQ, to("GANTRY"), Some(0xA801)),
+            ("ALL", field::C_MOVE_RQ, to("NOBODY"), Some(0xA801)),
+            ("ALL", field::C_MOVE_RQ, None, Some(0xA801)),
+        ] {
+            let request = Command {
+                move_destination: destination,
+                ..Command::request(command, "1.2.840.10008.5.1.1.9", 1)
+            };
+            let refused = forbidden(&config, &calling.parse().unwrap(), &request);
+            assert_eq!(refused, expected, "{calling} {command:04X}");
+        }
+    }
 }

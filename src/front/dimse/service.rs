@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::archive::Archive;
 use crate::archive::relay::Service;
 use crate::dicom::{Uid, sop_class};
+use crate::dimse::command::field;
 use crate::front::dimse::config::Operation;
 
 /// How the messages of a context are served.
@@ -160,6 +161,24 @@ pub(super) fn operations(kind: Kind, class: &Uid) -> &'static [Operation] {
             // Nobody knows what it has in it.
             _ => &Operation::ALL,
         },
+    }
+}
+
+/// What a client must be allowed for a request; `None`: nobody knows what it does.
+pub(super) fn operation(request: u16) -> Option<Operation> {
+    match request {
+        field::C_ECHO_RQ => Some(Operation::Echo),
+        field::C_FIND_RQ => Some(Operation::Find),
+        field::C_GET_RQ => Some(Operation::Get),
+        field::C_MOVE_RQ => Some(Operation::Move),
+        field::C_STORE_RQ => Some(Operation::Store),
+        field::N_EVENT_REPORT_RQ
+        | field::N_GET_RQ
+        | field::N_SET_RQ
+        | field::N_ACTION_RQ
+        | field::N_CREATE_RQ
+        | field::N_DELETE_RQ => Some(Operation::Normalized),
+        _ => None,
     }
 }
 

@@ -15,6 +15,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{Method, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
@@ -22,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::body::{Broken, size_with};
 use super::limits::Admitted;
-use super::{Server, stow};
+use super::{PAGES, Page, Server, stow};
 use crate::net::{Connection, HttpStream};
 
 /// Longest piece of a stream of HTTP/2, in bytes. A piece is buffered as a whole, and how slowly a reader may
@@ -31,20 +32,24 @@ const STREAM_PIECE: usize = 64 * 1024;
 
 /// Lets a request in, or tells its client to come back, and guards its answer. One that is short and there already can
 /// neither break nor hold anything, unless on HTTP/2, where it waits for the reader's window.
-pub(super) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let connection = request.extensions().get::<Connection>().cloned();
     let config = &server.0.config;
     // Whoever asks whether we are there must not be told that we are busy.
-    let is_health = request.uri().path().starts_with("/health/");
     let admitted = match server.0.gate.admit(config, connection.as_ref(), request.headers()) {
-        Err(problem) if !is_health => {
+        Err(problem) if !is_health(&request) => {
             let (head, body) = request.into_parts();
             if head.method == Method::POST {
-                stow::pass_over(&server, &head.headers, body).await;
+                stow::pass_over_little(&server, &head.headers, body).await;
             }
             return problem.into_response();
         }
-        admitted => admitted.ok(),
+        Err(_) => {
+            // Nor are credentials checked of those who are over their limit.
+            request.headers_mut().remove(AUTHORIZATION);
+            None
+        }
+        Ok(admitted) => Some(admitted),
     };
     // On HTTP/1 an answer has the connection for itself.
     let is_http2 = request.version() >= Version::HTTP_2;
@@ -58,6 +63,13 @@ pub(super) async fn guard(State(server): State<Server>, request: Request, next: 
         }
         Body::new(Guarded::new(body, connection, stream, admitted, config.write_timeout))
     })
+}
+
+/// Whether the request asks for nothing but how we do.
+fn is_health(request: &Request) -> bool {
+    let path = request.uri().path();
+    let is_page = |(known, page): &(&str, Page)| *known == path && matches!(page, Page::Live | Page::Ready);
+    matches!(*request.method(), Method::GET | Method::HEAD) && PAGES.iter().any(is_page)
 }
 
 /// An answer under guard.

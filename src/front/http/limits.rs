@@ -24,6 +24,8 @@ const BURST: u32 = 2;
 /// Most clients whose rates are followed. One is forgotten as soon as it could ask at will again, so that these asked in
 /// the last seconds; what is more is not held back by its rate.
 const MOST_FOLLOWED: usize = 16_384;
+/// How often it is looked for those that can be forgotten, which costs a pass over all.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// When to come back where requests under way must end first.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -124,23 +126,30 @@ impl Gate {
 
 /// When each client would be back to silence, had it asked at its rate (the generic cell rate algorithm).
 #[derive(Debug, Default)]
-struct Rates(HashMap<IpAddr, Instant>);
+struct Rates {
+    until: HashMap<IpAddr, Instant>,
+    /// When those who are back to silence were last looked for.
+    looked: Option<Instant>,
+}
 
 impl Rates {
     /// Counts a request at `now`, or says how long to wait with it.
     fn ask(&mut self, client: IpAddr, rate: u32, now: Instant) -> Result<(), Duration> {
         let (each, burst) = (Duration::from_secs(1) / rate, Duration::from_secs(1) * BURST);
-        let until = self.0.get(&client).copied().unwrap_or(now).max(now) + each;
+        let until = self.until.get(&client).copied().unwrap_or(now).max(now) + each;
         if let Some(wait) = (until - now).checked_sub(burst).filter(|wait| !wait.is_zero()) {
             return Err(wait);
         }
-        if self.0.len() >= MOST_FOLLOWED && !self.0.contains_key(&client) {
-            self.0.retain(|_, until| *until > now);
-            if self.0.len() >= MOST_FOLLOWED {
+        if self.until.len() >= MOST_FOLLOWED && !self.until.contains_key(&client) {
+            if self.looked.is_none_or(|looked| now - looked >= LOOK_AGAIN) {
+                self.looked = Some(now);
+                self.until.retain(|_, until| *until > now);
+            }
+            if self.until.len() >= MOST_FOLLOWED {
                 return Ok(());
             }
         }
-        self.0.insert(client, until);
+        self.until.insert(client, until);
         Ok(())
     }
 }
@@ -200,9 +209,13 @@ mod tests {
         for n in 0..2 * MOST_FOLLOWED as u32 {
             assert!(rates.ask(IpAddr::from(n.to_be_bytes()), 10, now).is_ok());
         }
-        assert_eq!(rates.0.len(), MOST_FOLLOWED);
+        assert_eq!(rates.until.len(), MOST_FOLLOWED);
+        assert_eq!(rates.looked, Some(now));
+        let soon = now + Duration::from_millis(99);
+        assert!(rates.ask(IpAddr::from([254; 4]), 10, soon).is_ok());
+        assert_eq!(rates.looked, Some(now), "all are looked through so often");
         let later = now + Duration::from_secs(10);
         assert!(rates.ask(IpAddr::from([255; 4]), 10, later).is_ok());
-        assert_eq!(rates.0.len(), 1, "what was silent is forgotten");
+        assert_eq!(rates.until.len(), 1, "what was silent is forgotten");
     }
 }

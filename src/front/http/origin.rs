@@ -1,8 +1,8 @@
 //! By which name the client knows this bridge, and who the client is, behind proxies too.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use http::header::{FORWARDED, HOST};
+use http::header::{FORWARDED, HOST, HeaderValue};
 use http::{HeaderMap, Uri};
 
 use super::Config;
@@ -10,6 +10,8 @@ use crate::net::Network;
 
 /// Longest host name with its port (RFC 1035 2.3.4), and longest prefix that a proxy may add.
 const MAX_NAME: usize = 262;
+/// Where most proxies say for whom they ask.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The host that the client asked for is malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,16 +65,41 @@ pub(super) fn root_url(
     Ok(format!("{scheme}://{host}{}", prefix.trim_end_matches('/')))
 }
 
-/// The client's address: the peer, or behind trusted proxies the last address that is not theirs.
+/// The client's address: the peer, or behind trusted proxies the nearest hop that is not one of theirs. What stands
+/// beyond a hop that is no address is anybody's invention: it is not read, and the client is the last hop before it.
+///
+/// `Forwarded` is read where there is no `X-Forwarded-For`: of two, one is a client's that its proxy passed on.
 pub(super) fn client_address(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-    let peer = peer?;
-    if !is_trusted(config, peer) {
-        return Some(peer);
+    let mut last = peer?;
+    let listed = headers.contains_key(FORWARDED_FOR);
+    let header = if listed { FORWARDED_FOR } else { FORWARDED.as_str() };
+    let values: Vec<&HeaderValue> = headers.get_all(header).iter().collect();
+    let mut hops = values.into_iter().rev().flat_map(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value.rsplit(',').map(|element| node(if listed { element } else { said_for(element) }))
+    });
+    while is_trusted(config, last) {
+        let Some(Some(hop)) = hops.next() else { break };
+        last = hop;
     }
-    let values = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-    let addresses: Vec<IpAddr> =
-        values.flat_map(|value| value.split(',')).filter_map(|one| one.trim().parse().ok()).collect();
-    addresses.into_iter().rev().find(|&address| !is_trusted(config, address)).or(Some(peer))
+    Some(last)
+}
+
+/// The address of a hop, with its port or without; `None` for a name, or what is neither.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = || text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address = match text.parse::<SocketAddr>() {
+        Ok(address) => address.ip(),
+        Err(_) => bare().parse().ok()?,
+    };
+    Some(address.to_canonical())
+}
+
+/// Whom an element of `Forwarded` is for (RFC 7239 5.2); empty where it does not say.
+fn said_for(element: &str) -> &str {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map_or("", |(_, value)| value)
 }
 
 /// Whether this is the address of a proxy whose word counts.
@@ -201,5 +228,42 @@ mod tests {
         let address = |config: &Config| client_address(config, Some(PROXY), &said).unwrap().to_string();
         assert_eq!(address(&behind_proxy()), "203.0.113.9");
         assert_eq!(address(&Config::default()), "10.0.0.1");
+    }
+
+    #[test]
+    fn hazard_a_client_does_not_choose_its_address_by_a_hop_that_is_none() {
+        let client = |pairs: &[(&'static str, &'static str)]| {
+            let mut said = HeaderMap::new();
+            for (name, value) in pairs {
+                said.append(*name, value.parse().unwrap());
+            }
+            client_address(&behind_proxy(), Some(PROXY), &said).unwrap().to_string()
+        };
+        for (said, expected) in [
+            ("6.6.6.6, 203.0.113.9:4711", "203.0.113.9"),
+            ("6.6.6.6, [2001:db8::1]:4711, 10.0.0.2", "2001:db8::1"),
+            ("6.6.6.6, [2001:db8::1]", "2001:db8::1"),
+            ("6.6.6.6, ::ffff:203.0.113.9", "203.0.113.9"),
+            ("6.6.6.6, unknown", "10.0.0.1"),
+            ("6.6.6.6, , 10.0.0.2", "10.0.0.2"),
+            ("6.6.6.6, 203.0.113.9.", "10.0.0.1"),
+            ("10.7.7.7", "10.7.7.7"),
+            ("", "10.0.0.1"),
+        ] {
+            assert_eq!(client(&[("x-forwarded-for", said)]), expected, "{said}");
+        }
+        let two = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "203.0.113.9, 10.0.0.2")];
+        assert_eq!(client(&two), "203.0.113.9", "the proxy adds its header behind the client's");
+        for (said, expected) in [
+            ("for=6.6.6.6, For=\"203.0.113.9:4711\";proto=https", "203.0.113.9"),
+            ("for=6.6.6.6, by=10.0.0.2;for=\"[2001:db8::1]\", for=10.0.0.3", "2001:db8::1"),
+            ("for=6.6.6.6, for=_hidden", "10.0.0.1"),
+            ("for=6.6.6.6, proto=https", "10.0.0.1"),
+            ("for=\"6.6.6.6, for=203.0.113.9", "203.0.113.9"),
+        ] {
+            assert_eq!(client(&[("forwarded", said)]), expected, "{said}");
+            let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "203.0.113.9")];
+            assert_eq!(client(&both), "203.0.113.9");
+        }
     }
 }

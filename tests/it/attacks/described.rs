@@ -23,7 +23,7 @@ fn conforms(url: &str, folder: &Path, which: [&str; 2]) -> Result<(), String> {
     command.arg("--config-file").arg(root.join("tests/peers/schemathesis.toml"));
     command.arg("run").arg(root.join("openapi/gantry.yaml")).args(["--url", url]).args(which);
     command.args(["--checks", CHECKS, "--max-examples", EXAMPLES, "--phases", "coverage,fuzzing"]);
-    command.args(["--generation-deterministic", "--workers", "2"]);
+    command.args(["--generation-deterministic", "--workers", "1"]);
     command.args([
         "--suppress-health-check",
         "all",

@@ -11,15 +11,15 @@ use crate::archive::relay::{Asked, Exchange, Invocation, Opening, Own, Relay};
 use crate::archive::{Error, Fut, Kind as Failure, MoveDestination, Result as Answered};
 use crate::archive::{Retrieval, Retrieve, Search, Stored};
 use crate::caller::Caller;
+use crate::dicom::AeTitle;
 use crate::dicom::object::Object;
 use crate::dicom::query::Query;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
-use crate::dicom::{AeTitle, sop_class};
 use crate::dimse::negotiation::Decision;
 use crate::dimse::pdu::{APPLICATION_CONTEXT, PROTOCOL_VERSION, UserInformation};
 use crate::event::Events;
 use crate::front::dimse::Services;
-use crate::front::dimse::config::{AeConfig, Config, Moves, Operation};
+use crate::front::dimse::config::{AeConfig, Config, Moves, Operation, Whence};
 use crate::metrics::Metrics;
 use crate::router::Router;
 
@@ -121,7 +121,8 @@ fn front(says: Says) -> (Arc<Scripted>, Arc<Front>) {
     let archive = Arc::new(Scripted { says, asked: Mutex::default() });
     let router = Router::new([Arc::clone(&archive) as Arc<dyn Archive>], None);
     let moves = MoveDestination::new(title("GANTRY"), "127.0.0.1:104", [], []);
-    let config = Config { archives: [title("PACS")].into(), ..Config::new(title("GANTRY")) };
+    let config =
+        Config { archives: [(title("PACS"), from("10.0.0.1:104"))].into(), ..Config::new(title("GANTRY")) };
     let commitments = Commitments::open(None, CommitmentConfig::default(), &[]).unwrap();
     let (metrics, shutdown) = (Metrics::default(), CancellationToken::new());
     let events = Events::none();
@@ -147,6 +148,10 @@ fn request(contexts: &[(&str, &[&str])]) -> AssociateRq {
 
 fn role(class: &str, scu: bool, scp: bool) -> Role {
     Role { sop_class: uid(class), scu, scp }
+}
+
+fn from(address: &str) -> Whence {
+    Whence { addresses: [address.to_owned()].into(), networks: Vec::new() }
 }
 
 async fn negotiated(front: &Front, comes_as: admission::Kind, request: &AssociateRq) -> Negotiated<Plan> {
@@ -318,6 +323,35 @@ async fn an_archive_reports_commitment_and_does_nothing_else_as_a_client() {
     assert_eq!(answer.roles, [role(commit, false, true)]);
     assert!(matches!(plan.contexts[&1], Served::Normalized(Service::Commit, _)));
     assert!(archive.asked.lock().unwrap().is_empty(), "it is not asked whether it takes its own reports");
+}
+
+#[tokio::test]
+async fn hazard_an_archives_title_is_no_word_of_the_archives() {
+    let commit = sop_class::STORAGE_COMMITMENT;
+    let mut request = request(&[(commit, &BOTH), (sop_class::VERIFICATION, &BOTH)]);
+    request.user.roles = vec![role(commit, false, true)];
+    request.calling = title("PACS");
+    for (whence, comes) in [
+        (from("10.0.0.2:104"), false),
+        (from("10.0.0.1:104"), true),
+        (from("nobody.invalid:104"), false),
+        (Whence { networks: vec!["10.0.0.0/24".parse().unwrap()], ..from("10.9.9.9:104") }, true),
+        (Whence { networks: vec!["10.0.1.0/24".parse().unwrap()], ..from("10.9.9.9:104") }, false),
+    ] {
+        let (_, mut front) = front(no_jpeg);
+        Arc::get_mut(&mut front).unwrap().config.archives = [(title("PACS"), whence.clone())].into();
+        let archive = negotiated(&front, admission::Kind::Archive, &request).await;
+        assert_eq!(archive.is_ok(), comes, "{whence:?}");
+        assert!(comes || archive.is_err_and(|rj| rj == AssociateRj::CALLING_TITLE));
+        // Where anybody may come, under whatever title, nobody else reports.
+        let (client, _) = negotiated(&front, admission::Kind::Client, &request).await.unwrap();
+        assert_eq!(client.contexts[0].is_ok(), comes, "{whence:?}");
+        // One that is listed has said who it is.
+        let listed = AeConfig { allow_from: vec!["10.0.0.1".parse().unwrap()], ..allowing("PACS", &[]) };
+        Arc::get_mut(&mut front).unwrap().config.aes = vec![listed];
+        let (client, _) = negotiated(&front, admission::Kind::Client, &request).await.unwrap();
+        assert!(client.contexts[0].is_ok());
+    }
 }
 
 #[tokio::test]
