@@ -258,7 +258,7 @@ impl App {
                 let _ = timeout(drain, front.drained()).await;
             };
             tokio::join!(
-                serve_http(http, http_tls, service, config.http.settings, shutdown.clone()),
+                serve_http(http, http_tls, service, config.http.settings.clone(), shutdown.clone()),
                 clients
             );
             // Nobody asks any more; what is idle is released, what is stuck gets as long again.

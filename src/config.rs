@@ -224,6 +224,7 @@ fn http(mut section: Section<'_>) -> Http {
     let public_url = section.checked("public_url", "a URL such as \"https://pacs.example\"", public_url);
     let trusted_proxies = section.list("trusted_proxies", "networks such as [\"10.0.0.0/8\"]");
     let max_connections = section.number("max_connections", 1..=65_536);
+    let max_connections_per_address = section.number("max_connections_per_address", 1..=65_536);
     let head_timeout = section.duration("header_timeout").unwrap_or(Duration::from_secs(30));
     let write_timeout = section.duration("write_timeout").unwrap_or(defaults.write_timeout);
     let drain_timeout = section.duration("drain_timeout").unwrap_or(Duration::from_secs(30));
@@ -244,7 +245,7 @@ fn http(mut section: Section<'_>) -> Http {
         front: HttpConfig {
             base_path: base_path.unwrap_or(defaults.base_path),
             public_url,
-            trusted_proxies: trusted_proxies.unwrap_or_default(),
+            trusted_proxies: trusted_proxies.clone().unwrap_or_default(),
             write_timeout,
             read_timeout,
             inline_limit,
@@ -253,6 +254,8 @@ fn http(mut section: Section<'_>) -> Http {
         },
         settings: HttpSettings {
             max_connections: max_connections.unwrap_or(1024),
+            max_connections_per_address: max_connections_per_address.unwrap_or(512),
+            proxies: trusted_proxies.unwrap_or_default(),
             max_head,
             head_timeout,
             write_timeout,

@@ -52,6 +52,7 @@ fn every_key_of_a_full_file_arrives() {
         public_url = "https://pacs.example/x/"
         trusted_proxies = ["10.0.0.0/8"]
         max_connections = 7
+        max_connections_per_address = 6
         header_timeout = "1s"
         write_timeout = "2s"
         drain_timeout = "3s"
@@ -109,12 +110,14 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!(config.http.front.trusted_proxies.len(), 1);
     let settings = HttpSettings {
         max_connections: 7,
+        max_connections_per_address: 6,
+        proxies: config.http.front.trusted_proxies.clone(),
         max_head: 16 << 10,
         head_timeout: seconds(1),
         write_timeout: seconds(2),
         drain_timeout: seconds(3),
     };
-    assert_eq!((config.http.settings, config.http.front.write_timeout), (settings, seconds(2)));
+    assert_eq!((config.http.settings.clone(), config.http.front.write_timeout), (settings, seconds(2)));
     assert_eq!((config.http.front.read_timeout, config.http.front.inline_limit), (seconds(4), 4096));
     assert_eq!(config.http.front.cors_origins.len(), 2);
     let limits = LimitsConfig {
@@ -349,6 +352,7 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "public_url",
         "trusted_proxies",
         "max_connections",
+        "max_connections_per_address",
         "header_timeout",
         "write_timeout",
         "read_timeout",

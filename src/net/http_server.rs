@@ -1,6 +1,7 @@
 //! The accept loop of an HTTP server whose connections can be counted, cut and drained.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::http_socket::{Connection, HttpSocket};
 use super::http_streams::HttpStreams;
-use super::tls;
+use super::{Network, Places, counted_as, tls};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,10 +48,14 @@ const WITHOUT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The limits of an HTTP server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// Most connections at a time; further ones wait in the listener's queue.
     pub max_connections: usize,
+    /// Most connections from one address, or from one network of IPv6 that a site has whole; further ones are closed.
+    pub max_connections_per_address: usize,
+    /// Networks from whose addresses there may be any number of them: proxies, behind which are many clients.
+    pub proxies: Vec<Network>,
     /// Most bytes of a request's head. At least 8 KiB.
     pub max_head: usize,
     /// How long a request's head may take to come, and how long a connection may idle.
@@ -81,6 +86,7 @@ pub async fn serve_http<S, B>(
     B::Error: Into<BoxError>,
 {
     let slots = Arc::new(Semaphore::new(settings.max_connections));
+    let addresses = Places::default();
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -88,13 +94,20 @@ pub async fn serve_http<S, B>(
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, slot)) => {
+            Ok((stream, address, slot)) => {
+                let is_proxy = settings.proxies.iter().any(|network| network.contains(address));
+                let place = addresses.take(&counted_as(address), settings.max_connections_per_address);
+                if place.is_none() && !is_proxy {
+                    tracing::debug!(%address, "an HTTP connection too many from one address");
+                    continue;
+                }
                 let (tls, service, shutdown) = (tls.clone(), service.clone(), shutdown.clone());
+                let settings = settings.clone();
                 connections.spawn(async move {
                     if let Err(error) = connection(stream, tls, service, settings, shutdown).await {
                         tracing::debug!(%error, "an HTTP connection ended early");
                     }
-                    drop(slot);
+                    drop((place, slot));
                 });
             }
             Err(error) => {
@@ -111,10 +124,10 @@ pub async fn serve_http<S, B>(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, slot))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, address.ip(), slot))
 }
 
 async fn connection<S, B>(
@@ -195,7 +208,7 @@ where
         service.call(request)
     });
     let streams = HttpStreams::default();
-    let builder = builder(settings, streams.clone());
+    let builder = builder(&settings, streams.clone());
     let serving = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(serving);
     let is_idle = tokio::select! {
@@ -223,7 +236,7 @@ where
     Ok(())
 }
 
-fn builder(settings: HttpSettings, streams: HttpStreams) -> auto::Builder<HttpStreams> {
+fn builder(settings: &HttpSettings, streams: HttpStreams) -> auto::Builder<HttpStreams> {
     let mut builder = auto::Builder::new(streams);
     builder
         .http1()

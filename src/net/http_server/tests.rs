@@ -51,6 +51,8 @@ struct Server {
 fn limits() -> HttpSettings {
     HttpSettings {
         max_connections: 10,
+        max_connections_per_address: 10,
+        proxies: Vec::new(),
         max_head: 64 << 10,
         head_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(5),
@@ -256,6 +258,32 @@ async fn further_connections_wait_for_a_free_place() {
     assert!(waited.is_err());
     drop((first, body));
     assert!(server.bodies.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn hazard_one_address_does_not_hold_every_connection_unless_it_is_a_proxys() {
+    let mut server = start(HttpSettings { max_connections_per_address: 1, ..limits() }).await;
+    let first = server.ask(HTTP_1_1).await;
+    let body = server.bodies.recv().await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(second.read(&mut [0; 1]).await.unwrap(), 0, "closed");
+    drop((first, body));
+    let free = async {
+        loop {
+            let mut client = server.ask(HTTP_1_1).await;
+            tokio::select! {
+                _ = server.bodies.recv() => break,
+                _ = client.read(&mut [0; 1]) => {}
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), free).await.expect("the place comes back");
+    let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let mut server = start(HttpSettings { max_connections_per_address: 1, proxies, ..limits() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push((server.ask(HTTP_1_1).await, server.bodies.recv().await.unwrap()));
+    }
 }
 
 #[tokio::test]

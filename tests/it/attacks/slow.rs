@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gantry::demo::Archive;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
 use crate::support::bridge::Bridge;
@@ -61,7 +61,10 @@ async fn slow(http: SocketAddr, dimse: SocketAddr) -> tokio_util::task::AbortOnD
     for n in 0..SLOW.0 + SLOW.1 {
         let (address, begin) =
             if n < SLOW.0 { (http, &b"GET / HTTP/1.1\r\nA: "[..]) } else { (dimse, &[1, 0, 0, 0][..]) };
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        // From several addresses, as one has not so many.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 1, (n % 4) as u8], 0))).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
         stream.write_all(begin).await.unwrap();
         streams.push(stream);
     }

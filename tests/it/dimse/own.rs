@@ -172,6 +172,31 @@ async fn a_report_is_answered_while_a_request_is_served_that_is_not_for_the_sess
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_class_that_passes_unread_carries_nothing_that_its_client_may_not_do() {
+    let mut archive = Scripted::new().await;
+    let app = scripted_app(&archive, "[ae.PRINTS]\nallow = [\"normalized\"]\n").await;
+    let prints = Request { calling: "PRINTS".parse().unwrap(), ..request() };
+    let mut client = Client::asking(app.dimse, &prints).await.unwrap();
+    assert!(client.association.agreement().for_class(PRIVATE).is_none(), "it may be anything");
+    for (field, id) in [(field::C_FIND_RQ, 1), (field::C_STORE_RQ, 2), (field::C_MOVE_RQ, 3), (0x0777, 4)] {
+        let request = Command::request(field, PRINT, id);
+        say(&mut client, PRINT, &request, Some(Bytes::from_static(b"\x00\x20\x10\x00IS\x02\x001 "))).await;
+        let answer = client.message().await.unwrap().command;
+        assert_eq!((answer.status, answer.message_id), (Some(0x0124), id), "{field:04X}");
+    }
+    let get = Command {
+        requested: true,
+        sop_instance: "1.2.3".parse().ok(),
+        ..Command::request(field::N_GET_RQ, PRINTER, 5)
+    };
+    say(&mut client, PRINT, &get, None).await;
+    let (association, message) = archive.message().await;
+    assert_eq!(message.command, get, "the first that the archive hears");
+    archive.answer(association, &message, 0);
+    assert_eq!(client.message().await.unwrap().command.status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abort_on_either_side_ends_the_other() {
     let (mut archive, app, client) = scene("").await;
     client.association.abort().await;

@@ -230,6 +230,8 @@ pub(super) async fn serve(bridge: &Bridge) -> SocketAddr {
     let settings = HttpSettings {
         max_head: 64 << 10,
         max_connections: 10,
+        max_connections_per_address: 10,
+        proxies: Vec::new(),
         head_timeout: second,
         write_timeout: second,
         drain_timeout: second,
