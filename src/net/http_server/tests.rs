@@ -270,10 +270,10 @@ async fn hazard_one_address_does_not_hold_every_connection_unless_it_is_a_proxys
     drop((first, body));
     let free = async {
         loop {
-            let mut client = server.ask(HTTP_1_1).await;
+            let (mut client, mut end) = (server.ask(HTTP_1_1).await, [0; 1]);
             tokio::select! {
                 _ = server.bodies.recv() => break,
-                _ = client.read(&mut [0; 1]) => {}
+                _ = client.read(&mut end) => {}
             }
         }
     };
