@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gantry::demo::Archive;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use crate::support::bridge::Bridge;
