@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN};
 use serde::de::DeserializeOwned;
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::OpenError;
 use super::grants::{Grant, Grants};
 use crate::caller::Restriction;
+use crate::net::FileStamp;
 
 /// Longest file that is read, in bytes: some thousand entries.
 const MAX_FILE: u64 = 1 << 20;
@@ -31,14 +32,11 @@ struct State<T> {
     value: Arc<T>,
     generation: u64,
     /// As it was when `value` was read.
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     looked: Instant,
     /// What is wrong with it, and has been told.
     told: Option<String>,
 }
-
-/// What tells one file from another of the same name.
-type Stamp = (SystemTime, u64, u64);
 
 impl<T> Watched<T> {
     /// Reads the file that the configuration names under `key`.
@@ -50,7 +48,7 @@ impl<T> Watched<T> {
         path: PathBuf,
         read: fn(&str) -> Result<T, String>,
     ) -> Result<Self, OpenError> {
-        let stamp = stamp(&path);
+        let stamp = FileStamp::of(&path);
         let value = load(&path, read).map_err(|why| OpenError { key, path: path.clone(), why })?;
         let state =
             State { value: Arc::new(value), generation: 0, stamp, looked: Instant::now(), told: None };
@@ -73,7 +71,7 @@ impl<T> Watched<T> {
             return state;
         }
         state.looked = Instant::now();
-        let stamp = stamp(&self.path);
+        let stamp = FileStamp::of(&self.path);
         if stamp == state.stamp {
             return state;
         }
@@ -157,15 +155,6 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
     let mut found = [0; SHA256_OUTPUT_LEN];
     found.copy_from_slice(ring::digest::digest(&SHA256, bytes).as_ref());
     found
-}
-
-fn stamp(path: &std::path::Path) -> Option<Stamp> {
-    let metadata = fs::metadata(path).ok()?;
-    #[cfg(unix)]
-    let number = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let number = 0;
-    Some((metadata.modified().ok()?, metadata.len(), number))
 }
 
 fn load<T>(path: &std::path::Path, read: fn(&str) -> Result<T, String>) -> Result<T, String> {

@@ -6,28 +6,28 @@
 //! half written is cut off at the next start.
 
 mod files;
+mod reader;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub(super) use reader::{Batch, Reader};
+
 use files::{
     HEADER, cut_off_what_is_unfinished, id_of, name, new_segment, private, put_record, read_positions,
-    records_behind, split_record, write_positions,
+    records_behind, write_positions,
 };
 
 /// Longest record, in bytes. A message has 32 KiB as XML, and less as JSON.
 pub(super) const MAX_RECORD: usize = 64 << 10;
 /// A segment is closed when it has this part of the spool's size.
 const PARTS: u64 = 16;
-/// Most bytes that a reader takes at a time.
-const MAX_READ: u64 = 256 << 10;
 /// The file that whoever has the spool holds locked.
 const LOCK: &str = "lock";
 
@@ -92,24 +92,6 @@ pub(super) struct Missed {
     pub(super) sink: String,
     /// How many records.
     pub(super) records: u64,
-}
-
-/// A sink's cursor.
-#[derive(Debug)]
-pub(super) struct Reader {
-    spool: Spool,
-    sink: String,
-    at: Position,
-    file: Option<(u64, File)>,
-}
-
-/// What a reader gets.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    /// The records in order, each with the place behind it.
-    pub(super) records: Vec<(Vec<u8>, Position)>,
-    /// A segment was damaged; what was in its rest is lost.
-    pub(super) damaged: bool,
 }
 
 /// Opens the spool at `path`, of at most `size` bytes, for these sinks: one that is new gets what comes from now on.
@@ -313,8 +295,7 @@ impl Appender {
 impl Spool {
     /// The cursor of a sink, where it has not been before.
     pub(super) fn reader(&self, sink: &str) -> Reader {
-        let at = self.lock().positions.get(sink).copied().unwrap_or_default();
-        Reader { spool: self.clone(), sink: sink.to_owned(), at, file: None }
+        Reader::new(self.clone(), sink)
     }
 
     /// The sink has everything behind it that is before this place.
@@ -332,157 +313,6 @@ impl Spool {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reader {
-    /// What comes next, as far as it is there; nothing where it is not.
-    ///
-    /// # Errors
-    /// The disk's. What cannot be read is tried again.
-    pub(super) fn read(&mut self) -> io::Result<Batch> {
-        let mut batch = Batch::default();
-        let (end, length) = {
-            let state = self.spool.lock();
-            (state.end, state.segments.get(&self.at.segment).copied())
-        };
-        let is_last = self.at.segment >= end.segment;
-        let length = if is_last { end.offset } else { length.unwrap_or(0) };
-        if self.at.offset >= length {
-            if !is_last {
-                self.next_segment();
-                return self.read_in_the_next(batch);
-            }
-            return Ok(batch);
-        }
-        let most = (length - self.at.offset).min(MAX_READ.max((HEADER + MAX_RECORD) as u64));
-        let mut bytes = vec![0; most as usize];
-        if let Err(error) = self.fill(&mut bytes) {
-            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) {
-                return Err(error);
-            }
-            if !self.spool.lock().segments.contains_key(&self.at.segment) {
-                // We have, and counted what was in it.
-                self.next_segment();
-                return Ok(batch);
-            }
-            // Somebody has taken the segment away, or a part of it: nobody gets that back.
-            bytes.clear();
-        }
-        let mut rest = &bytes[..];
-        while let Some((record, behind)) = split_record(rest) {
-            rest = behind;
-            self.at.offset += (HEADER + record.len()) as u64;
-            batch.records.push((record.to_vec(), self.at));
-        }
-        if batch.records.is_empty() {
-            batch.damaged = true;
-            self.at.offset = length;
-        }
-        Ok(batch)
-    }
-
-    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        let (offset, file) = self.file()?;
-        file.seek(SeekFrom::Start(offset))?;
-        file.read_exact(bytes)
-    }
-
-    /// Goes on in the next segment, without a further round for each that is empty.
-    fn read_in_the_next(&mut self, batch: Batch) -> io::Result<Batch> {
-        loop {
-            let (end, length) = {
-                let state = self.spool.lock();
-                (state.end, state.segments.get(&self.at.segment).copied())
-            };
-            if self.at.segment >= end.segment || length.is_some_and(|length| length > 0) {
-                break;
-            }
-            self.next_segment();
-        }
-        let (end, at) = (self.spool.lock().end, self.at);
-        if at >= end { Ok(batch) } else { self.read() }
-    }
-
-    fn next_segment(&mut self) {
-        self.at = Position { segment: self.at.segment + 1, offset: 0 };
-    }
-
-    /// The file that is read, and from where.
-    fn file(&mut self) -> io::Result<(u64, &mut File)> {
-        if self.file.as_ref().is_none_or(|(id, _)| *id != self.at.segment) {
-            let file = File::open(self.spool.0.path.join(name(self.at.segment)))?;
-            self.file = Some((self.at.segment, file));
-        }
-        let offset = self.at.offset;
-        self.file.as_mut().map(|(_, file)| (offset, file)).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    /// The sink has brought everything before this place to where it goes.
-    pub(super) fn acknowledge(&self, to: Position) {
-        self.spool.acknowledge(&self.sink, to);
-    }
-
-    /// Where it reads next.
-    #[cfg(test)]
-    pub(super) fn position(&self) -> Position {
-        self.at
-    }
-
-    /// Goes back to what was acknowledged last.
-    pub(super) fn go_back(&mut self) {
-        self.at = self.spool.lock().positions.get(&self.sink).copied().unwrap_or(self.at);
-    }
-
-    /// Whether there is something to read.
-    pub(super) fn has_more(&self) -> bool {
-        self.at < self.spool.lock().end
-    }
-
-    /// Whether everything is read, and nothing more comes.
-    pub(super) fn is_at_the_end(&self) -> bool {
-        let state = self.spool.lock();
-        state.closed && self.at >= state.end
-    }
-
-    /// Whether nothing more comes.
-    pub(super) fn is_closed(&self) -> bool {
-        self.spool.lock().closed
-    }
-
-    /// Waits on this thread until there is something to read, or nothing more comes.
-    pub(super) fn wait(&self) {
-        /// After this long it looks itself, whatever it was told.
-        const AT_MOST: Duration = Duration::from_secs(1);
-        let state = self.spool.lock();
-        if !state.closed && self.at >= state.end {
-            drop(self.spool.0.grown.wait_timeout(state, AT_MOST));
-        }
-    }
-
-    /// Waits until nothing more comes. Cancel-safe.
-    pub(super) async fn closed(&self) {
-        loop {
-            let told = self.spool.0.told.notified();
-            if self.is_closed() {
-                return;
-            }
-            told.await;
-        }
-    }
-
-    /// As [`Reader::wait`], without a thread. Cancel-safe.
-    pub(super) async fn more(&self) {
-        loop {
-            let told = self.spool.0.told.notified();
-            {
-                let state = self.spool.lock();
-                if state.closed || self.at < state.end {
-                    return;
-                }
-            }
-            told.await;
-        }
     }
 }
 

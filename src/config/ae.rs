@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::archive::{ADDRESS, Address};
-use super::dimse::{Dimse, DimseTls, MAX_ASSOCIATIONS};
+use super::dimse::{Dimse, DimseTls, MAX_ASSOCIATIONS, OPERATIONS};
 use super::section::{AE_TITLE, Report, Section};
 use super::tls;
 use crate::dicom::AeTitle;
@@ -15,9 +15,6 @@ use crate::net::tls::ClientCertificates;
 const SUBJECT: &str = "a certificate's subject as RFC 4514 writes it, such as \"CN=CT1,O=Hospital\", its Common Name, one of its alternative names, or \"sha256:\" and its fingerprint";
 /// Most application entities that are known: those of a large hospital.
 const MAX_ENTITIES: usize = 4096;
-/// What a list of operations looks like.
-pub(super) const OPERATIONS: &str =
-    "some of [\"echo\", \"find\", \"get\", \"move\", \"store\", \"normalized\"]";
 
 /// Reads all of them. `known`: the archives' names.
 pub(super) fn read(named: Vec<(String, Section<'_>)>, known: &[&str], report: &Report) -> Vec<AeConfig> {

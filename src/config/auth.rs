@@ -7,8 +7,8 @@ use super::Http;
 use super::section::{Report, Section};
 use crate::access::config::{Algorithm, Config, Grant, OidcConfig};
 use crate::archive::dimse::config as archive;
-use crate::net::PeerCertificate;
 use crate::net::tls::ClientCertificates;
+use crate::net::{PeerCertificate, is_this_machine};
 
 /// What a list of grants looks like.
 const GRANTS: &str =
@@ -140,8 +140,7 @@ fn oidc(mut section: Section<'_>) -> Option<OidcConfig> {
 fn issuer(text: &str) -> Option<String> {
     let uri: http::Uri = text.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
-    let is_here =
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     let scheme = uri.scheme_str()?;
-    (uri.query().is_none() && (scheme == "https" || scheme == "http" && is_here)).then(|| text.to_owned())
+    (uri.query().is_none() && (scheme == "https" || scheme == "http" && is_this_machine(host)))
+        .then(|| text.to_owned())
 }

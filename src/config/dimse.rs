@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::ae::OPERATIONS;
 use super::section::{AE_TITLE, Report, Section};
 use super::{state, tls};
 use crate::archive::commitment::Config as Commitment;
@@ -14,6 +13,9 @@ use crate::net::tls::ServerConfig;
 
 /// Most associations that may be configured.
 pub(super) const MAX_ASSOCIATIONS: usize = 4096;
+/// What a list of operations looks like.
+pub(super) const OPERATIONS: &str =
+    "some of [\"echo\", \"find\", \"get\", \"move\", \"store\", \"normalized\"]";
 /// What a list of UIDs looks like.
 const UIDS: &str = "UIDs such as [\"1.2.840.10008.1.2.1\"]";
 

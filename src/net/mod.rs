@@ -2,6 +2,7 @@
 
 mod block;
 mod dimse_socket;
+mod file_stamp;
 mod http_server;
 mod http_socket;
 mod http_streams;
@@ -11,9 +12,10 @@ pub mod tls;
 
 pub use block::Block;
 pub use dimse_socket::DimseSocket;
+pub use file_stamp::FileStamp;
 pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};
 pub use http_streams::HttpStream;
-pub use network::{InvalidNetwork, Network};
+pub use network::{InvalidNetwork, Network, is_this_machine};
 pub use places::{Place, Places, counted_as};
 pub use tls::PeerCertificate;

@@ -31,6 +31,11 @@ impl Network {
     }
 }
 
+/// Whether a host, by name or address, is this machine: what passes to it in the clear, nobody else sees.
+pub fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Whether two addresses are the same but for their last `host_bits`.
 fn agree(a: u128, b: u128, host_bits: u32) -> bool {
     (a ^ b).checked_shr(host_bits).unwrap_or(0) == 0

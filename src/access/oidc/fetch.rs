@@ -1,6 +1,5 @@
 //! Short JSON documents of the issuer, over HTTP/1.1: bounded in length and time, and never from where a redirect points.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::OpenError;
-use crate::net::tls;
+use crate::net::{is_this_machine, tls};
 
 /// Longest document, in bytes: a hundred keys, each with its certificates.
 const MAX_DOCUMENT: usize = 1 << 20;
@@ -106,7 +105,7 @@ impl Fetch {
         let host = uri.host().ok_or(FetchError::BadUrl)?.trim_matches(['[', ']']);
         let (is_secure, port) = match uri.scheme_str() {
             Some("https") => (true, 443),
-            Some("http") if is_here(host) => (false, 80),
+            Some("http") if is_this_machine(host) => (false, 80),
             _ => return Err(FetchError::BadUrl),
         };
         let port = uri.port_u16().unwrap_or(port);
@@ -117,9 +116,4 @@ impl Fetch {
         let stream = self.tls.connect(stream, host, Instant::now() + CONNECT).await;
         Ok(Box::new(stream.map_err(FetchError::Connect)?))
     }
-}
-
-/// Whether a host is this machine: what passes to it in the clear, nobody else sees.
-fn is_here(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::net::FileStamp;
+
 /// Longest time for which a changed file goes unseen. A look costs a system call for each file.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Longest file that is read, in bytes: ten times the bundle of all authorities that browsers trust.
@@ -49,21 +51,9 @@ pub(super) struct Files<T> {
 struct Seen {
     at: Option<Instant>,
     /// As what is in use was read.
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
     /// What was wrong with them, and has been told.
     told: Option<FileError>,
-}
-
-/// Other contents have another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<std::time::SystemTime>,
-    length: u64,
-    #[cfg(unix)]
-    inode: (u64, u64),
-    /// Set by the kernel alone: a copy that keeps the times has another one.
-    #[cfg(unix)]
-    changed: (i64, i64),
 }
 
 impl<T: Send + Sync + 'static> Files<T> {
@@ -135,8 +125,8 @@ impl<T: Send + Sync + 'static> Files<T> {
     /// Reads the files if they differ from what they were when what is in use was read.
     fn look(
         &self,
-        (has_any, before): (bool, Vec<Option<Stamp>>),
-    ) -> (Vec<Option<Stamp>>, Option<Result<T, FileError>>) {
+        (has_any, before): (bool, Vec<Option<FileStamp>>),
+    ) -> (Vec<Option<FileStamp>>, Option<Result<T, FileError>>) {
         // Before they are read: what changes meanwhile is then seen as a change.
         let now = stamps(&self.paths);
         let is_same = has_any && now == before;
@@ -174,22 +164,8 @@ impl fmt::Display for Names<'_> {
     }
 }
 
-fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
-    paths.iter().map(|path| stamp(path)).collect()
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    #[cfg(unix)]
-    use std::os::unix::fs::MetadataExt;
-    let found = fs::metadata(path).ok()?;
-    Some(Stamp {
-        modified: found.modified().ok(),
-        length: found.len(),
-        #[cfg(unix)]
-        inode: (found.dev(), found.ino()),
-        #[cfg(unix)]
-        changed: (found.ctime(), found.ctime_nsec()),
-    })
+fn stamps(paths: &[PathBuf]) -> Vec<Option<FileStamp>> {
+    paths.iter().map(|path| FileStamp::of(path)).collect()
 }
 
 /// The certificates in a file, at least one.

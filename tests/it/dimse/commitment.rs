@@ -83,15 +83,19 @@ async fn ask(client: &mut Client, archive: &mut Scripted, transaction: &str) -> 
     archive.message().await
 }
 
-async fn send(client: &mut Client, transaction: &str) {
-    let action = Command {
+/// The N-ACTION that asks for storage commitment.
+fn request_commitment() -> Command {
+    Command {
         requested: true,
         has_data_set: true,
         sop_instance: sop_class::STORAGE_COMMITMENT_INSTANCE.parse().ok(),
         others: vec![(0x1008, Bytes::from_static(&[1, 0]))],
         ..Command::request(field::N_ACTION_RQ, sop_class::STORAGE_COMMITMENT, 7)
-    };
-    client.send(action, Some(&data(transaction, &[])));
+    }
+}
+
+async fn send(client: &mut Client, transaction: &str) {
+    client.send(request_commitment(), Some(&data(transaction, &[])));
     client.association.flush().await.unwrap();
 }
 
@@ -379,14 +383,7 @@ async fn a_report_that_cannot_be_encoded_for_its_client_holds_up_no_other() {
         |transaction: &str| Some(data(transaction, &[]).encode(Layout::ExplicitBe, QueryCharset::Auto));
     let mut asked_on = (0, 0);
     for transaction in ["1.2.30", "1.2.31"] {
-        let action = Command {
-            requested: true,
-            has_data_set: true,
-            sop_instance: sop_class::STORAGE_COMMITMENT_INSTANCE.parse().ok(),
-            others: vec![(0x1008, Bytes::from_static(&[1, 0]))],
-            ..Command::request(field::N_ACTION_RQ, sop_class::STORAGE_COMMITMENT, 7)
-        };
-        client.association.send(1, &action, in_big_endian(transaction).map(Bytes::from));
+        client.association.send(1, &request_commitment(), in_big_endian(transaction).map(Bytes::from));
         client.association.flush().await.unwrap();
         let (association, message) = scene.archive.message().await;
         scene.archive.answer(association, &message, 0);
