@@ -99,6 +99,7 @@ pub(super) struct Syslog {
 /// the disk as it goes, and is to have a runtime of its own.
 pub(super) async fn run(syslog: Syslog, mut reader: Reader, lost: impl Fn(u64)) {
     let mut pause = FIRST_PAUSE;
+    let mut is_last = false;
     while !reader.is_at_the_end() {
         reader.more().await;
         if reader.is_at_the_end() {
@@ -125,9 +126,12 @@ pub(super) async fn run(syslog: Syslog, mut reader: Reader, lost: impl Fn(u64)) 
             let receiver = &syslog.address;
             tracing::error!(receiver, %error, "the audit trail does not reach the syslog receiver; it is kept in the spool");
         }
-        // At the end nothing is waited for: what is left is for the next start.
+        // At the end there is one more attempt; what is left then is for the next start.
         if reader.is_closed() || timeout(pause, reader.closed()).await.is_ok() {
-            return;
+            if std::mem::replace(&mut is_last, true) {
+                return;
+            }
+            continue;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
