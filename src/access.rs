@@ -144,24 +144,25 @@ impl Access {
         certificate: Option<&PeerCertificate>,
         from: Option<IpAddr>,
     ) -> Result<Identity, Refused> {
+        // Also where it is not by this that somebody is known: without it there would be no connection.
+        if let Some(shown) = certificate
+            && let Err(lapsed) = shown.check().await
+        {
+            let refused = Refused::Lapsed(lapsed);
+            self.tell_failure(&refused, Credentials::Certificate(shown), certificate, from);
+            return Err(refused);
+        }
         let Some(methods) = &self.inner.methods else { return Ok(Identity::everybody()) };
         let credentials = match authorization {
             Some(value) => Some(read(value)?),
             None => certificate.map(Credentials::Certificate),
         };
         let credentials = credentials.ok_or(Refused::Missing)?;
-        if let Credentials::Certificate(shown) = credentials
-            && shown.has_expired()
-        {
-            let refused = Refused::Invalid("the certificate of the connection has expired");
-            self.tell_failure(&refused, credentials, certificate, from);
-            return Err(refused);
-        }
         let key = self.inner.remembered.key(&credentials, from);
-        if let Some(identity) = self.inner.remembered.find(&key, methods.generation()) {
+        let generation = methods.generation().await;
+        if let Some(identity) = self.inner.remembered.find(&key, generation) {
             return Ok(identity);
         }
-        let generation = methods.generation();
         match self.inner.look_at(methods, credentials, from).await {
             Ok((identity, lifetime)) => {
                 self.tell_success(&identity, certificate, from);
@@ -227,7 +228,7 @@ impl Access {
             }
             // Nobody has tried anything.
             (Refused::Missing, _) => return,
-            (Refused::Invalid(_) | Refused::TooMany(_), _) => {
+            (Refused::Invalid(_) | Refused::TooMany(_) | Refused::Lapsed(_), _) => {
                 let number = failures.note(Of::Credentials(origin));
                 (number, is_told(number), Outcome::MinorFailure)
             }
@@ -257,9 +258,15 @@ impl Access {
 
 impl Methods {
     /// Counts how often what is known has changed.
-    fn generation(&self) -> u64 {
-        let tokens = self.tokens.as_ref().map_or(0, Tokens::generation);
-        tokens + self.basic.as_ref().map_or(0, Basic::generation)
+    async fn generation(&self) -> u64 {
+        let mut sum = 0;
+        if let Some(tokens) = &self.tokens {
+            sum += tokens.generation().await;
+        }
+        if let Some(basic) = &self.basic {
+            sum += basic.generation().await;
+        }
+        sum
     }
 }
 
@@ -273,7 +280,9 @@ impl Inner {
     ) -> Result<(Identity, Duration), Refused> {
         match credentials {
             Credentials::Bearer(token) => {
-                if let Some(identity) = methods.tokens.as_ref().and_then(|tokens| tokens.find(token)) {
+                if let Some(tokens) = &methods.tokens
+                    && let Some(identity) = tokens.find(token).await?
+                {
                     return Ok((identity, REMEMBER));
                 }
                 match &methods.oidc {

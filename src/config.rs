@@ -126,7 +126,12 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Vec<ConfigError>> {
         let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
-            vec![ConfigError { key: String::new(), text: format!("not TOML: {}", error.to_string().trim()) }]
+            // Its place and what is wrong, without the line: somebody may have written a secret there.
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].split('\n').count());
+            vec![ConfigError {
+                key: String::new(),
+                text: format!("not TOML: line {line}: {}", error.message()),
+            }]
         })?;
         let mut errors = Vec::new();
         let variables = environment::overlay(&mut table, environment, &mut errors);
@@ -223,6 +228,7 @@ fn http(mut section: Section<'_>) -> Http {
     );
     let public_url = section.checked("public_url", "a URL such as \"https://pacs.example\"", public_url);
     let trusted_proxies = section.list("trusted_proxies", "networks such as [\"10.0.0.0/8\"]");
+    let hosts = section.list("hosts", "names of hosts such as [\"pacs.example\"], without scheme and port");
     let max_connections = section.number("max_connections", 1..=65_536);
     let max_connections_per_address = section.number("max_connections_per_address", 1..=65_536);
     let head_timeout = section.duration("header_timeout").unwrap_or(Duration::from_secs(30));
@@ -246,6 +252,7 @@ fn http(mut section: Section<'_>) -> Http {
             base_path: base_path.unwrap_or(defaults.base_path),
             public_url,
             trusted_proxies: trusted_proxies.clone().unwrap_or_default(),
+            hosts: hosts.unwrap_or_default(),
             write_timeout,
             read_timeout,
             inline_limit,
@@ -296,7 +303,8 @@ fn base_path(text: &str) -> Option<String> {
 
 fn public_url(text: &str) -> Option<String> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let plain = |b: u8| b.is_ascii_graphic() && !b"?#\"<>\\".contains(&b);
+    // No name and password before the host, which would stand in every answer.
+    let plain = |b: u8| b.is_ascii_graphic() && !b"?#\"<>\\@".contains(&b);
     (!rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(plain))
         .then(|| text.trim_end_matches('/').to_owned())
 }

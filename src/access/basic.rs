@@ -102,8 +102,8 @@ impl Basic {
     }
 
     /// Counts how often they have changed.
-    pub(super) fn generation(&self) -> u64 {
-        self.file.generation()
+    pub(super) async fn generation(&self) -> u64 {
+        self.file.generation().await
     }
 
     /// Whose name and password these are, in Base64 with a colon between (RFC 7617). `begin` is asked when it is this one's
@@ -119,7 +119,7 @@ impl Basic {
         if password.len() > MAX_PASSWORD {
             return Err(Refused::Invalid("the name or the password is wrong"));
         }
-        let users = self.file.current();
+        let users = self.file.current().await?;
         let user = users.known.get(name);
         let hash = Arc::clone(user.map_or(&users.nobody, |user| &user.hash));
         let password = password.to_owned();

@@ -1,44 +1,26 @@
 //! A file that says who may come, read again when it changes: who is taken out of it is out, without a restart.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN};
 use serde::de::DeserializeOwned;
 
-use super::OpenError;
 use super::grants::{Grant, Grants};
+use super::{OpenError, Refused};
 use crate::caller::Restriction;
-use crate::net::FileStamp;
+use crate::net::{FileError, Files, LOOK_EVERY};
 
 /// Longest file that is read, in bytes: some thousand entries.
 const MAX_FILE: u64 = 1 << 20;
-/// How often the file is looked at, at most.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// What is read from a file, and read again when that has changed.
-pub(super) struct Watched<T> {
-    key: &'static str,
-    path: PathBuf,
-    read: fn(&str) -> Result<T, String>,
-    state: Mutex<State<T>>,
-}
+#[derive(Debug)]
+pub(super) struct Watched<T>(Arc<Files<T>>);
 
-struct State<T> {
-    value: Arc<T>,
-    generation: u64,
-    /// As it was when `value` was read.
-    stamp: Option<FileStamp>,
-    looked: Instant,
-    /// What is wrong with it, and has been told.
-    told: Option<String>,
-}
-
-impl<T> Watched<T> {
+impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads the file that the configuration names under `key`.
     ///
     /// # Errors
@@ -48,56 +30,25 @@ impl<T> Watched<T> {
         path: PathBuf,
         read: fn(&str) -> Result<T, String>,
     ) -> Result<Self, OpenError> {
-        let stamp = FileStamp::of(&path);
-        let value = load(&path, read).map_err(|why| OpenError { key, path: path.clone(), why })?;
-        let state =
-            State { value: Arc::new(value), generation: 0, stamp, looked: Instant::now(), told: None };
-        Ok(Self { key, path, read, state: Mutex::new(state) })
+        let own = path.clone();
+        let read = move || load(&own, read).map_err(|why| FileError::new(&own, why));
+        let files = Files::new(key, vec![path], LOOK_EVERY, read);
+        files.load().map_err(|error| OpenError { key, path: error.path, why: error.text })?;
+        Ok(Self(Arc::new(files)))
     }
 
     /// What the file says.
-    pub(super) fn current(&self) -> Arc<T> {
-        Arc::clone(&self.look().value)
+    ///
+    /// # Errors
+    /// Nobody knows, which cannot be once it has been opened.
+    pub(super) async fn current(&self) -> Result<Arc<T>, Refused> {
+        self.0.current().await.map_err(|_| Refused::Unavailable("who may come cannot be read"))
     }
 
-    /// Counts how often that has changed.
-    pub(super) fn generation(&self) -> u64 {
-        self.look().generation
-    }
-
-    fn look(&self) -> MutexGuard<'_, State<T>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.looked.elapsed() < LOOK {
-            return state;
-        }
-        state.looked = Instant::now();
-        let stamp = FileStamp::of(&self.path);
-        if stamp == state.stamp {
-            return state;
-        }
-        match load(&self.path, self.read) {
-            Ok(value) => {
-                state.value = Arc::new(value);
-                state.generation += 1;
-                (state.stamp, state.told) = (stamp, None);
-                tracing::info!(file = %self.path.display(), "read {} again", self.key);
-            }
-            // Whoever writes it may be half through. It is tried again: somebody may have been taken out of it.
-            Err(why) => {
-                if state.told.as_ref() != Some(&why) {
-                    let file = self.path.display();
-                    tracing::warn!(%file, "{} has changed and cannot be used, what it said before holds: {why}", self.key);
-                    state.told = Some(why);
-                }
-            }
-        }
-        state
-    }
-}
-
-impl<T> fmt::Debug for Watched<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("path", &self.path).finish_non_exhaustive()
+    /// Looks whether the file has changed, and counts how often it has.
+    pub(super) async fn generation(&self) -> u64 {
+        let _ = self.0.current().await;
+        self.0.generation()
     }
 }
 
@@ -197,48 +148,5 @@ mod tests {
         let text = "[a]\nsha256 = \"secret\"\nallow = [\"search\"]\n[b\n";
         let error = entries::<toml::Table>(text).unwrap_err();
         assert!(error.starts_with("line 4") && !error.contains("secret"), "{error}");
-    }
-
-    #[test]
-    fn a_file_is_read_again_when_it_has_changed_and_a_bad_one_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, "1").unwrap();
-        let read = |text: &str| text.trim().parse::<u32>().map_err(|error| error.to_string());
-        let watched = Watched::open("auth.tokens.file", path.clone(), read).unwrap();
-        let look = || {
-            watched.state.lock().unwrap().looked = Instant::now().checked_sub(LOOK).unwrap();
-            (*watched.current(), watched.generation())
-        };
-        assert_eq!(look(), (1, 0));
-        fs::write(&path, "22").unwrap();
-        assert_eq!(look(), (22, 1));
-        fs::write(&path, "bad").unwrap();
-        assert_eq!(look(), (22, 1));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(look(), (22, 1));
-        assert!(Watched::open("auth.tokens.file", path, read).is_err());
-    }
-
-    #[test]
-    fn attack_who_was_taken_out_is_out_although_the_file_could_not_be_read_at_first() {
-        static FAILS: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-        let read = |text: &str| match FAILS.load(std::sync::atomic::Ordering::Relaxed) {
-            true => Err("out of file descriptors".to_owned()),
-            false => Ok(text.to_owned()),
-        };
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, "anna, ben").unwrap();
-        let watched = Watched::open("auth.tokens.file", path.clone(), read).unwrap();
-        let look = || {
-            watched.state.lock().unwrap().looked = Instant::now().checked_sub(LOOK).unwrap();
-            watched.current()
-        };
-        fs::write(&path, "anna").unwrap();
-        FAILS.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(*look(), "anna, ben");
-        FAILS.store(false, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(*look(), "anna");
     }
 }

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::net::tls::Lapsed;
+
+/// What is written where certificates alone are taken: there is no scheme for them.
+const CERTIFICATE: &str = "Certificate realm=\"gantry\"";
+
 /// Why somebody is not let in. The texts name no secret, and tell nothing of who else is known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -13,6 +18,9 @@ pub enum Refused {
     /// What it brings is not good.
     #[error("{0}")]
     Invalid(&'static str),
+    /// The certificate of the connection is not good any more, whatever else it brings.
+    #[error("{0}")]
+    Lapsed(Lapsed),
     /// Whether it is good cannot be told now.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -27,6 +35,8 @@ impl Refused {
         let mut found = Vec::new();
         match self {
             Self::Unavailable(_) | Self::TooMany(_) => return found,
+            // No other credentials would help on this connection.
+            Self::Lapsed(_) => return vec![HeaderValue::from_static(CERTIFICATE)],
             Self::Missing if bearer => found.push(HeaderValue::from_static("Bearer realm=\"gantry\"")),
             Self::Invalid(why) if bearer => {
                 // RFC 6750 3.1.
@@ -41,7 +51,7 @@ impl Refused {
         }
         if found.is_empty() {
             // An answer 401 has a challenge (RFC 9110 15.5.2), and there is none for certificates.
-            found.push(HeaderValue::from_static("Certificate realm=\"gantry\""));
+            found.push(HeaderValue::from_static(CERTIFICATE));
         }
         found
     }

@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::event::Recorder;
+use crate::net::tls::{Lapsed, Standing};
 
 const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7)));
 
@@ -35,6 +36,7 @@ impl Scene {
 
 fn certificate(subject: &str) -> PeerCertificate {
     PeerCertificate {
+        standing: Standing::default(),
         subject: subject.to_owned(),
         common_name: None,
         names: Vec::new(),
@@ -90,7 +92,12 @@ async fn attack_a_certificate_that_expires_while_its_connection_is_open_is_nobod
     let mut own = certificate("CN=viewer,O=x");
     assert!(scene.access.authenticate(None, Some(&own), HERE).await.is_ok());
     own.not_after = Duration::from_secs(1_600_000_000);
-    assert!(matches!(scene.access.authenticate(None, Some(&own), HERE).await, Err(Refused::Invalid(_))));
+    let expired = Some(Refused::Lapsed(Lapsed::Expired));
+    assert_eq!(scene.access.authenticate(None, Some(&own), HERE).await.err(), expired);
+    let token = HeaderValue::from_str(&format!("Bearer {}", scene.token)).unwrap();
+    let refused = scene.access.authenticate(Some(&token), Some(&own), HERE).await.err();
+    assert_eq!(refused, expired, "who brings something else, too, would get no connection any more");
+    assert_eq!(Access::open().authenticate(None, Some(&own), HERE).await.err(), expired, "nor would anybody");
 }
 
 #[tokio::test]
@@ -206,15 +213,22 @@ fn attack_who_asks_for_what_they_may_not_do_over_and_over_does_not_fill_the_audi
 }
 
 #[tokio::test]
-async fn who_is_taken_out_of_the_file_is_out() {
-    let scene = Scene::new();
-    let token = format!("Bearer {}", scene.token);
-    assert!(scene.ask(&token).await.is_ok());
-    std::fs::write(scene.folder.path().join("tokens.toml"), "").unwrap();
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while scene.ask(&token).await.is_ok() {
-        assert!(std::time::Instant::now() < deadline, "still in");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+async fn attack_who_is_taken_out_of_a_file_is_out_though_they_were_remembered() {
+    for file in ["tokens.toml", "users.toml"] {
+        let scene = Scene::new();
+        let token = format!("Bearer {}", scene.token);
+        let password = format!("Basic {}", STANDARD.encode("anna:secret"));
+        let (own, others) = if file == "tokens.toml" { (&token, &password) } else { (&password, &token) };
+        for credentials in [own, others] {
+            assert!(scene.ask(credentials).await.is_ok());
+        }
+        std::fs::write(scene.folder.path().join(file), "").unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while scene.ask(own).await.is_ok() {
+            assert!(std::time::Instant::now() < deadline, "{file}: still in");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(scene.ask(others).await.is_ok(), "{file}: others go on");
     }
 }
 

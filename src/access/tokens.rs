@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 
-use super::OpenError;
 use super::file::{Watched, digest, entries, grants, sha256};
 use super::grants::Grants;
 use super::identity::{Identity, Means};
+use super::{OpenError, Refused};
 
 /// What a token begins with, so that it is known for one where it does not belong: in a repository, in a log.
 const PREFIX: &str = "gantry_";
@@ -56,15 +56,23 @@ impl Tokens {
     }
 
     /// Whose token this is.
-    pub(super) fn find(&self, token: &str) -> Option<Identity> {
-        let known = self.0.current();
-        let (name, grants) = known.get(&sha256(token.as_bytes()))?;
-        Some(Identity { name: Arc::clone(name), means: Means::Token, grants: Arc::clone(grants) })
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    pub(super) async fn find(&self, token: &str) -> Result<Option<Identity>, Refused> {
+        let known = self.0.current().await?;
+        let found = known.get(&sha256(token.as_bytes()));
+        let identity = |(name, grants): &(Arc<str>, Arc<Grants>)| Identity {
+            name: Arc::clone(name),
+            means: Means::Token,
+            grants: Arc::clone(grants),
+        };
+        Ok(found.map(identity))
     }
 
     /// Counts how often they have changed.
-    pub(super) fn generation(&self) -> u64 {
-        self.0.generation()
+    pub(super) async fn generation(&self) -> u64 {
+        self.0.generation().await
     }
 }
 
@@ -87,18 +95,20 @@ mod tests {
     use super::*;
     use crate::access::Operation;
 
-    #[test]
-    fn a_fresh_token_is_let_in_by_its_entry_and_no_other_one_is() {
+    #[tokio::test]
+    async fn a_fresh_token_is_let_in_by_its_entry_and_no_other_one_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.toml");
         let (token, entry) = fresh("viewer \"1\"").unwrap();
         std::fs::write(&path, &entry).unwrap();
         let tokens = Tokens::open(path).unwrap();
-        let identity = tokens.find(&token).unwrap();
+        let identity = tokens.find(&token).await.unwrap().unwrap();
         assert_eq!((&*identity.name, identity.means), ("viewer \"1\"", Means::Token));
         assert!(identity.grants.allows(Operation::Search, "main") && !identity.grants.has(Operation::Store));
         let (other, _) = fresh("viewer").unwrap();
-        assert!(tokens.find(&other).is_none() && tokens.find("").is_none());
+        for unknown in [other.as_str(), ""] {
+            assert!(tokens.find(unknown).await.unwrap().is_none());
+        }
         assert!(!entry.contains(&token), "the token stands nowhere but on the screen");
     }
 

@@ -6,6 +6,7 @@
 
 mod in_order;
 mod matches;
+mod narrowed;
 mod objects;
 mod owners;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use self::in_order::in_order;
 use self::matches::Matches;
+use self::narrowed::{Begun, Narrowed};
 use self::objects::{Objects, peek};
 pub use self::owners::Owners;
 use super::{
@@ -94,11 +96,33 @@ impl Restricted {
         Error::new(self.archive.name(), Kind::NotFound)
     }
 
+    /// Those of some studies that are the client's.
+    async fn own_of(&self, caller: &Caller, studies: Vec<Uid>) -> Result<Vec<Uid>> {
+        let named: Vec<Uid> = studies.into_iter().filter(|study| self.restriction.has_study(study)).collect();
+        if self.restriction.patients.is_empty() {
+            return Ok(named);
+        }
+        let owners = self.owners.ask_all(&self.archive, caller, &named).await?;
+        let own = named.into_iter().zip(owners).filter(|(_, owners)| self.are_own(owners));
+        Ok(own.map(|(study, _)| study).collect())
+    }
+
     /// The searches that together have the matches that the client may see.
-    async fn narrowed(&self, caller: &Caller, query: Query) -> Result<Vec<Query>> {
+    async fn narrowed(&self, caller: &Caller, query: Query) -> Result<Narrowed> {
+        let (own, by) = (self.clone(), caller.clone());
         match query.level {
-            Level::Study => Ok(self.narrowed_studies(query)),
-            Level::Series | Level::Instance => self.narrowed_within(caller, query).await,
+            Level::Study => Ok(Narrowed::to(own, by, self.narrowed_studies(query))),
+            Level::Series | Level::Instance => {
+                let named = asked_studies(&query).or_else(|| {
+                    let named = &self.restriction.studies;
+                    (!named.is_empty()).then(|| named.iter().cloned().collect())
+                });
+                let studies = match named {
+                    Some(named) => named,
+                    None => self.studies_of_patients(caller).await?.into_iter().collect(),
+                };
+                Ok(Narrowed::within(own, by, query, studies))
+            }
             Level::Patient => Err(Error::new(
                 self.archive.name(),
                 Kind::Unsupported("patients cannot be listed within a restriction".to_owned()),
@@ -132,54 +156,21 @@ impl Restricted {
         (!own.is_empty()).then(|| with_key(query, tags::STUDY_INSTANCE_UID, VR::UI, own))
     }
 
-    /// One for each study.
-    async fn narrowed_within(&self, caller: &Caller, query: Query) -> Result<Vec<Query>> {
-        let mut own = Vec::new();
-        let known = asked_studies(&query).or_else(|| {
-            let named = &self.restriction.studies;
-            (!named.is_empty()).then(|| named.iter().cloned().collect())
-        });
-        match known {
-            Some(studies) => {
-                for study in studies {
-                    match self.admit(caller, &study).await {
-                        Ok(()) => own.push(study),
-                        Err(Error { kind: Kind::NotFound, .. }) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
-            None => own.extend(self.all_own_studies(caller).await?),
-        }
-        let of =
-            |study: Uid| with_key(query.clone(), tags::STUDY_INSTANCE_UID, VR::UI, vec![study.to_string()]);
-        Ok(own.into_iter().map(of).collect())
-    }
-
-    /// The studies of the client's patients.
-    async fn all_own_studies(&self, caller: &Caller) -> Result<BTreeSet<Uid>> {
+    /// The studies that the archive lists for the client's patients. Of two patients with one study, the other one may not
+    /// be the client's.
+    async fn studies_of_patients(&self, caller: &Caller) -> Result<BTreeSet<Uid>> {
         let mut search = self.search(caller, study_query(Vec::new())).await?;
         let mut found = BTreeSet::new();
         loop {
             match search.matches.next().await {
                 Step::Item(data_set) => found.extend(data_set.uid(tags::STUDY_INSTANCE_UID)),
-                Step::End(Ok(_)) => break,
+                Step::End(Ok(_)) => return Ok(found),
                 Step::End(Err(error)) => return Err(error),
             }
             if found.len() > MAX_STUDIES {
                 return Err(Error::new(self.archive.name(), Kind::TooManyMatches));
             }
         }
-        // Of two patients with one study, the other one may not be the client's.
-        let mut own = BTreeSet::new();
-        for study in found {
-            match self.admit(caller, &study).await {
-                Ok(()) => drop(own.insert(study)),
-                Err(Error { kind: Kind::NotFound, .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(own)
     }
 }
 
@@ -196,8 +187,8 @@ impl Archive for Restricted {
             let asked: Vec<_> = query.keys.iter().filter(patient).cloned().collect();
             let is_study = query.level == Level::Study;
             let query = Query { as_said: true, ..query };
-            let mut queries = self.narrowed(&caller, query).await?.into_iter();
-            let Some(first) = queries.next() else {
+            let mut narrowed = self.narrowed(&caller, query).await?;
+            let Some(Begun { study, search: Search { matches, warnings } }) = narrowed.begin().await? else {
                 return Ok(Search { matches: Feed::over(matches::Nothing), warnings: Vec::new() });
             };
             let filter = matches::Filter {
@@ -205,10 +196,7 @@ impl Archive for Restricted {
                 asked: if is_study { criteria(&asked) } else { Vec::new() },
                 is_study,
             };
-            let study = searched_study(&first);
-            let Search { matches, warnings } = self.archive.search(&caller, first).await?;
-            let archive = Arc::clone(&self.archive);
-            let matches = Matches::new(archive, caller, matches, study, queries.collect(), filter);
+            let matches = Matches::new(narrowed, matches, study, filter);
             Ok(Search { matches: Feed::over(matches), warnings })
         })
     }

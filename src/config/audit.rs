@@ -134,7 +134,12 @@ mod tests {
                     [audit.syslog.tls]\nca = \"ca.pem\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"\nserver_name = \"a\"\n";
         let audit = parse(text).unwrap().audit.unwrap();
         let identity = Some(Identity { certificate: "c.pem".into(), key: "k.pem".into() });
-        let tls = Some(ClientConfig { ca: Some("ca.pem".into()), identity, server_name: Some("a".into()) });
+        let tls = Some(ClientConfig {
+            ca: Some("ca.pem".into()),
+            revoked: None,
+            identity,
+            server_name: Some("a".into()),
+        });
         let expected = SyslogConfig { address: "audit.example:6514".into(), facility: 13, tls };
         assert_eq!((audit.syslog, audit.spool_size, audit.stdout), (Some(expected), 1 << 20, true));
         let text = "[audit]\nspool = { path = \"/s\" }\nsyslog = { address = \"audit.example:6514\" }\n";

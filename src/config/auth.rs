@@ -24,7 +24,7 @@ pub(super) fn read(
     archives: &[archive::Config],
     report: &Report,
 ) -> Config {
-    let is_reached = !http.listen.ip().to_canonical().is_loopback();
+    let reach = Reach::of(http);
     let mode = section.choice("mode", &[("required", true), ("none", false)]);
     let scopes = section.section("scopes").lists::<Grant>(GRANTS);
     let certificates = section.section("certificates").lists::<Grant>(GRANTS);
@@ -55,21 +55,39 @@ pub(super) fn read(
     }
     match mode {
         Some(true) if !config.is_required() => {
-            section.error("mode", "say how clients are known: [auth.tokens], [auth.oidc], [auth.basic] or [auth.certificates]");
+            section.error(
+                "mode",
+                "say how clients are known: [auth.tokens], [auth.oidc], [auth.basic] or [auth.certificates]",
+            );
         }
         Some(false) if config.is_required() => {
-            section.error("mode", "\"none\" lets everybody in: take it out, or what says how clients are known");
+            section
+                .error("mode", "\"none\" lets everybody in: take it out, or what says how clients are known");
         }
-        None if !config.is_required() && is_reached => report.add(
-            "http.listen",
-            "other machines reach this address, and nobody would have to say who they are: configure [auth.tokens], \
-             [auth.oidc], [auth.basic] or [auth.certificates]; or say `mode = \"none\"` in [auth] where something before \
-             this server decides who may come",
-        ),
+        None if !config.is_required() && reach != Reach::Here => {
+            let (key, why) = match reach {
+                Reach::Network => ("http.listen", "other machines reach this address"),
+                Reach::Proxy => ("http.trusted_proxies", "other machines reach this server through a proxy"),
+                Reach::Here | Reach::Url => {
+                    ("http.public_url", "other machines reach this server by this URL")
+                }
+            };
+            report.add(
+                key,
+                format!(
+                    "{why}, and nobody would have to say who they are: configure [auth.tokens], [auth.oidc], [auth.basic] \
+                     or [auth.certificates]; or say `mode = \"none\"` in [auth] where something before this server decides \
+                     who may come"
+                ),
+            );
+        }
         _ => {}
     }
     let is_encrypted = http.tls.is_some() || !http.front.trusted_proxies.is_empty();
-    if is_reached
+    if config.is_required() && !http.front.hosts.is_empty() {
+        report.note("http.hosts", "has no effect: with [auth] this server is asked by any name");
+    }
+    if reach == Reach::Network
         && !is_encrypted
         && (config.oidc.is_some() || config.tokens.is_some() || config.basic.is_some())
     {
@@ -82,13 +100,42 @@ pub(super) fn read(
     config
 }
 
+/// From where requests come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// From this machine.
+    Here,
+    /// From wherever the address that is listened on is reached.
+    Network,
+    /// From other machines, through a proxy on this one.
+    Proxy,
+    /// The same, as its URL says.
+    Url,
+}
+
+impl Reach {
+    fn of(http: &Http) -> Self {
+        let public: Option<http::Uri> = http.front.public_url.as_deref().and_then(|url| url.parse().ok());
+        let is_here = |host: &str| is_this_machine(host.trim_matches(['[', ']']));
+        if !http.listen.ip().to_canonical().is_loopback() {
+            Self::Network
+        } else if !http.front.trusted_proxies.is_empty() {
+            Self::Proxy
+        } else if public.is_some_and(|url| url.host().is_some_and(|host| !is_here(host))) {
+            Self::Url
+        } else {
+            Self::Here
+        }
+    }
+}
+
 /// Certificates that are named can be shown, and can be one's.
 fn check_certificates(config: &Config, http: &Http, report: &Report) {
     let asks = http.tls.as_ref().is_some_and(|tls| tls.clients != ClientCertificates::None);
     for name in config.certificates.keys() {
-        if !PeerCertificate::can_be_named(name) {
-            let text =
-                "name a subject such as \"CN=viewer,O=Hospital\", or sha256: with 64 hexadecimal digits";
+        if !PeerCertificate::can_be_exactly(name) {
+            let text = "name the whole subject such as \"CN=viewer,O=Hospital\", as `openssl x509 -noout -subject -nameopt RFC2253` \
+                 writes it, or sha256: with the 64 hexadecimal digits of the fingerprint";
             report.add(&format!("auth.certificates.{name}"), text);
         } else if !asks {
             let text =
@@ -141,6 +188,7 @@ fn issuer(text: &str) -> Option<String> {
     let uri: http::Uri = text.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
     let scheme = uri.scheme_str()?;
-    (uri.query().is_none() && (scheme == "https" || scheme == "http" && is_this_machine(host)))
-        .then(|| text.to_owned())
+    // A name and a password before the host would stand in the log.
+    let is_bare = uri.query().is_none() && !uri.authority()?.as_str().contains('@');
+    (is_bare && (scheme == "https" || scheme == "http" && is_this_machine(host))).then(|| text.to_owned())
 }

@@ -42,6 +42,12 @@ impl Report {
         ConfigError { key, text }
     }
 
+    /// Notes something about the key at `path` that is not wrong and may yet not be meant so.
+    pub(super) fn note(&self, path: &str, text: &str) {
+        let note = self.about(path, text.to_owned());
+        self.notes.borrow_mut().push(note);
+    }
+
     /// What the configuration says in vain, so far.
     pub(super) fn notes(&self) -> Vec<ConfigError> {
         self.notes.borrow().clone()
@@ -247,8 +253,7 @@ impl<'a> Section<'a> {
 
     /// Notes something that is not wrong and may yet not be meant so.
     pub(super) fn note(&self, key: &str, text: &str) {
-        let note = self.report.about(&join(&self.path, key), text.to_owned());
-        self.report.notes.borrow_mut().push(note);
+        self.report.note(&join(&self.path, key), text);
     }
 
     /// Refuses a key that would do nothing yet; `what` comes with a later version.

@@ -51,6 +51,7 @@ fn every_key_of_a_full_file_arrives() {
         base_path = "/pacs/rs/"
         public_url = "https://pacs.example/x/"
         trusted_proxies = ["10.0.0.0/8"]
+        hosts = ["pacs.example"]
         max_connections = 7
         max_connections_per_address = 6
         header_timeout = "1s"
@@ -108,6 +109,7 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!(config.http.front.base_path, "/pacs/rs");
     assert_eq!(config.http.front.public_url.as_deref(), Some("https://pacs.example/x"));
     assert_eq!(config.http.front.trusted_proxies.len(), 1);
+    assert_eq!(config.http.front.hosts, ["pacs.example".parse().unwrap()]);
     let settings = HttpSettings {
         max_connections: 7,
         max_connections_per_address: 6,
@@ -281,6 +283,7 @@ fn the_environment_goes_before_the_file_and_is_named_in_errors() {
             ("GANTRY_HTTP__LISTEN", "127.0.0.1:9"),
             ("GANTRY_HTTP__MAX_CONNECTIONS", "9"),
             ("GANTRY_HTTP__TRUSTED_PROXIES", "10.0.0.1, 10.0.0.2"),
+            ("GANTRY_AUTH__MODE", "none"),
             ("GANTRY_ARCHIVE__MAIN__ADDRESS", "other:105"),
             ("GANTRY_DEFAULT_ARCHIVE", "Main"),
             ("GANTRY_PORT", "tcp://10.0.0.1:80"),
@@ -351,6 +354,7 @@ fn the_documentation_has_every_key_and_a_valid_example() {
         "base_path",
         "public_url",
         "trusted_proxies",
+        "hosts",
         "max_connections",
         "max_connections_per_address",
         "header_timeout",
@@ -458,6 +462,15 @@ fn nobody_is_let_in_from_elsewhere_without_a_word() {
         let config = parse(&format!("[http]\nlisten = \"{near}\"\n{SMALLEST}")).unwrap();
         assert!(!config.auth.is_required(), "{near}");
     }
+    for (key, value) in [("trusted_proxies", "[\"127.0.0.1\"]"), ("public_url", "\"https://pacs.example\"")] {
+        let near = format!("[http]\n{key} = {value}\n{SMALLEST}");
+        let errors = parse(&near).unwrap_err();
+        assert!(errors[0].starts_with(&format!("http.{key}: ")) && errors.len() == 1, "{errors:?}");
+        assert!(parse(&format!("{near}[auth]\nmode = \"none\"\n")).is_ok(), "{key}");
+    }
+    for url in ["http://localhost:8080", "http://127.0.0.1:80/b", "https://[::1]"] {
+        assert!(parse(&format!("[http]\npublic_url = \"{url}\"\n{SMALLEST}")).is_ok(), "{url}");
+    }
     for (said, key) in [
         ("mode = \"required\"\n", "auth.mode"),
         ("mode = \"none\"\n[auth.tokens]\nfile = \"/x\"\n", "auth.mode"),
@@ -558,6 +571,7 @@ fn a_certificate_that_nobody_could_have_is_no_key_of_access() {
         ("CN=x", "[\"search:nowhere\"]"),
         ("", "[\"search\"]"),
         ("sha256:", "[\"search\"]"),
+        ("viewer", "[\"search\"]"),
         ("sha256:ab:cd", "[\"search\"]"),
     ] {
         let errors = parse(&format!("{SMALLEST}{SHOWN}[auth.certificates]\n\"{name}\" = {grants}\n"));

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::section::Section;
 use super::{Config, ConfigError};
-use crate::net::tls::{ClientCertificates, ClientConfig, FileError, Identity, ServerConfig};
+use crate::net::FileError;
+use crate::net::tls::{ClientCertificates, ClientConfig, Identity, ServerConfig};
 
 /// What a file's path looks like.
 const PEM: &str = "the path of a PEM file";
@@ -24,6 +25,12 @@ pub(super) fn server(section: &mut Section<'_>) -> Option<ServerConfig> {
     let words = [("none", Wanted::None), ("optional", Wanted::Optional), ("required", Wanted::Required)];
     let wanted = section.choice("client_certificates", &words).unwrap_or(Wanted::None);
     let ca = section.parsed::<PathBuf>("client_ca", PEM);
+    let revoked = section
+        .parsed::<PathBuf>("client_revoked", "the path of a PEM file with lists of revoked certificates");
+    if revoked.is_some() && wanted == Wanted::None {
+        section
+            .error("client_revoked", "has no effect: say client_certificates = \"optional\" or \"required\"");
+    }
     let clients = match (wanted, ca) {
         (Wanted::None, None) => Some(ClientCertificates::None),
         (Wanted::None, Some(_)) => {
@@ -39,13 +46,18 @@ pub(super) fn server(section: &mut Section<'_>) -> Option<ServerConfig> {
         (Wanted::Optional, Some(ca)) => Some(ClientCertificates::Optional(ca)),
         (Wanted::Required, Some(ca)) => Some(ClientCertificates::Required(ca)),
     };
-    Some(ServerConfig { identity: Identity { certificate: certificate?, key: key? }, clients: clients? })
+    Some(ServerConfig {
+        identity: Identity { certificate: certificate?, key: key? },
+        clients: clients?,
+        revoked,
+    })
 }
 
 /// How we connect to a peer: an empty table is TLS with defaults, none is none.
 pub(super) fn client(section: Option<Section<'_>>) -> Option<ClientConfig> {
     let mut section = section?;
     let ca = section.parsed("ca", PEM);
+    let revoked = section.parsed("revoked", "the path of a PEM file with lists of revoked certificates");
     let certificate = section.parsed::<PathBuf>("certificate", PEM);
     let key = section.parsed::<PathBuf>("key", PEM);
     let identity = match (certificate, key) {
@@ -64,7 +76,7 @@ pub(super) fn client(section: Option<Section<'_>>) -> Option<ClientConfig> {
         ClientConfig::is_server_name(text).then(|| text.to_owned())
     });
     section.finish();
-    Some(ClientConfig { ca, identity, server_name })
+    Some(ClientConfig { ca, revoked, identity, server_name })
 }
 
 impl Config {
@@ -120,11 +132,12 @@ mod tests {
         assert_eq!((config.http.tls, config.dimse.tls), (None, None));
         let config = read(&format!("[http.tls]\n{OWN}")).unwrap();
         let clients = ClientCertificates::None;
-        assert_eq!(config.http.tls, Some(ServerConfig { identity: own(), clients }));
+        assert_eq!(config.http.tls, Some(ServerConfig { identity: own(), clients, revoked: None }));
         let text = format!(
-            "[dimse.tls]\n{OWN}listen = \"0.0.0.0:2762\"\nclient_certificates = \"required\"\nclient_ca = \"ca.pem\"\n"
+            "[dimse.tls]\n{OWN}listen = \"0.0.0.0:2762\"\nclient_certificates = \"required\"\nclient_ca = \"ca.pem\"\nclient_revoked = \"crl.pem\"\n"
         );
         let tls = read(&text).unwrap().dimse.tls.unwrap();
+        assert_eq!(tls.server.revoked, Some("crl.pem".into()));
         assert_eq!(tls.listen, Some("0.0.0.0:2762".parse().unwrap()));
         assert_eq!(tls.server.clients, ClientCertificates::Required("ca.pem".into()));
         refused("[http.tls]\ncertificate = \"c.pem\"\n", "http.tls.key: missing");
@@ -133,6 +146,10 @@ mod tests {
             "http.tls.client_ca: missing",
         );
         refused(&format!("[dimse.tls]\n{OWN}client_ca = \"ca.pem\"\n"), "dimse.tls.client_ca: has no effect");
+        refused(
+            &format!("[http.tls]\n{OWN}client_revoked = \"crl.pem\"\n"),
+            "http.tls.client_revoked: has no effect",
+        );
         refused(&format!("[http.tls]\n{OWN}listen = \"0.0.0.0:443\"\n"), "http.tls.listen: unknown key");
     }
 
@@ -143,9 +160,11 @@ mod tests {
         let config = config.unwrap();
         assert_eq!(config.archives[0].tls, Some(ClientConfig::default()));
         assert_eq!(config.dimse.front.aes[0].tls.as_ref().unwrap().ca, Some("ws.pem".into()));
-        let text = format!("[archive.main.tls]\n{OWN}server_name = \"pacs.example\"\n");
+        let text =
+            format!("[archive.main.tls]\n{OWN}server_name = \"pacs.example\"\nrevoked = \"crl.pem\"\n");
         let tls = read(&text).unwrap().archives.remove(0).tls.unwrap();
         assert_eq!((tls.identity, tls.server_name.as_deref()), (Some(own()), Some("pacs.example")));
+        assert_eq!(tls.revoked, Some("crl.pem".into()));
         refused("[archive.main.tls]\ncertificate = \"c.pem\"\n", "archive.main.tls.key: missing");
         refused("[archive.main.tls]\nserver_name = \"a b\"\n", "archive.main.tls.server_name");
     }

@@ -211,13 +211,14 @@ where
     let builder = builder(&settings, streams.clone());
     let serving = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(serving);
-    let is_idle = tokio::select! {
+    let goes_on = tokio::select! {
         result = serving.as_mut() => return result,
         () = shutdown.cancelled() => false,
         () = streams.idle(settings.head_timeout) => true,
+        () = handle.retired() => true,
     };
     serving.as_mut().graceful_shutdown();
-    if is_idle {
+    if goes_on {
         // A request that was on its way when the client was told is served, as slowly as its reader may read.
         tokio::select! {
             result = serving.as_mut() => return result,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::PeerCertificate;
 
@@ -39,6 +40,7 @@ pub struct Connection {
 struct Flags {
     aborted: AtomicBool,
     established: AtomicBool,
+    retired: CancellationToken,
 }
 
 impl Connection {
@@ -57,6 +59,16 @@ impl Connection {
     /// time; on HTTP/2 an error of the body resets its stream alone.
     pub fn abort(&self) {
         self.flags.aborted.store(true, Ordering::Release);
+    }
+
+    /// Lets the connection take no further requests; those under way are answered.
+    pub fn retire(&self) {
+        self.flags.retired.cancel();
+    }
+
+    /// Waits until somebody has said so.
+    pub(super) async fn retired(&self) {
+        self.flags.retired.cancelled().await;
     }
 
     /// Says that the first request's head has come, which ends the time-out for it.

@@ -3,6 +3,7 @@
 mod block;
 mod dimse_socket;
 mod file_stamp;
+mod files;
 mod http_server;
 mod http_socket;
 mod http_streams;
@@ -13,6 +14,7 @@ pub mod tls;
 pub use block::Block;
 pub use dimse_socket::DimseSocket;
 pub use file_stamp::FileStamp;
+pub use files::{FileError, Files, LOOK_EVERY};
 pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};
 pub use http_streams::HttpStream;

@@ -5,9 +5,11 @@
 
 mod client;
 mod failure;
-mod files;
 mod peer;
+mod pem;
+mod revoked;
 mod server;
+mod standing;
 mod stream;
 mod trust;
 
@@ -18,11 +20,13 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 
+use super::FileError;
+
 pub use client::{Client, host_of};
 pub use failure::Failure;
-pub use files::FileError;
 pub use peer::PeerCertificate;
 pub use server::{Protocol, Server};
+pub use standing::{Lapsed, Standing};
 pub use stream::Stream;
 
 /// What a listener shows, and whom it wants to see.
@@ -32,6 +36,8 @@ pub struct ServerConfig {
     pub identity: Identity,
     /// Whether clients show a certificate.
     pub clients: ClientCertificates,
+    /// Lists of certificates that the authorities of clients have taken back, in PEM.
+    pub revoked: Option<PathBuf>,
 }
 
 /// How we connect to a peer.
@@ -40,6 +46,8 @@ pub struct ClientConfig {
     /// The authorities that may have signed the peer's certificate, or this certificate itself, in PEM; `None`: those that
     /// the system trusts.
     pub ca: Option<PathBuf>,
+    /// Lists of certificates that these authorities have taken back, in PEM.
+    pub revoked: Option<PathBuf>,
     /// What we show to peers that ask for it.
     pub identity: Option<Identity>,
     /// The name that the peer's certificate must be for; `None`: the host that we connect to.

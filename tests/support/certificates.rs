@@ -5,8 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, RevokedCertParams, SanType, SerialNumber,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use x509_cert::der::Decode;
 
 /// Who signs certificates.
 pub struct Authority {
@@ -103,6 +107,32 @@ impl Authority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Issued { certificate, key: key.serialize_pem() }
+    }
+}
+
+impl Authority {
+    /// Its list of those that it has taken back, in PEM, to be followed by another one in this year.
+    pub fn revoke(&self, revoked: &[&Issued], next_update: i32) -> String {
+        let serial = |issued: &&Issued| {
+            let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+            let parsed = x509_cert::Certificate::from_der(&der).unwrap();
+            SerialNumber::from_slice(parsed.tbs_certificate().serial_number().as_bytes())
+        };
+        let entry = |issued| RevokedCertParams {
+            serial_number: serial(issued),
+            revocation_time: rcgen::date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2021, 1, 1),
+            next_update: rcgen::date_time_ymd(next_update, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 }
 

@@ -1,12 +1,15 @@
-//! A small issuer of tokens (OpenID Connect) for tests: discovery and keys over HTTP on loopback, keys that rotate, and the
+//! A small issuer of tokens (OpenID Connect) for tests: discovery and keys over HTTP or HTTPS on loopback, keys that rotate, and the
 //! ways in which an issuer can fail.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::signer::Signer;
@@ -44,14 +47,44 @@ struct State {
 impl Issuer {
     /// An issuer with these keys on a free port.
     pub(crate) async fn start(signers: &[&Signer]) -> Self {
+        Self::start_over(signers, None).await
+    }
+
+    /// The same over TLS, at `localhost`, with this certificate and its key in PEM.
+    #[allow(dead_code)] // The library's own tests use this file, too, by its path.
+    pub(crate) async fn start_over_tls(signers: &[&Signer], certificate: &str, key: &str) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = builder.with_single_cert(chain, key).unwrap();
+        Self::start_over(signers, Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn start_over(signers: &[&Signer], tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = match tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let state = State { keys: Vec::new(), manners: Manners::Good, asked: 0 };
         let state = Arc::new(Mutex::new(state));
         let (own, own_url) = (Arc::clone(&state), url.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, own_url.clone(), Arc::clone(&own)));
+                let (url, state, tls) = (own_url.clone(), Arc::clone(&own), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => answer(stream, url, state).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                answer(stream, url, state).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         let issuer = Self { url, state, _task: AbortOnDropHandle::new(task) };
@@ -86,7 +119,7 @@ impl Issuer {
     }
 }
 
-async fn answer(mut stream: TcpStream, url: String, state: Arc<Mutex<State>>) {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, url: String, state: Arc<Mutex<State>>) {
     let mut request = Vec::new();
     let mut piece = [0; 1024];
     while !request.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -127,4 +160,5 @@ async fn answer(mut stream: TcpStream, url: String, state: Arc<Mutex<State>>) {
         _ => ok(&discovery),
     };
     let _ = stream.write_all(text.as_bytes()).await;
+    let _ = stream.flush().await;
 }

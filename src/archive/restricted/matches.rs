@@ -1,19 +1,19 @@
 //! Matches of several searches, one behind the other, without those that the client may not see.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{patient_of, searched_study};
-use crate::archive::{Archive, Complete, Feed, Fut, Result, Search, Step, Steps};
-use crate::caller::{Caller, Restriction};
+use super::narrowed::{Begun, Narrowed};
+use super::patient_of;
+use crate::archive::{Complete, Feed, Fut, Result, Step, Steps};
+use crate::caller::Restriction;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::matching::{Criterion, Verdict};
-use crate::dicom::query::Query;
 use crate::dicom::{Uid, tags};
 
-type Opening = Pin<Box<dyn Future<Output = Result<Search>> + Send>>;
+/// The next search begins; those behind it come back with it.
+type Opening = Pin<Box<dyn Future<Output = (Narrowed, Result<Option<Begun>>)> + Send>>;
 
 /// What a match has to be to be seen.
 #[derive(Debug)]
@@ -49,28 +49,26 @@ impl Filter {
 
 /// The matches of several searches.
 pub(super) struct Matches {
-    archive: Arc<dyn Archive>,
-    caller: Caller,
     filter: Filter,
     current: Feed<Arc<DataSet>>,
     /// The study that the current search is in, where it is one.
     study: Option<Uid>,
-    rest: VecDeque<Query>,
-    /// The next search begins.
+    /// The searches behind it; `None`: one of them begins, or nothing more comes.
+    rest: Option<Narrowed>,
     opening: Option<Opening>,
+    /// That the last search that has ended was whole.
+    whole: Option<Complete>,
 }
 
 impl Matches {
     /// The matches of `current`, a search in `study`, and of the searches `rest`.
     pub(super) fn new(
-        archive: Arc<dyn Archive>,
-        caller: Caller,
+        rest: Narrowed,
         current: Feed<Arc<DataSet>>,
         study: Option<Uid>,
-        rest: VecDeque<Query>,
         filter: Filter,
     ) -> Self {
-        Self { archive, caller, filter, current, study, rest, opening: None }
+        Self { filter, current, study, rest: Some(rest), opening: None, whole: None }
     }
 
     /// Takes a step of the current search; `None`: it is none for the client.
@@ -78,14 +76,16 @@ impl Matches {
         match step {
             Step::Item(found) => self.filter.admits(&found, self.study.as_ref()).then_some(Step::Item(found)),
             Step::End(Ok(complete)) => {
-                let Some(query) = self.rest.pop_front() else { return Some(Step::End(Ok(complete))) };
-                self.study = searched_study(&query);
-                let (archive, caller) = (Arc::clone(&self.archive), self.caller.clone());
-                self.opening = Some(Box::pin(async move { archive.search(&caller, query).await }));
+                let Some(mut rest) = self.rest.take() else { return Some(Step::End(Ok(complete))) };
+                self.whole = Some(complete);
+                self.opening = Some(Box::pin(async move {
+                    let begun = rest.begin().await;
+                    (rest, begun)
+                }));
                 None
             }
             end @ Step::End(Err(_)) => {
-                self.rest.clear();
+                self.rest = None;
                 Some(end)
             }
         }
@@ -108,14 +108,15 @@ impl Steps<Arc<DataSet>> for Matches {
         Box::pin(async move {
             loop {
                 if let Some(opening) = &mut self.opening {
-                    let opened = opening.as_mut().await;
+                    let (rest, begun) = opening.as_mut().await;
                     self.opening = None;
-                    match opened {
-                        Ok(search) => self.current = search.matches,
-                        Err(error) => {
-                            self.rest.clear();
-                            return Step::End(Err(error));
+                    match (begun, self.whole.take()) {
+                        (Ok(Some(Begun { study, search })), _) => {
+                            (self.rest, self.study, self.current) = (Some(rest), study, search.matches);
                         }
+                        (Ok(None), Some(complete)) => return Step::End(Ok(complete)),
+                        (Ok(None), None) => unreachable!("a search begins behind one that was whole"),
+                        (Err(error), _) => return Step::End(Err(error)),
                     }
                 }
                 let step = self.current.next().await;
@@ -129,7 +130,7 @@ impl Steps<Arc<DataSet>> for Matches {
 
 impl fmt::Debug for Matches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Matches").field("rest", &self.rest.len()).finish_non_exhaustive()
+        f.debug_struct("Matches").field("study", &self.study).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{patient_of, study_query};
 use crate::archive::{Archive, Result, Step};
@@ -71,6 +73,55 @@ impl Owners {
         // that is another patient's.
         self.remember(key, Arc::clone(&patients));
         Ok(patients)
+    }
+
+    /// The same for several studies, in their order: by one question, and a further one for each study that its answer leaves
+    /// out.
+    pub(super) async fn ask_all(
+        &self,
+        archive: &Arc<dyn Archive>,
+        caller: &Caller,
+        studies: &[Uid],
+    ) -> Result<Vec<Arc<[String]>>> {
+        let is_unknown = |study: &&Uid| self.known(&(archive.name().to_owned(), (*study).clone())).is_none();
+        let unknown: Vec<&Uid> = studies.iter().filter(is_unknown).collect();
+        if unknown.len() > 1 {
+            self.survey(archive, caller, &unknown).await;
+        }
+        let mut found = Vec::with_capacity(studies.len());
+        for study in studies {
+            found.push(self.ask(archive, caller, study).await?);
+        }
+        Ok(found)
+    }
+
+    /// Asks for all of these studies at once (PS3.4 C.2.2.2.2), and remembers what the archive says of them. One that takes no
+    /// list has said nothing.
+    async fn survey(&self, archive: &Arc<dyn Archive>, caller: &Caller, studies: &[&Uid]) {
+        let values = studies.iter().map(|study| study.to_string()).collect();
+        let by_uids = MatchingKey { path: tags::STUDY_INSTANCE_UID.into(), vr: VR::UI, values };
+        let caller = Caller { priority: Priority::Interactive, ..caller.clone() };
+        let Ok(mut search) = archive.search(&caller, study_query(vec![by_uids])).await else { return };
+        let mut found: HashMap<Uid, Vec<String>> = HashMap::new();
+        loop {
+            match search.matches.next().await {
+                Step::Item(data_set) => {
+                    let study = data_set.uid(tags::STUDY_INSTANCE_UID);
+                    if let Some(study) = study.filter(|study| studies.contains(&study)) {
+                        let patients = found.entry(study).or_default();
+                        if patients.len() < MAX_OWNERS {
+                            patients.push(patient_of(&data_set).to_owned());
+                        }
+                    }
+                }
+                Step::End(Ok(_)) => break,
+                // What did not come whole may lack a second owner.
+                Step::End(Err(_)) => return,
+            }
+        }
+        for (study, patients) in found {
+            self.remember((archive.name().to_owned(), study), patients.into());
+        }
     }
 
     /// Forgets that an archive had no such study.

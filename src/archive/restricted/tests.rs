@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::narrowed::PORTION;
 use super::*;
 use crate::archive::testing::{Driver, Fake};
 use crate::archive::{Expected, Form};
@@ -359,4 +360,81 @@ async fn attack_an_object_that_changes_its_patient_behind_its_head_is_broken_off
 #[test]
 fn messages_are_not_passed_on_unread() {
     assert!(scene(to_studies(&["1.1"])).1.relay().is_none());
+}
+
+/// A patient with so many studies, and an archive that lists them.
+fn many(fake: &Fake, count: usize) -> Vec<String> {
+    let uids: Vec<String> = (0..count).map(|n| format!("1.{:04}", 1_000 + n)).collect();
+    let own: Vec<_> = uids.iter().map(|uid| (uid.as_str(), Some("P"))).collect();
+    lay(fake, &own);
+    uids
+}
+
+#[tokio::test]
+async fn the_first_match_leaves_before_the_last_owner_is_known() {
+    let (fake, restricted) = scene(to_patients(&["P"]));
+    let uids = many(&fake, PORTION + 2);
+    let (first, last) = uids.split_at(PORTION);
+    // Of the first portion one is another patient's, too, and the rest of it the archive leaves out of its answer.
+    lay(
+        &fake,
+        &[(first[0].as_str(), Some("P")), (first[1].as_str(), Some("P")), (first[1].as_str(), Some("Q"))],
+    );
+    for uid in &first[2..] {
+        lay(&fake, &[(uid.as_str(), Some("P"))]);
+    }
+    lay(&fake, &[(first[0].as_str(), None)]);
+    let mut search = restricted.search(&caller(), query(Level::Series, &[])).await.unwrap();
+    assert!(matches!(search.matches.next().await, Step::Item(_)));
+    let named = asked(&fake, tags::STUDY_INSTANCE_UID);
+    assert_eq!(named[1], first.join("\\"), "all of a portion by one question");
+    assert!(named.iter().all(|named| !last.iter().any(|uid| named.contains(uid.as_str()))), "{named:?}");
+    for uid in &first[2..] {
+        lay(&fake, &[(uid.as_str(), None)]);
+    }
+    lay(&fake, &last.iter().map(|uid| (uid.as_str(), Some("P"))).collect::<Vec<_>>());
+    for uid in last {
+        lay(&fake, &[(uid.as_str(), None)]);
+    }
+    let mut seen = vec![first[0].clone()];
+    let end = loop {
+        match search.matches.next().await {
+            Step::Item(found) => seen.push(found.uid(tags::STUDY_INSTANCE_UID).unwrap().to_string()),
+            Step::End(end) => break end,
+        }
+    };
+    end.unwrap();
+    let own: Vec<String> = uids.iter().filter(|uid| **uid != first[1]).cloned().collect();
+    assert_eq!(seen, own, "in order, and without what two patients have");
+}
+
+#[tokio::test]
+async fn whose_the_last_studies_are_that_cannot_be_asked_is_a_failure() {
+    let (fake, restricted) = scene(to_patients(&["P"]));
+    let uids = many(&fake, PORTION + 1);
+    lay(&fake, &uids[..PORTION].iter().map(|uid| (uid.as_str(), Some("P"))).collect::<Vec<_>>());
+    for uid in &uids[..PORTION] {
+        lay(&fake, &[(uid.as_str(), None)]);
+    }
+    fake.push_search(Err(Error::new("main", Kind::QueueFull)));
+    let mut search = restricted.search(&caller(), query(Level::Series, &[])).await.unwrap();
+    for _ in 0..PORTION {
+        assert!(matches!(search.matches.next().await, Step::Item(_)));
+    }
+    assert!(matches!(search.matches.next().await, Step::End(Err(Error { kind: Kind::QueueFull, .. }))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attack_whose_a_study_is_is_asked_again_when_the_answer_is_old() {
+    let (fake, restricted) = scene(to_patients(&["P"]));
+    lay(&fake, &[("1.1", Some("P"))]);
+    for _ in 0..2 {
+        lay_object(&fake, &data_set("1.1", "P")).await;
+        assert!(first(&restricted, "1.1").await.is_ok());
+        tokio::time::advance(std::time::Duration::from_secs(9)).await;
+    }
+    // Within eighteen seconds the study was given to somebody else.
+    lay(&fake, &[("1.1", Some("Q"))]);
+    assert_eq!(first(&restricted, "1.1").await.unwrap_err(), not_found());
+    assert_eq!(fake.queries().len(), 2);
 }

@@ -132,6 +132,18 @@ impl Client {
         }
     }
 
+    /// Whether it is still who it was when the association began: its certificate may have expired since, or been revoked.
+    ///
+    /// # Errors
+    /// The association is to end, before anything else is done for it.
+    pub(super) fn check_certificate(&self) -> impl Future<Output = Result<(), End>> + use<> {
+        let certificate = self.peer.certificate.clone();
+        async move {
+            let Some(certificate) = certificate else { return Ok(()) };
+            certificate.check().await.map_err(|lapsed| End::Abort(lapsed.to_string()))
+        }
+    }
+
     /// A request is to be served.
     pub(super) fn begin(&mut self, request: &Command) {
         tracing::trace!(target: "gantry::front::dimse", calling = %self.peer.calling, command = ?request, "request");

@@ -191,6 +191,9 @@ impl Front {
                 Ok(request) => request,
                 Err(end) => return end,
             };
+            if let Err(end) = client.check_certificate().await {
+                return end;
+            }
             let accepted = client.association.agreement().context(context).cloned();
             let served = client.plan.contexts.get(&context).cloned();
             let (Some(context), Some(served)) = (accepted, served) else {

@@ -229,7 +229,12 @@ pub(super) async fn converse(
             // Who takes what we send is not silent.
             None if unsent.0 < before.0 || unsent.1 < before.1 => {}
             None => return Err(End::Abort("a session in which nothing was said for too long".into())),
-            Some(Side::Client(event)) => elsewhere = session.pass_to_archive(config, client, event)?,
+            Some(Side::Client(event)) => {
+                if matches!(event, Event::Command { .. }) {
+                    client.check_certificate().await?;
+                }
+                elsewhere = session.pass_to_archive(config, client, event)?;
+            }
             Some(Side::Archive(event)) => session.pass_to_client(client, event)?,
         }
         until = Instant::now() + session.patience(client);

@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::error::Problem;
-use super::{PAGES, Server, origin, stow};
+use super::{PAGES, Server, host, origin, stow};
 use crate::access::{Identity, Means, Operation, Refused};
 use crate::event::{Alert, Event, Outcome, What, Who};
 use crate::net::Connection;
@@ -42,20 +42,34 @@ pub(super) async fn identify(State(server): State<Server>, mut request: Request,
         (Some(_), Some(_)) => Err(Refused::Invalid("there are two Authorization headers")),
         (authorization, _) => access.authenticate(authorization, certificate, from).await,
     };
-    match found {
-        Ok(identity) => {
-            request.extensions_mut().insert(identity);
-            next.run(request).await
-        }
-        Err(_) if is_for_everybody(&request) => next.run(request).await,
+    let identity = match found {
+        Ok(identity) => identity,
+        Err(_) if is_for_everybody(&request) => return next.run(request).await,
         Err(refused) => {
+            if let (Refused::Lapsed(_), Some(connection)) = (&refused, &connection) {
+                // Who has a better one by now can only show it on another connection.
+                connection.retire();
+            }
             let mut response = problem(&refused).into_response();
             for challenge in access.challenges(&refused) {
                 response.headers_mut().append(WWW_AUTHENTICATE, challenge);
             }
-            answer_in_place_of(&server, request, response).await
+            return answer_in_place_of(&server, request, response).await;
+        }
+    };
+    if identity.means == Means::Nobody {
+        let config = &server.0.config;
+        match host::check(config, connection.as_ref(), request.uri(), request.headers()) {
+            Ok(()) => {}
+            Err(_) if is_for_everybody(&request) => return next.run(request).await,
+            Err(problem) => {
+                tell(&server, &identity, from, None, "asked for this server by a name that is not its own");
+                return answer_in_place_of(&server, request, problem.into_response()).await;
+            }
         }
     }
+    request.extensions_mut().insert(identity);
+    next.run(request).await
 }
 
 /// Lets those through who may do somewhere what the route does.
@@ -145,6 +159,8 @@ fn problem(refused: &Refused) -> Problem {
         Refused::Missing => Problem::client(StatusCode::UNAUTHORIZED, text)
             .advise("Send credentials of a kind that WWW-Authenticate names, in the Authorization header."),
         Refused::Invalid(_) => Problem::client(StatusCode::UNAUTHORIZED, text),
+        Refused::Lapsed(_) => Problem::client(StatusCode::UNAUTHORIZED, text)
+            .advise("Connect again, with a certificate that is good now."),
         Refused::Unavailable(_) => Problem::bridge(StatusCode::SERVICE_UNAVAILABLE, text).try_again(),
         Refused::TooMany(wait) => Problem::client(StatusCode::TOO_MANY_REQUESTS, text).try_again_in(*wait),
     }

@@ -14,6 +14,7 @@ mod cors;
 mod error;
 mod frames;
 mod guard;
+mod host;
 mod identity;
 mod limits;
 mod metadata;
@@ -53,6 +54,7 @@ use crate::net::Network;
 use crate::router;
 
 pub use cors::Origin;
+pub use host::HostName;
 pub use identity::Needs;
 pub use limits::LimitsConfig;
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Proxies whose `Forwarded` and `X-Forwarded-…` headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Names of this server besides its addresses and `localhost`, where nobody has to say who they are.
+    pub hosts: Vec<HostName>,
     /// How long an answer may wait for its reader.
     pub write_timeout: Duration,
     /// How long a request's body may be silent.
@@ -87,6 +91,7 @@ impl Default for Config {
             base_path: "/dicom-web".to_owned(),
             public_url: None,
             trusted_proxies: Vec::new(),
+            hosts: Vec::new(),
             write_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(30),
             inline_limit: 1024,

@@ -45,6 +45,7 @@ impl Bridge {
     }
 
     fn with(config: Config) -> Self {
+        let config = named(config);
         let archive = Fake::named("main");
         let shutdown = CancellationToken::new();
         let archives = router::Router::new([archive.clone() as Arc<_>], None);
@@ -133,6 +134,11 @@ async fn the_pages_say_what_this_is_and_readiness_ends_with_the_shutdown() {
     bridge.shutdown.cancel();
     bridge.get("/health/ready").await.problem(503);
     assert_eq!(bridge.get("/health/live").await.status, 200);
+}
+
+/// With the name that the tests ask by.
+fn named(config: Config) -> Config {
+    Config { hosts: vec!["bridge.example".parse().unwrap()], ..config }
 }
 
 /// What the front end is built upon, without a cache.

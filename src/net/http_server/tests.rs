@@ -93,6 +93,7 @@ impl Server {
 }
 
 mod over_tls;
+mod retired;
 
 const HTTP_1_0: &str = "GET / HTTP/1.0\r\n\r\n";
 const HTTP_1_1: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";

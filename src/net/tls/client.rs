@@ -13,10 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::failure::{End, Failure, explain_handshake};
-use super::files::{FileError, Files, LOOK_EVERY, certificates, private_key};
+use super::pem::{certificates, private_key};
+use super::standing::Standing;
 use super::stream::{Stream, below};
 use super::trust::{Listed, PinnedServer};
 use super::{ClientConfig, Identity, VERSIONS, provider};
+use crate::net::{FileError, Files, LOOK_EVERY};
 
 /// Opens TLS connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,9 +35,9 @@ impl Client {
 
     pub(super) fn looking_every(look_every: Duration, config: ClientConfig) -> Self {
         let identity = config.identity.iter().flat_map(|own| [own.certificate.clone(), own.key.clone()]);
-        let paths = config.ca.iter().cloned().chain(identity).collect();
+        let paths = config.ca.iter().chain(&config.revoked).cloned().chain(identity).collect();
         let server_name = config.server_name.as_deref().map(Arc::from);
-        Self { files: Arc::new(Files::new(paths, look_every, move || read(&config))), server_name }
+        Self { files: Arc::new(Files::new("TLS", paths, look_every, move || read(&config))), server_name }
     }
 
     #[cfg(test)]
@@ -68,7 +70,7 @@ impl Client {
             TlsConnector::from(config).connect(name, below(io)).await
         });
         match shaken.await {
-            Ok(Ok(tls)) => Ok(Stream::new(TlsStream::Client(tls), End::Client)),
+            Ok(Ok(tls)) => Ok(Stream::new(TlsStream::Client(tls), End::Client, Standing::default())),
             Ok(Err(error)) => Err(explain_handshake(error, End::Client)),
             Err(_) => Err(Failure::late(End::Client).into()),
         }
@@ -111,8 +113,8 @@ pub(super) fn read(config: &ClientConfig) -> Result<rustls::ClientConfig, FileEr
         Some(path) => Listed::read(path)?,
         None => Listed::authorities(system_roots()?),
     };
-    let path = || config.ca.clone().unwrap_or_default();
-    let verifier = PinnedServer::new(listed, provider).map_err(|why| FileError::new(&path(), why))?;
+    let listed = listed.without_revoked(config.revoked.as_deref())?;
+    let verifier = PinnedServer::new(listed, provider)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut built = match &config.identity {
         None => builder.with_no_client_auth(),

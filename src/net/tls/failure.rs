@@ -86,6 +86,12 @@ pub(super) fn explain_handshake(error: io::Error, end: End) -> io::Error {
 fn failure(error: &Error, end: End) -> Failure {
     match error {
         Error::InvalidCertificate(error) => of_certificate(error, end),
+        Error::InvalidCertRevocationList(error) => Failure::new(
+            format!(
+                "the list of revoked certificates of the authority that signed the peer's is no good ({error:?})"
+            ),
+            "fetch it again from that authority, which must be allowed to sign lists (key usage cRLSign)",
+        ),
         Error::NoCertificatesPresented => {
             Failure::new("the peer showed no certificate", "give the peer a certificate to show")
         }
@@ -156,6 +162,20 @@ fn of_certificate(error: &CertificateError, end: End) -> Failure {
                 End::Server => "have one issued whose extended key usage has clientAuth",
             },
         ),
+        CertificateError::Revoked => Failure::new(
+            format!("{peer} has been revoked by the authority that signed it"),
+            "have another one issued",
+        ),
+        CertificateError::UnknownRevocationStatus => {
+            let lists = match end {
+                End::Client => "`revoked`",
+                End::Server => "`client_revoked`",
+            };
+            Failure::new(
+                format!("{peer} is signed by an authority of which the file of {lists} has no list"),
+                "put the authority's list (CRL) into that file, of each authority up to the root",
+            )
+        }
         other => Failure::new(format!("{peer} cannot be used: {other}"), "have another one issued"),
     }
 }

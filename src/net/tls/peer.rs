@@ -8,6 +8,8 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use super::standing::{Lapsed, Standing};
+
 /// What a fingerprint begins with in place of a name.
 const SHA_256: &str = "sha256:";
 
@@ -25,6 +27,8 @@ pub struct PeerCertificate {
     pub fingerprint: [u8; 32],
     /// Until when it holds (RFC 5280 4.1.2.5), since 1970: a connection may stay longer.
     pub not_after: Duration,
+    /// What has become of it since.
+    pub standing: Standing,
 }
 
 impl PeerCertificate {
@@ -38,6 +42,7 @@ impl PeerCertificate {
             names: Vec::new(),
             fingerprint,
             not_after: Duration::ZERO,
+            standing: Standing::default(),
         };
         let Ok(certificate) = Certificate::from_der(der) else { return nobody };
         let tbs = certificate.tbs_certificate();
@@ -72,11 +77,24 @@ impl PeerCertificate {
         }
     }
 
-    /// Whether it has expired.
-    pub fn has_expired(&self) -> bool {
+    /// Whether it is as good as when it was shown. Asked before each thing that is done on its strength: a connection may
+    /// stay open for days. A look costs little; the files behind it are looked at as for a handshake.
+    ///
+    /// # Errors
+    /// It is not, and a handshake with it would fail now.
+    pub async fn check(&self) -> Result<(), Lapsed> {
+        if self.has_expired() { Err(Lapsed::Expired) } else { self.standing.check().await }
+    }
+
+    fn has_expired(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // Within its last second it still holds, as in the handshake.
         now.as_secs() > self.not_after.as_secs()
+    }
+
+    /// Whether a name can be one certificate's only: a subject, which has a `=`, or a fingerprint.
+    pub fn can_be_exactly(name: &str) -> bool {
+        Self::can_be_named(name) && (name.contains('=') || name.starts_with(SHA_256))
     }
 
     /// Whether a name can be a certificate's: it is not empty, and what begins as a fingerprint is one.
@@ -115,6 +133,7 @@ mod tests {
             names: vec!["ct1.example".into(), "urn:ct1".into()],
             fingerprint: [0xab; 32],
             not_after: Duration::from_secs(u64::MAX),
+            standing: Standing::default(),
         };
         for name in ["CN=CT1,O=Hospital", "CT1", "ct1.example", "urn:ct1"] {
             assert!(certificate.is_named(name), "{name}");
@@ -132,6 +151,7 @@ mod tests {
         assert!(!certificate.is_named(&format!("sha256:{}", "ac".repeat(32))));
         let nameless =
             PeerCertificate { subject: String::new(), common_name: None, names: vec![], ..certificate };
+        assert!(PeerCertificate::can_be_exactly("CN=CT1") && !PeerCertificate::can_be_exactly("CT1"));
         assert!(!nameless.is_named("") && !nameless.is_exactly("") && !PeerCertificate::can_be_named(""));
     }
 
@@ -143,6 +163,7 @@ mod tests {
             names: vec!["CN=CT1,O=Hospital".into()],
             fingerprint: [0; 32],
             not_after: Duration::ZERO,
+            standing: Standing::default(),
         };
         assert!(!certificate.is_named("CN=CT1,O=Hospital"), "an authority that checks hosts only signs that");
         assert!(certificate.has_expired());

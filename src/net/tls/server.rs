@@ -11,10 +11,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::failure::{End, Failure, explain_handshake};
-use super::files::{FileError, Files, LOOK_EVERY, certificates, private_key};
+use super::pem::{certificates, private_key};
+use super::standing::Standing;
 use super::stream::{Stream, below};
 use super::trust::{Listed, PinnedClients};
 use super::{ClientCertificates, ServerConfig, VERSIONS, provider};
+use crate::net::{FileError, Files, LOOK_EVERY};
 
 /// What is spoken over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,15 @@ pub enum Protocol {
 /// Accepts TLS connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Server {
-    files: Arc<Files<rustls::ServerConfig>>,
+    files: Arc<Files<Built>>,
+}
+
+/// What the files come to.
+#[derive(Debug)]
+pub(super) struct Built {
+    config: Arc<rustls::ServerConfig>,
+    /// Who clients may be, where they show a certificate.
+    pub(super) clients: Option<Arc<PinnedClients>>,
 }
 
 impl Server {
@@ -50,7 +60,8 @@ impl Server {
             ClientCertificates::None => None,
             ClientCertificates::Optional(ca) | ClientCertificates::Required(ca) => Some(ca.clone()),
         });
-        let files = Arc::new(Files::new(paths, look_every, move || read(&config, protocol)));
+        paths.extend(config.revoked.clone());
+        let files = Arc::new(Files::new("TLS", paths, look_every, move || read(&config, protocol)));
         files.load()?;
         Ok(Self { files })
     }
@@ -65,30 +76,42 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let shaken = timeout_at(deadline, async {
-            let config = self.files.current().await.map_err(io::Error::other)?;
-            TlsAcceptor::from(config).accept(below(io)).await
+            let built = self.files.current().await.map_err(io::Error::other)?;
+            if let Some(clients) = &built.clients {
+                clients.tell_if_old();
+            }
+            let tls = TlsAcceptor::from(Arc::clone(&built.config)).accept(below(io)).await?;
+            Ok((tls, built))
         });
         match shaken.await {
-            Ok(Ok(tls)) => Ok(Stream::new(TlsStream::Server(tls), End::Server)),
+            Ok(Ok((tls, built))) => {
+                let shown = tls.get_ref().1.peer_certificates().unwrap_or_default();
+                let standing = Standing::new(shown, Arc::clone(&self.files), built);
+                Ok(Stream::new(TlsStream::Server(tls), End::Server, standing))
+            }
             Ok(Err(error)) => Err(explain_handshake(error, End::Server)),
             Err(_) => Err(Failure::late(End::Server).into()),
         }
     }
 }
 
-/// What the files come to.
-pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<rustls::ServerConfig, FileError> {
+/// Reads the files.
+pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<Built, FileError> {
     let provider = provider();
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(VERSIONS)
         .expect("the provider has suites for both versions");
-    let verifier: Arc<dyn ClientCertVerifier> = match &config.clients {
-        ClientCertificates::None => Arc::new(NoClientAuth),
+    let clients = match &config.clients {
+        ClientCertificates::None => None,
         ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
             let is_required = matches!(config.clients, ClientCertificates::Required(_));
-            let verifier = PinnedClients::new(Listed::read(path)?, provider, is_required);
-            verifier.map_err(|why| FileError::new(path, why))?
+            let listed = Listed::read(path)?.without_revoked(config.revoked.as_deref())?;
+            Some(PinnedClients::new(listed, provider, is_required)?)
         }
+    };
+    let verifier: Arc<dyn ClientCertVerifier> = match &clients {
+        None => Arc::new(NoClientAuth),
+        Some(clients) => Arc::clone(clients) as Arc<_>,
     };
     let identity = &config.identity;
     let (chain, key) = (certificates(&identity.certificate)?, private_key(&identity.key)?);
@@ -103,5 +126,5 @@ pub(super) fn read(config: &ServerConfig, protocol: Protocol) -> Result<rustls::
         // Whoever names something else only is turned away (RFC 7301 3.2); who names nothing is served.
         built.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     }
-    Ok(built)
+    Ok(Built { config: Arc::new(built), clients })
 }

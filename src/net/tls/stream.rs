@@ -9,8 +9,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio_rustls::TlsStream;
 
-use super::PeerCertificate;
 use super::failure::{End, explain};
+use super::{PeerCertificate, Standing};
 
 /// How much is read from the socket at a time: rustls asks for 4 KiB, four times for each record, and a call of the system
 /// costs as much as decrypting them.
@@ -33,9 +33,9 @@ pub struct Stream<S> {
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(tls: TlsStream<Below<S>>, end: End) -> Self {
+    pub(super) fn new(tls: TlsStream<Below<S>>, end: End, standing: Standing) -> Self {
         let shown = tls.get_ref().1.peer_certificates().and_then(<[CertificateDer<'_>]>::first);
-        let certificate = shown.map(|der| Arc::new(PeerCertificate::of(der)));
+        let certificate = shown.map(|der| Arc::new(PeerCertificate { standing, ..PeerCertificate::of(der) }));
         Self { tls, certificate, end }
     }
 

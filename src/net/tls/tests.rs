@@ -1,5 +1,7 @@
 //! Handshakes over pipes, with certificates that are made here.
 
+mod revoked;
+
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +27,7 @@ fn scene() -> Scene {
     let server = authority.issue(&Subject { name: "bridge", ..Subject::default() });
     let identity = identity(&folder, "server", &server);
     let ca = folder.write("ca.pem", &authority.pem);
-    let server = ServerConfig { identity, clients: ClientCertificates::None };
+    let server = ServerConfig { identity, clients: ClientCertificates::None, revoked: None };
     let client = ClientConfig { ca: Some(ca), ..ClientConfig::default() };
     Scene { folder, authority, server, client }
 }
@@ -113,7 +115,7 @@ async fn a_clients_certificate_tells_its_subject_its_names_and_its_fingerprint()
     assert_eq!(certificate.common_name.as_deref(), Some("CT1"));
     assert_eq!(certificate.names, ["ct1.example", "urn:example:ct1"]);
     let path = scene.client.identity.unwrap().certificate;
-    let der = files::certificates(&path).unwrap().remove(0);
+    let der = pem::certificates(&path).unwrap().remove(0);
     assert_eq!(certificate.fingerprint, ring::digest::digest(&ring::digest::SHA256, &der).as_ref());
 }
 
@@ -334,26 +336,6 @@ async fn a_certificate_that_is_swapped_is_shown_in_the_next_handshake_and_a_bad_
 }
 
 #[tokio::test]
-async fn a_changed_file_that_cannot_be_read_once_is_read_later() {
-    let folder = Folder::new();
-    let path = folder.write("file", "1");
-    let (own, fails) = (path.clone(), Arc::new(std::sync::atomic::AtomicBool::new(false)));
-    let failing = Arc::clone(&fails);
-    let files = Arc::new(files::Files::new(vec![path], Duration::ZERO, move || {
-        match failing.load(std::sync::atomic::Ordering::Relaxed) {
-            true => Err(FileError::new(&own, "cannot be read: out of file descriptors")),
-            false => Ok(std::fs::read_to_string(&own).unwrap()),
-        }
-    }));
-    files.load().unwrap();
-    folder.write("file", "2");
-    fails.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(*files.current().await.unwrap(), "1", "what was there before stays");
-    fails.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(*files.current().await.unwrap(), "2", "who was taken out is out, if later");
-}
-
-#[tokio::test]
 async fn whom_we_trust_is_read_again_too() {
     let scene = scene();
     let server = Server::open(scene.server.clone(), Protocol::Dimse).unwrap();
@@ -371,7 +353,8 @@ fn files_that_cannot_be_used_are_named_with_what_to_do() {
     let folder = &scene.folder;
     let with = |certificate: &str, key: &str| {
         let identity = Identity { certificate: folder.path(certificate), key: folder.path(key) };
-        let error = ServerConfig { identity, clients: ClientCertificates::None }.check().unwrap_err();
+        let error =
+            ServerConfig { identity, clients: ClientCertificates::None, revoked: None }.check().unwrap_err();
         let name = error.path.file_name().unwrap().to_str().unwrap().to_owned();
         (name, error.text)
     };

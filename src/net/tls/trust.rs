@@ -16,15 +16,18 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{ParsedCertificate, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage};
+use x509_cert::name::Name;
 
-use super::files::{FileError, certificates};
+use super::pem::certificates;
+use super::revoked::Revoked;
+use crate::net::FileError;
 
 /// The certificates in a file of those whom we trust.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ pub(super) struct Listed {
     certificates: Vec<CertificateDer<'static>>,
     /// Those of them that may sign others.
     authorities: RootCertStore,
+    /// The same by their names; of the system's authorities none.
+    names: Vec<Name>,
+    /// What they have taken back, where that is to be looked at.
+    revoked: Option<Revoked>,
     /// Who signs those that clients may show: by these they choose among their certificates (RFC 8446 4.2.4).
     signers: Vec<DistinguishedName>,
 }
@@ -49,13 +56,33 @@ impl Listed {
 
     /// Authorities alone.
     pub(super) fn authorities(authorities: RootCertStore) -> Self {
-        Self { certificates: Vec::new(), authorities, signers: Vec::new() }
+        Self { certificates: Vec::new(), authorities, names: Vec::new(), revoked: None, signers: Vec::new() }
+    }
+
+    /// The same without those that stand in the lists of this file.
+    pub(super) fn without_revoked(self, path: Option<&Path>) -> Result<Self, FileError> {
+        let Some(path) = path else { return Ok(self) };
+        let revoked = Revoked::read(path)?;
+        if !self.names.is_empty() && !revoked.has_any_of(&self.names) {
+            let text = "holds no list of an authority that is trusted here: give those of the authorities in the other file";
+            return Err(FileError::new(path, text));
+        }
+        revoked.tell_if_old();
+        Ok(Self { revoked: Some(revoked), ..self })
+    }
+
+    /// Says so where a list is past its time.
+    pub(super) fn tell_if_old(&self) {
+        if let Some(revoked) = &self.revoked {
+            revoked.tell_if_old();
+        }
     }
 
     fn add(&mut self, certificate: CertificateDer<'static>) -> Result<(), String> {
         let parsed = Certificate::from_der(&certificate).map_err(|error| error.to_string())?;
         if may_sign_others(&parsed)? {
             self.authorities.add(certificate.clone()).map_err(|error| error.to_string())?;
+            self.names.push(parsed.tbs_certificate().subject().clone());
             self.signers.extend(
                 self.authorities
                     .roots
@@ -73,6 +100,21 @@ impl Listed {
 
     fn has(&self, certificate: &CertificateDer<'_>) -> bool {
         self.certificates.iter().any(|listed| listed == certificate)
+    }
+
+    /// Whether a certificate that is listed itself is a good one.
+    fn check(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
+        check_dates(certificate, now)?;
+        match &self.revoked {
+            Some(revoked) if revoked.names(certificate) => Err(CertificateError::Revoked.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is wrong with the file of a verifier that cannot be made of this.
+    fn misfit(&self, error: VerifierBuilderError) -> FileError {
+        let path = self.revoked.as_ref().map_or(Path::new(""), Revoked::path);
+        FileError::new(path, format!("cannot be used: {error}"))
     }
 }
 
@@ -108,15 +150,18 @@ pub(super) struct PinnedServer {
 }
 
 impl PinnedServer {
-    /// Trusts these. The error: in words.
-    pub(super) fn new(listed: Listed, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, String> {
+    /// Trusts these.
+    pub(super) fn new(listed: Listed, provider: Arc<CryptoProvider>) -> Result<Arc<Self>, FileError> {
         let algorithms = provider.signature_verification_algorithms;
         let by_authority = match listed.authorities.is_empty() {
             true => None,
             false => {
                 let roots = Arc::new(listed.authorities.clone());
-                let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
-                Some(built.map_err(|error| error.to_string())?)
+                let mut builder = WebPkiServerVerifier::builder_with_provider(roots, provider);
+                if let Some(revoked) = &listed.revoked {
+                    builder = builder.with_crls(revoked.ders());
+                }
+                Some(builder.build().map_err(|error| listed.misfit(error))?)
             }
         };
         Ok(Arc::new(Self { listed, by_authority, algorithms }))
@@ -142,7 +187,7 @@ impl ServerCertVerifier for PinnedServer {
                 now,
             );
         }
-        check_dates(end_entity, now)?;
+        self.listed.check(end_entity, now)?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -181,22 +226,30 @@ pub(super) struct PinnedClients {
 }
 
 impl PinnedClients {
-    /// Trusts these. `is_required`: whoever shows none gets no connection. The error: in words.
+    /// Trusts these. `is_required`: whoever shows none gets no connection.
     pub(super) fn new(
         listed: Listed,
         provider: Arc<CryptoProvider>,
         is_required: bool,
-    ) -> Result<Arc<Self>, String> {
+    ) -> Result<Arc<Self>, FileError> {
         let algorithms = provider.signature_verification_algorithms;
         let by_authority = match listed.authorities.is_empty() {
             true => None,
             false => {
                 let roots = Arc::new(listed.authorities.clone());
-                let built = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                Some(built.map_err(|error| error.to_string())?)
+                let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                if let Some(revoked) = &listed.revoked {
+                    builder = builder.with_crls(revoked.ders());
+                }
+                Some(builder.build().map_err(|error| listed.misfit(error))?)
             }
         };
         Ok(Arc::new(Self { listed, by_authority, algorithms, is_required }))
+    }
+
+    /// Says so where a list of revoked certificates is past its time.
+    pub(super) fn tell_if_old(&self) {
+        self.listed.tell_if_old();
     }
 }
 
@@ -219,7 +272,7 @@ impl ClientCertVerifier for PinnedClients {
             let by_authority = self.by_authority.as_ref().ok_or(CertificateError::UnknownIssuer)?;
             return by_authority.verify_client_cert(end_entity, intermediates, now);
         }
-        check_dates(end_entity, now)?;
+        self.listed.check(end_entity, now)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -1,5 +1,8 @@
 //! Who may come, over the wire: tokens of an issuer that rotates its keys, in front of a whole bridge.
 
+mod issuer;
+mod secrets;
+
 use serde_json::{Value, json};
 
 use crate::retrieval::{Method, Scene, study_path};

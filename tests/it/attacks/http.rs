@@ -48,8 +48,8 @@ async fn hazard_line_ends_in_a_url_write_no_header_field() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_a_request_within_a_request_is_not_answered() {
     let scene = Scene::new("").await;
-    let inner = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
-    let post = "POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/related; type=\"application/dicom\"; boundary=b\r\n";
+    let inner = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let post = "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/related; type=\"application/dicom\"; boundary=b\r\n";
     for (what, head) in [
         ("length and chunks", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
         ("chunks and length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
@@ -69,12 +69,12 @@ async fn hazard_a_request_within_a_request_is_not_answered() {
         assert!(statuses.iter().all(|status| status.starts_with('4')), "{what}: {answer}");
     }
     for (what, text) in [
-        ("a bare carriage return", "GET / HTTP/1.1\rHost: x\r\n\r\n"),
-        ("a nul", "GET / HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n"),
+        ("a bare carriage return", "GET / HTTP/1.1\rHost: localhost\r\n\r\n"),
+        ("a nul", "GET / HTTP/1.1\r\nHost: localhost\r\nA: \0\r\n\r\n"),
         ("no version", "GET /\r\n\r\n"),
         (
             "a chunk length that overflows",
-            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+            "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
         ),
     ] {
         let answer = say(scene.app.http, text.as_bytes()).await;
@@ -89,11 +89,11 @@ async fn hazard_heads_without_end_are_cut_off() {
     let long = format!("A: {}\r\n", "b".repeat(20 << 10));
     let cookies = format!("Cookie: {}\r\n", "a=b; ".repeat(4 << 10));
     for (what, fields) in [("many fields", many), ("a long field", long), ("cookies", cookies)] {
-        let text = format!("GET /health/live HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        let text = format!("GET /health/live HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         let answer = say(scene.app.http, text.as_bytes()).await;
         assert!(answer.is_empty() || statuses(&answer) == ["431"], "{what}: {answer}");
     }
-    let line = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(20 << 10));
+    let line = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(20 << 10));
     let answer = say(scene.app.http, line.as_bytes()).await;
     assert!(statuses(&answer).iter().all(|status| ["414", "431"].contains(status)), "{answer}");
 }
@@ -146,7 +146,7 @@ async fn hazard_a_bulk_data_uri_in_what_is_stored_is_never_fetched() {
         );
         let mut stream = TcpStream::connect(scene.app.http).await.unwrap();
         let head = format!(
-            "POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom+json\r\n\
+            "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom+json\r\n\
              Connection: close\r\nAccept: application/dicom+json\r\nContent-Length: {}\r\n\r\n",
             document.len()
         );

@@ -82,7 +82,7 @@ async fn hazard_what_one_request_asks_for_or_brings_is_bounded() {
                 body = [format!("{length:x}\r\n").as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
             }
             let head = format!(
-                "POST /dicom-web/studies HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{framing}\r\n\
+                "POST /dicom-web/studies HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{framing}\r\n\
                  Content-Type: multipart/related; type=\"application/dicom\"; boundary=b\r\n\r\n"
             );
             let mut stream = TcpStream::connect(http).await.unwrap();

@@ -56,12 +56,12 @@ fn hazard_no_peer_begins_a_line_of_the_log_or_colours_it() {
         send(&format!("127.0.0.1:{port}"), &bytes);
     }
     for request in [
-        "GET /%0AFORGED HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        "GET /dicom-web/studies?PatientName=%0AFORGED%1B[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        "GET /dicom-web/studies?limit=%0AFORGED HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        "GET /dicom-web/studies/%0AFORGED HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: \x1b[31mFORGED\r\nConnection: close\r\n\r\n",
-        "FORGED / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "GET /%0AFORGED HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /dicom-web/studies?PatientName=%0AFORGED%1B[31m HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /dicom-web/studies?limit=%0AFORGED HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /dicom-web/studies/%0AFORGED HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: \x1b[31mFORGED\r\nConnection: close\r\n\r\n",
+        "FORGED / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     ] {
         send(&bridge.http, request.as_bytes());
     }

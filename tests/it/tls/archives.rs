@@ -36,7 +36,7 @@ async fn terminator(pki: &Pki, file: &str, clients: ClientCertificates, behind: 
         certificate: pki.folder.path(&format!("{file}.pem")),
         key: pki.folder.path(&format!("{file}.key")),
     };
-    let tls = Server::open(ServerConfig { identity, clients }, Protocol::Dimse).unwrap();
+    let tls = Server::open(ServerConfig { identity, clients, revoked: None }, Protocol::Dimse).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -101,6 +101,20 @@ async fn what_is_wrong_with_an_archives_tls_is_a_status_and_a_word_of_what_to_do
         let (status, body) = search(&before(tls.address, &trusting(&pki)).await).await;
         assert!(status == 502 && body.contains(what) && body.contains(advice), "{file}: {status} {body}");
     }
+    let back = pki.authority.issue(&Subject::default());
+    pki.keep("back", &back);
+    let lists = pki.folder.write("crl.pem", &pki.authority.revoke(&[&back], 2090));
+    let looking = format!("{}revoked = \"{}\"\n", trusting(&pki), lists.display());
+    for (file, expected) in [("server", 200), ("back", 502)] {
+        let tls = terminator(&pki, file, ClientCertificates::None, archive.addr()).await;
+        let (status, body) = search(&before(tls.address, &looking).await).await;
+        assert_eq!(
+            (status, body.contains("has been revoked")),
+            (expected, expected == 502),
+            "{file}: {body}"
+        );
+    }
+
     let tls = terminator(&pki, "elsewhere", ClientCertificates::None, archive.addr()).await;
     let named = format!("{}server_name = \"pacs.example\"\n", trusting(&pki));
     let (status, body) = search(&before(tls.address, &named).await).await;

@@ -3,6 +3,7 @@
 mod archives;
 mod dimse;
 mod http;
+mod revoked;
 mod scan;
 
 use std::net::SocketAddr;

@@ -292,6 +292,43 @@ async fn what_somebody_tried_and_may_not_is_told() {
 }
 
 #[tokio::test]
+async fn attack_a_page_whose_name_is_made_to_mean_this_machine_reads_nothing() {
+    let bridge = Bridge::new();
+    let as_asked = async |host: &str, method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(path).header("Host", host);
+        let request = request.body(Body::empty()).unwrap();
+        Answer::of(bridge.app.clone().oneshot(request).await.unwrap()).await
+    };
+    let mut reached: Vec<(&str, String)> =
+        every_resource("/dicom-web").into_iter().map(|(method, path, _)| (method, path)).collect();
+    reached.extend(["/metrics", "/admin/cache"].map(|path| ("GET", path.to_owned())));
+    reached.extend([("OPTIONS", "/".to_owned()), ("GET", "/nowhere".to_owned())]);
+    for (method, path) in &reached {
+        let text = as_asked("evil.example:8080", method, path).await.problem(421);
+        assert!(text.contains("http.hosts") && !text.contains("evil"), "{path}: {text}");
+    }
+    assert!(bridge.archive.queries().is_empty() && bridge.archive.retrieves().is_empty());
+    assert!(bridge.archive.stored().is_empty());
+    for path in ["/", "/health/live", "/health/ready", "/openapi.yaml"] {
+        let answer = as_asked("evil.example", "GET", path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(!text.contains("/archives/main") && !text.contains("\"main\""), "{path} tells of no archive");
+    }
+    for host in ["localhost:8080", "127.0.0.1", "[::1]:8080", "bridge.example"] {
+        lay(&bridge, []);
+        assert_eq!(as_asked(host, "GET", "/dicom-web/studies").await.status, 204, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn with_credentials_this_server_is_asked_by_any_name() {
+    let guarded = Guarded::new();
+    lay(&guarded.bridge, []);
+    assert_eq!(guarded.ask("searcher", "GET", "/dicom-web/studies").await.status, 204);
+}
+
+#[tokio::test]
 async fn the_operator_may_come_from_elsewhere_once_they_have_said_who_they_are() {
     let guarded = Guarded::new();
     let from_elsewhere = async |who: &str| {

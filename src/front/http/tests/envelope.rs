@@ -213,7 +213,7 @@ async fn hazard_a_slow_reader_of_an_answer_that_was_held_is_not_taken_for_one_th
         driver
     });
     let path = "/dicom-web/studies/1.2/series/1.3/instances/1.4";
-    let request = Request::builder().uri(path).header("Host", "x").body(Body::empty()).unwrap();
+    let request = Request::builder().uri(path).header("Host", "localhost").body(Body::empty()).unwrap();
     let mut body = bridge.app.clone().oneshot(request).await.unwrap().into_body();
     let mut length = 0;
     while let Some(frame) = body.frame().await {

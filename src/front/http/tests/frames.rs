@@ -243,7 +243,7 @@ fn slow(bridge: &Bridge, syntax: &'static str) -> (Driver<Object>, ObjectLog) {
 }
 
 async fn body_of(bridge: &Bridge, path: &str, accept: &str) -> (StatusCode, Body) {
-    let request = Request::builder().uri(format!("{INSTANCE}{path}")).header("Host", "x");
+    let request = Request::builder().uri(format!("{INSTANCE}{path}")).header("Host", "localhost");
     let request = request.header("Accept", accept).body(Body::empty()).unwrap();
     let response = bridge.app.clone().oneshot(request).await.unwrap();
     (response.status(), response.into_body())

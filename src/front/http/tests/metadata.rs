@@ -111,7 +111,7 @@ async fn missing_objects_make_it_206_and_a_failure_on_the_way_breaks_it() {
 
     let driver = lay(&bridge, Vec::new());
     driver.item(whole("1.4", encoded(10)).await);
-    let request = Request::builder().uri(SERIES).header("Host", "x").body(Body::empty()).unwrap();
+    let request = Request::builder().uri(SERIES).header("Host", "localhost").body(Body::empty()).unwrap();
     let response = bridge.app.clone().oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
     driver.fail(Error::new("main", Kind::Incomplete { missing: 1, named: Vec::new() }));

@@ -16,7 +16,7 @@ fn recorded() -> (Bridge, Recorder) {
     let archives = router::Router::new([archive.clone() as Arc<_>], None);
     let (events, recorder) = Events::recorded();
     let services = Services { events, ..services(archives, shutdown.clone()) };
-    (Bridge { archive, app: app(Config::default(), services), shutdown }, recorder)
+    (Bridge { archive, app: app(named(Config::default()), services), shutdown }, recorder)
 }
 
 fn transfer(event: &Event) -> (&Transfer, Outcome) {
@@ -59,7 +59,7 @@ async fn hazard_an_answer_that_breaks_off_is_recorded_with_what_was_out_before()
     driver.item(second);
     log.append(&Bytes::from_static(b"half")).await;
     drop(log);
-    let request = Request::get("/dicom-web/studies/1.2").header("Host", "b").header("Accept", DICOM);
+    let request = Request::get("/dicom-web/studies/1.2").header("Host", "localhost").header("Accept", DICOM);
     let response = bridge.app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     assert!(response.into_body().collect().await.is_err());
     let events = recorder.take();
@@ -71,7 +71,8 @@ async fn hazard_an_answer_that_breaks_off_is_recorded_with_what_was_out_before()
 async fn hazard_a_client_that_leaves_is_recorded_whenever_it_leaves() {
     let (bridge, recorder) = recorded();
     let _driver: Driver<_> = lay(&bridge, Vec::new());
-    let request = || Request::get("/dicom-web/studies/1.2").header("Host", "b").header("Accept", DICOM);
+    let request =
+        || Request::get("/dicom-web/studies/1.2").header("Host", "localhost").header("Accept", DICOM);
     let asked = bridge.app.clone().oneshot(request().body(Body::empty()).unwrap());
     assert!(tokio::time::timeout(Duration::from_millis(20), asked).await.is_err());
     let events = recorder.take();

@@ -140,7 +140,7 @@ async fn objects_known_to_be_missing_make_it_206_with_a_warning() {
 
 /// Reads a body until it fails; a good end fails the test.
 async fn broken(bridge: &Bridge, path: &str) -> String {
-    let request = Request::builder().uri(path).header("Host", "x").body(Body::empty()).unwrap();
+    let request = Request::builder().uri(path).header("Host", "localhost").body(Body::empty()).unwrap();
     let mut body = bridge.app.clone().oneshot(request).await.unwrap().into_body();
     let mut text = Vec::new();
     loop {
@@ -249,7 +249,7 @@ async fn hazard_a_short_study_is_visible_on_the_wire_over_http_1_0_and_1_1() {
         let driver = lay(&bridge, Vec::new());
         driver.item(whole("1.4.1", b"the only one").await);
         let mut client = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET /dicom-web/studies/1.2 HTTP/{version}\r\nHost: x\r\n\r\n");
+        let request = format!("GET /dicom-web/studies/1.2 HTTP/{version}\r\nHost: localhost\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
         let mut text = Vec::new();
         while !String::from_utf8_lossy(&text).contains("the only one") {
@@ -268,7 +268,7 @@ async fn hazard_a_client_that_leaves_cancels_the_retrieval_within_a_second() {
     let driver = lay(&bridge, Vec::new());
     driver.item(whole("1.4.1", b"the only one").await);
     let mut client = TcpStream::connect(address).await.unwrap();
-    client.write_all(b"GET /dicom-web/studies/1.2 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    client.write_all(b"GET /dicom-web/studies/1.2 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     client.read_exact(&mut [0; 100]).await.unwrap();
     drop(client);
     timeout(Duration::from_secs(1), driver.cancelled.cancelled()).await.expect("cancelled");
@@ -303,7 +303,7 @@ async fn hazard_an_error_leaves_the_connection_open_for_the_next_request() {
     let bridge = Bridge::new();
     let mut client = TcpStream::connect(serve(&bridge).await).await.unwrap();
     for path in ["/dicom-web/studies/abc", "/dicom-web/studies?limit=x", "/nowhere", "/health/live"] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
         let mut text = Vec::new();
         while !text.ends_with(b"}") && !text.ends_with(b"live\n") {

@@ -20,7 +20,7 @@ async fn scene(settings: HttpSettings) -> Scene {
     let (certificate, key) = folder.issued("server", &authority.issue(&Subject::default()));
     let identity = Identity { certificate, key };
     let ca = folder.write("ca.pem", &authority.pem);
-    let config = ServerConfig { identity, clients: ClientCertificates::None };
+    let config = ServerConfig { identity, clients: ClientCertificates::None, revoked: None };
     let tls = TlsServer::open(config, Protocol::Http).unwrap();
     let client = Client::new(ClientConfig { ca: Some(ca), ..ClientConfig::default() });
     Scene { server: start_over(Some(tls), settings).await, client, _folder: folder }

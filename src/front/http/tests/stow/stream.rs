@@ -160,7 +160,8 @@ async fn hazard_a_slow_archive_holds_the_client_back_and_memory_stays_bounded() 
         }
     }
     let sent = Body::from_stream(Few(receiver));
-    let request = Request::post(STUDIES).header("Host", "x").header("Content-Type", TYPE).body(sent).unwrap();
+    let request =
+        Request::post(STUDIES).header("Host", "localhost").header("Content-Type", TYPE).body(sent).unwrap();
     let posting = tokio::spawn(app.oneshot(request));
     gate.begun.notified().await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -185,7 +186,7 @@ async fn over_the_wire(headers: &str, body: &[u8]) -> String {
 async fn over_the_wire_to(path: &str, headers: &str, body: &[u8]) -> String {
     let bridge = Bridge::new();
     let mut client = TcpStream::connect(serve(&bridge).await).await.unwrap();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n\r\n");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n\r\n");
     let mut text = Vec::new();
     let talk = async {
         client.write_all(head.as_bytes()).await.unwrap();
@@ -233,7 +234,7 @@ async fn chunked_bodies_are_read_and_a_lost_connection_stores_nothing() {
 
     let bridge = Bridge::new();
     let mut client = TcpStream::connect(serve(&bridge).await).await.unwrap();
-    let head = format!("POST {STUDIES} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n");
+    let head = format!("POST {STUDIES} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n");
     client.write_all(head.as_bytes()).await.unwrap();
     client.write_all(&chunked[..chunked.len() - 100]).await.unwrap();
     drop(client);
