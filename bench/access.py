@@ -67,7 +67,7 @@ class Issuer:
 def ask(address, path, token, count):
     """Asks `count` times over one connection; seconds for each request."""
     header = f"Authorization: Bearer {token}\r\n" if token else ""
-    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n{header}\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n{header}\r\n".encode()
     with socket.create_connection(address) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         buffer, begin = b"", time.perf_counter()
