@@ -10,6 +10,7 @@ mod compose;
 mod lines;
 mod message;
 mod spool;
+mod supervise;
 mod syslog;
 mod withhold;
 
@@ -18,17 +19,17 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::event::{Alert, Event, Events, Outcome, Transfer, What, Who};
+use crate::event::{Alert, Event, Events, Outcome, Study, What, Who};
 use crate::metrics::Metrics;
 use crate::net::tls;
-use spool::{Appender, Reader, Spool};
+use spool::{Appender, Reader};
 
 use compose::Author;
 pub use compose::Author as AuthorConfig;
@@ -139,25 +140,32 @@ impl Audit {
         ];
         let names: Vec<&str> = names.into_iter().flatten().collect();
         let (spool, appender) = spool::open(&path, spool_size, &names)?;
-        let loss = Arc::new(Loss { metrics, untold: AtomicU64::new(0) });
+        let loss = Arc::new(Loss::new(metrics));
         let mut sinks = Vec::new();
         if let Some(FileConfig { path, size, keep }) = file {
             let fail = |source| OpenError::File { path: path.clone(), source };
-            let file = lines::Rotated::open(&path, size, keep).map_err(fail)?;
-            sinks.push(sink(&spool, "file", &loss, |reader, lost| lines::run(reader, file, "file", lost))?);
+            let mut first = Some(lines::Rotated::open(&path, size, keep).map_err(fail)?);
+            let run = move |reader: Reader, lost: &dyn Fn(u64)| {
+                let file = first.take().map_or_else(|| lines::Rotated::open(&path, size, keep), Ok)?;
+                lines::run(reader, file, "file", lost);
+                Ok(())
+            };
+            sinks.push(supervise::sink(&spool, "file", &loss, run).map_err(OpenError::Thread)?);
         }
         if stdout {
-            let run = |reader, lost: Lost| lines::run(reader, lines::Stdout, "stdout", lost);
-            sinks.push(sink(&spool, "stdout", &loss, run)?);
+            let run = |reader: Reader, lost: &dyn Fn(u64)| {
+                lines::run(reader, lines::Stdout, "stdout", lost);
+                Ok(())
+            };
+            sinks.push(supervise::sink(&spool, "stdout", &loss, run).map_err(OpenError::Thread)?);
         }
         if let Some(config) = syslog {
-            let syslog = receiver(config);
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(OpenError::Thread)?;
-            let run = move |reader, lost: Lost| runtime.block_on(syslog::run(syslog, reader, lost));
-            sinks.push(sink(&spool, "syslog", &loss, run)?);
+            let run = move |reader: Reader, lost: &dyn Fn(u64)| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(syslog::run(receiver(config.clone()), reader, lost));
+                Ok(())
+            };
+            sinks.push(supervise::sink(&spool, "syslog", &loss, run).map_err(OpenError::Thread)?);
         }
         let (inbox, events) = mpsc::channel();
         let (finished, done) = oneshot::channel();
@@ -204,33 +212,24 @@ fn enqueue(inbox: &mpsc::Sender<Input>, queued: &AtomicUsize, loss: &Loss, event
 /// What an event takes in memory, in bytes, more or less.
 fn weight(event: &Event) -> usize {
     const AROUND: usize = 512;
-    let of = |transfer: &Transfer| -> usize {
-        let classes = transfer.studies.iter().flat_map(|study| study.classes.values());
+    let of = |studies: &[Study]| -> usize {
+        let classes = studies.iter().flat_map(|study| study.classes.values());
         classes.map(|instances| AROUND + instances.names.len() * 96).sum()
     };
     AROUND
         + event.why.as_ref().map_or(0, String::len)
         + match &event.what {
             What::Query(query) => query.text.len(),
-            What::BeginTransferring(transfer) | What::InstancesTransferred(transfer) => of(transfer),
+            What::BeginTransferring(transfer) | What::InstancesTransferred(transfer) => of(&transfer.studies),
+            What::InstancesAccessed { study, .. } => of(std::slice::from_ref(study)),
+            What::Procedure(procedure) => procedure.studies.len() * 96,
             What::SecurityAlert { text, .. } => text.len(),
             What::Started | What::Stopped | What::Authentication | What::Entry { .. } => 0,
         }
 }
 
-type Lost = Box<dyn Fn(u64)>;
-
-fn sink(
-    spool: &Spool,
-    name: &str,
-    loss: &Arc<Loss>,
-    run: impl FnOnce(Reader, Lost) + Send + 'static,
-) -> Result<JoinHandle<()>, OpenError> {
-    let (reader, of_sink) = (spool.reader(name), Arc::clone(loss));
-    start(format!("audit-{name}"), loss, move || run(reader, Box::new(move |count| of_sink.count(count))))
-}
-
-/// A thread whose end by a fault of ours is told: what it was about to do counts as one that is lost.
+/// The thread that brings events into the spool. That it ends by a fault of ours is told: from then on all is lost, and
+/// counted.
 fn start(
     name: String,
     loss: &Arc<Loss>,
@@ -276,9 +275,24 @@ struct Loss {
     metrics: Metrics,
     /// What the trail itself does not say yet.
     untold: AtomicU64,
+    /// How often each sink has broken down, as far as the trail does not say it yet.
+    broken: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Loss {
+    fn new(metrics: Metrics) -> Self {
+        Self { metrics, untold: AtomicU64::new(0), broken: Mutex::default() }
+    }
+
+    /// A sink has broken down, and begins anew.
+    fn broke_down(&self, sink: &str) {
+        *self.broken().entry(sink.to_owned()).or_default() += 1;
+    }
+
+    fn broken(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count(&self, events: u64) {
         self.metrics.audit_lost.inc_by(events);
         self.untold.fetch_add(events, Ordering::Relaxed);
@@ -306,7 +320,13 @@ impl Recorder {
             for input in first.into_iter().chain(events.try_iter().take(BATCH)) {
                 match input {
                     Input::Event(event, weight) => {
-                        self.record(&event);
+                        // A fault in one message costs no other.
+                        if catch_unwind(AssertUnwindSafe(|| self.record(&event))).is_err() {
+                            tracing::error!(
+                                "an event cannot be recorded by a fault of Gantry's: please report it"
+                            );
+                            self.loss.count(1);
+                        }
                         self.queued.fetch_sub(weight, Ordering::Relaxed);
                     }
                     Input::Close => closes = true,
@@ -390,6 +410,12 @@ impl Recorder {
                 .tell(format!("{messages} messages did not reach {sink}, for which there was no room left"))
             {
                 *self.missed.entry(sink).or_default() += messages;
+            }
+        }
+        let broken = std::mem::take(&mut *self.loss.broken());
+        for (sink, times) in broken {
+            if !self.tell(format!("{sink} broke down by a fault of its own, and began anew: {times} times")) {
+                *self.loss.broken().entry(sink).or_default() += times;
             }
         }
         let untold = self.loss.untold.load(Ordering::Relaxed);

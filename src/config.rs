@@ -176,7 +176,13 @@ fn whole(table: Table, report: &Report) -> Config {
     let auth = auth::read(root.section("auth"), &http, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
-    let audit = audit::read(root.optional_section("audit"));
+    let audit = {
+        let titles = archives.iter().map(|archive| (archive.name.clone(), archive.ae_title.clone()));
+        // The titles to which archives move are ours, too.
+        let mut own = vec![dimse.ae_title.clone()];
+        own.extend(dimse.move_ae_titles.iter().filter(|title| **title != dimse.ae_title).cloned());
+        audit::read(root.optional_section("audit"), titles.collect(), own)
+    };
     root.finish();
     Config {
         default_archive,

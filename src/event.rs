@@ -157,6 +157,15 @@ pub enum What {
     BeginTransferring(Transfer),
     /// Instances have been transferred, as many as are counted (DICOM Instances Transferred).
     InstancesTransferred(Transfer),
+    /// An archive is told about instances, or asked about them, and they stay where they are (DICOM Instances Accessed).
+    InstancesAccessed {
+        /// The archive's name.
+        archive: String,
+        /// What is known of them.
+        study: Study,
+    },
+    /// A procedure record was made, changed or read (Procedure Record).
+    Procedure(Procedure),
     /// Something that a security officer should look at (Security Alert).
     SecurityAlert {
         /// Of what kind.
@@ -177,6 +186,32 @@ pub struct Query {
     pub encoded: Option<(Uid, Uid)>,
     /// The identifier, or the query as it stood in the URL.
     pub text: Vec<u8>,
+}
+
+/// What is done to a procedure record: a performed procedure step, or a unified one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Procedure {
+    /// The archive's name.
+    pub archive: String,
+    /// What is done.
+    pub action: Action,
+    /// SOP class and instance of the step, as far as they are said.
+    pub step: (Uid, Option<Uid>),
+    /// The studies that it is about, where the request names them.
+    pub studies: Vec<Uid>,
+    /// Patient ID, where the request names it.
+    pub patient: Option<String>,
+}
+
+/// What is done to a record (EventActionCode, PS3.15 A.5.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is made.
+    Created,
+    /// It is read.
+    Read,
+    /// It is changed.
+    Updated,
 }
 
 /// Instances that go from one to another.

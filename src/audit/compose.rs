@@ -1,5 +1,7 @@
 //! From an event to its messages (PS3.15 A.5.3): one, or as many as its lists need to keep each within its bound.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -8,8 +10,10 @@ use super::message::{
     Code, Detail, EventIdentification, Message, Object, Participant, SopClass, Source, harmless,
 };
 use super::withhold;
-use crate::dicom::AeTitle;
-use crate::event::{Alert, Event, Instances, Outcome, Query, Study, Transfer, Way, What, Who};
+use crate::dicom::{AeTitle, Uid, sop_class};
+use crate::event::{
+    Action, Alert, Event, Instances, Outcome, Procedure, Query, Study, Transfer, Way, What, Who,
+};
 
 /// Most bytes of a list or a query in one message, of the 32 KiB that a message may have (PS3.15 A.6): the rest is what
 /// stands around it, with texts of at most [`MAX_TEXT`].
@@ -43,6 +47,10 @@ pub struct Author {
     pub patient_names: bool,
     /// Whether instances are named, and not only counted.
     pub instances: bool,
+    /// The AE titles of archives, by their names.
+    pub archives: BTreeMap<String, AeTitle>,
+    /// Our own AE titles.
+    pub own: Vec<AeTitle>,
 }
 
 impl Author {
@@ -76,6 +84,17 @@ impl Author {
                 // (PS3.15 A.5.3.7).
                 self.transfer(event, code, "R", transfer)
             }
+            What::InstancesAccessed { archive, study } => {
+                let participants = self.asked(event, archive);
+                let message = |objects| {
+                    let code = Code::dcm("110103", "DICOM Instances Accessed");
+                    let mut message = self.message(event, code, "R", None, participants.clone());
+                    message.participant_object_identification = objects;
+                    message
+                };
+                self.pages(study).into_iter().map(message).collect()
+            }
+            What::Procedure(procedure) => vec![self.procedure(event, procedure)],
             What::SecurityAlert { kind, text } => vec![self.alert(event, *kind, text)],
         }
     }
@@ -83,6 +102,44 @@ impl Author {
     fn activity(&self, event: &Event, code: Code) -> Message {
         let ours = Participant { role: Some(APPLICATION), ..self.ourselves() };
         self.message(event, Code::dcm("110100", "Application Activity"), "E", Some(code), vec![ours])
+    }
+
+    /// Whoever has asked, and the archive that was asked.
+    fn asked(&self, event: &Event, archive: &str) -> Vec<Participant> {
+        vec![client(&event.who, Some(SOURCE)), self.archive(archive, DESTINATION)]
+    }
+
+    fn procedure(&self, event: &Event, procedure: &Procedure) -> Message {
+        let action = match procedure.action {
+            Action::Created => "C",
+            Action::Read => "R",
+            Action::Updated => "U",
+        };
+        let (class, step) = &procedure.step;
+        let study = |uid: &str| {
+            let mut object = study_object(uid);
+            match step {
+                Some(step) if [sop_class::MPPS, sop_class::MPPS_RETRIEVE].contains(&class.as_str()) => {
+                    object.mpps = Some(step.as_str().to_owned());
+                }
+                step => {
+                    let instances: Vec<String> = step.iter().map(|step| step.as_str().to_owned()).collect();
+                    object.classes =
+                        vec![SopClass { uid: class.as_str().to_owned(), number: instances.len(), instances }];
+                }
+            }
+            object
+        };
+        // The step has no place but with a study.
+        let mut objects: Vec<Object> = match &procedure.studies[..] {
+            [] => vec![study(UNKNOWN)],
+            studies => studies.iter().map(|uid| study(uid.as_str())).collect(),
+        };
+        objects.push(patient_object(procedure.patient.as_deref()));
+        let code = Code::dcm("110111", "Procedure Record");
+        let mut message = self.message(event, code, action, None, self.asked(event, &procedure.archive));
+        message.participant_object_identification = objects;
+        message
     }
 
     fn alert(&self, event: &Event, kind: Alert, text: &str) -> Message {
@@ -106,6 +163,7 @@ impl Author {
             participant_object_name: Some(self.source.clone()),
             participant_object_query: None,
             participant_object_detail: vec![detail("Alert Description", &clean(text))],
+            mpps: None,
             classes: Vec::new(),
         });
         message
@@ -137,8 +195,7 @@ impl Author {
             }
             object.participant_object_name = None;
             object.participant_object_query = Some(BASE64.encode(parts_of_text.next().unwrap_or_default()));
-            let participants =
-                vec![client(&event.who, Some(SOURCE)), participant(&query.archive, Some(DESTINATION))];
+            let participants = self.asked(event, &query.archive);
             let mut message = self.message(event, Code::dcm("110112", "Query"), "E", None, participants);
             message.participant_object_identification.push(object);
             message
@@ -147,7 +204,7 @@ impl Author {
     }
 
     fn transfer(&self, event: &Event, code: Code, action: &'static str, transfer: &Transfer) -> Vec<Message> {
-        let archive = |role| participant(&transfer.archive, Some(role));
+        let archive = |role| self.archive(&transfer.archive, role);
         let participants = match &transfer.way {
             Way::Retrieved => vec![archive(SOURCE), client(&event.who, Some(DESTINATION))],
             Way::Stored => vec![client(&event.who, Some(SOURCE)), archive(DESTINATION)],
@@ -168,15 +225,8 @@ impl Author {
     /// A study and its patient, as often as it takes to list what goes of it.
     fn pages(&self, study: &Study) -> Vec<Vec<Object>> {
         let uid = study.uid.as_ref().map_or(UNKNOWN, |uid| uid.as_str());
-        let patient_id = study.patient.as_deref().map_or_else(|| UNKNOWN.to_owned(), clean);
         let page = |classes: Vec<SopClass>| {
-            let mut object = system_object(uid, 3, Code::dcm("110180", "Study Instance UID"));
-            object.classes = classes;
-            let patient = Object {
-                participant_object_type_code: 1,
-                ..system_object(&patient_id, 1, Code::rfc3881("2", "Patient Number"))
-            };
-            vec![object, patient]
+            vec![Object { classes, ..study_object(uid) }, patient_object(study.patient.as_deref())]
         };
         let mut pages = Vec::new();
         let (mut classes, mut room) = (Vec::new(), MAX_PAYLOAD - AROUND_STUDY);
@@ -204,9 +254,7 @@ impl Author {
         if !self.instances || instances.names.is_empty() {
             return vec![(instances.number, Vec::new())];
         }
-        let named = |names: &[crate::dicom::Uid]| {
-            (names.len(), names.iter().map(|uid| uid.as_str().to_owned()).collect())
-        };
+        let named = |names: &[Uid]| (names.len(), names.iter().map(|uid| uid.as_str().to_owned()).collect());
         let mut parts: Vec<(usize, Vec<String>)> = instances.names.chunks(MOST).map(named).collect();
         let more = instances.number.saturating_sub(instances.names.len());
         if more > 0 {
@@ -217,8 +265,15 @@ impl Author {
 
     fn ourselves(&self) -> Participant {
         // The process, as a syslog header has it too (PS3.15 A.5.2.1).
-        let name = Some(clean(&self.source));
-        Participant { user_name: name, ..participant(&std::process::id().to_string(), None) }
+        let user_name = Some(clean(&self.source));
+        let alternative_user_id = (!self.own.is_empty()).then(|| titles(&self.own));
+        Participant { alternative_user_id, user_name, ..participant(&std::process::id().to_string(), None) }
+    }
+
+    /// An archive, by its name and its AE title.
+    fn archive(&self, name: &str, role: Code) -> Participant {
+        let alternative_user_id = self.archives.get(name).map(|title| titles(std::slice::from_ref(title)));
+        Participant { alternative_user_id, ..participant(name, Some(role)) }
     }
 
     fn message(
@@ -259,19 +314,21 @@ fn client(who: &Who, role: Option<Code>) -> Participant {
     let address = address.map(|address| address.to_canonical().to_string());
     let names = [user.as_deref(), title.as_ref().map(|title| title.as_str()), certificate.as_deref()];
     let user_id = clean(names.into_iter().flatten().next().or(address.as_deref()).unwrap_or(UNKNOWN));
-    let alternative_user_id = title.as_ref().map(titles);
+    let alternative_user_id = title.as_ref().map(|title| titles(std::slice::from_ref(title)));
     let user_name = certificate.as_deref().map(clean);
     Participant { user_id, alternative_user_id, user_name, user_is_requestor: true, role, address }
 }
 
 /// AlternativeUserID of a DICOM application (PS3.15 A.5.2.2).
-fn titles(title: &AeTitle) -> String {
-    format!("AETITLES={}", clean(title.as_str()))
+fn titles(titles: &[AeTitle]) -> String {
+    let titles: Vec<&str> = titles.iter().map(|title| title.as_str()).collect();
+    format!("AETITLES={}", clean(&titles.join(";")))
 }
 
 /// A DICOM application that has asked for nothing.
 fn application(title: &AeTitle, role: Option<Code>) -> Participant {
-    Participant { alternative_user_id: Some(titles(title)), ..participant(title.as_str(), role) }
+    let alternative_user_id = Some(titles(std::slice::from_ref(title)));
+    Participant { alternative_user_id, ..participant(title.as_str(), role) }
 }
 
 /// Somebody else.
@@ -297,8 +354,20 @@ fn system_object(id: &str, role: u8, id_type: Code) -> Object {
         participant_object_name: Some(id.to_owned()),
         participant_object_query: None,
         participant_object_detail: Vec::new(),
+        mpps: None,
         classes: Vec::new(),
     }
+}
+
+fn study_object(uid: &str) -> Object {
+    system_object(uid, 3, Code::dcm("110180", "Study Instance UID"))
+}
+
+/// A patient by Patient ID, as far as it is known.
+fn patient_object(id: Option<&str>) -> Object {
+    let id = id.map_or_else(|| UNKNOWN.to_owned(), clean);
+    let person = system_object(&id, 1, Code::rfc3881("2", "Patient Number"));
+    Object { participant_object_type_code: 1, ..person }
 }
 
 fn detail(kind: &'static str, value: &str) -> Detail {

@@ -95,6 +95,9 @@ pub(super) struct Object {
     pub(super) participant_object_query: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) participant_object_detail: Vec<Detail>,
+    /// SOP Instance UID of a performed procedure step.
+    #[serde(rename = "MPPS", default, skip_serializing_if = "Option::is_none")]
+    pub(super) mpps: Option<String>,
     #[serde(rename = "SOPClass", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) classes: Vec<SopClass>,
 }
@@ -251,8 +254,13 @@ impl Writer {
             self.attribute("value", value);
             self.0.push_str("/>");
         }
-        if !object.classes.is_empty() {
+        if object.mpps.is_some() || !object.classes.is_empty() {
             self.0.push_str("<ParticipantObjectDescription>");
+            if let Some(uid) = &object.mpps {
+                self.open("MPPS");
+                self.attribute("UID", uid);
+                self.0.push_str("/>");
+            }
             object.classes.iter().for_each(|class| self.class(class));
             self.close("ParticipantObjectDescription");
         }

@@ -5,6 +5,7 @@
 //! and says how far it has brought them; segments that all sinks have behind them are deleted. What a crash leaves
 //! half written is cut off at the next start.
 
+mod care;
 mod files;
 mod reader;
 
@@ -14,11 +15,13 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 pub(super) use reader::{Batch, Reader};
 
+use care::Care;
 use files::{
     HEADER, cut_off_what_is_unfinished, id_of, name, new_segment, private, put_record, read_positions,
     records_behind, write_positions,
@@ -66,6 +69,8 @@ struct State {
     segments: BTreeMap<u64, u64>,
     /// How far each sink has brought the records.
     positions: BTreeMap<String, Position>,
+    /// What is known of the sinks that have broken down.
+    care: BTreeMap<String, Care>,
     /// Nothing more comes.
     closed: bool,
 }
@@ -143,7 +148,7 @@ fn open_in(path: &Path, size: u64, sinks: &[&str]) -> io::Result<(Spool, Appende
         ((*sink).to_owned(), known.max(first).min(end))
     };
     let positions = sinks.iter().map(place).collect();
-    let state = State { end, segments, positions, closed: false };
+    let state = State { end, segments, positions, care: BTreeMap::new(), closed: false };
     let shared = Shared {
         path: path.to_owned(),
         state: Mutex::new(state),
@@ -304,6 +309,37 @@ impl Spool {
         let at = state.positions.entry(sink.to_owned()).or_default();
         // It may have been moved on meanwhile.
         *at = (*at).max(to);
+    }
+
+    /// What is known of a sink that has broken down.
+    fn care(&self, sink: &str) -> Care {
+        self.lock().care.get(sink).cloned().unwrap_or_default()
+    }
+
+    /// The sink has read so many records, up to here.
+    fn took(&self, sink: &str, behind: Position, records: usize) {
+        self.lock().care.entry(sink.to_owned()).or_default().took(behind, records);
+    }
+
+    /// The sink has broken down over what it has read last. Whether it is left out from now on: a record over which it
+    /// has broken down alone, and twice.
+    pub(super) fn broke_down(&self, sink: &str) -> bool {
+        self.lock().care.entry(sink.to_owned()).or_default().broke_down()
+    }
+
+    /// Waits on this thread for so long, or until nothing more comes, which is the answer.
+    pub(super) fn rest(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.lock();
+        while !state.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.0.grown.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.closed
     }
 
     fn wake(&self) {

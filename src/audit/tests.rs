@@ -7,7 +7,7 @@ use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use super::*;
 use crate::dicom::{AeTitle, Uid};
-use crate::event::{Query, Study, Way};
+use crate::event::{Action, Procedure, Query, Transfer, Way};
 
 mod schema;
 
@@ -28,6 +28,8 @@ fn author() -> Author {
         site: Some("St. Elsewhere".into()),
         patient_names: false,
         instances: true,
+        archives: [("main".into(), title("PACS"))].into(),
+        own: vec![title("GANTRY"), title("GANTRY2")],
     }
 }
 
@@ -53,6 +55,16 @@ fn query(text: &str) -> What {
     What::Query(Query { archive: "main".into(), level: None, encoded: None, text: text.into() })
 }
 
+fn procedure(class: &str, action: Action, studies: &[&str]) -> What {
+    What::Procedure(Procedure {
+        archive: "main".into(),
+        action,
+        step: (uid(class), Some(uid("1.9"))),
+        studies: studies.iter().map(|study| uid(study)).collect(),
+        patient: (!studies.is_empty()).then(|| "4711".into()),
+    })
+}
+
 fn all_kinds() -> Vec<What> {
     let alert = |kind| What::SecurityAlert { kind, text: "something".into() };
     let identifier = Query {
@@ -73,6 +85,10 @@ fn all_kinds() -> Vec<What> {
         What::InstancesTransferred(Transfer { way: Way::Stored, ..transfer(5) }),
         What::InstancesTransferred(Transfer { way: Way::Moved { to: title("WS1") }, ..transfer(5) }),
         What::InstancesTransferred(Transfer { studies: vec![Study::new(None, None)], ..transfer(0) }),
+        What::InstancesAccessed { archive: "main".into(), study: transfer(5).studies.remove(0) },
+        procedure("1.2.840.10008.3.1.2.3.3", Action::Created, &["1.2.3", "1.2.4"]),
+        procedure("1.2.840.10008.3.1.2.3.3", Action::Updated, &[]),
+        procedure("1.2.840.10008.5.1.4.34.6.1", Action::Read, &["1.2.3"]),
         alert(Alert::NodeAuthentication),
         alert(Alert::RestrictedFunction),
         alert(Alert::SecurityConfiguration),
@@ -110,7 +126,7 @@ fn a_retrieval_says_who_got_how_much_of_which_study_from_where() {
         r#"<EventID csd-code="110104" codeSystemName="DCM" originalText="DICOM Instances Transferred"/>"#,
         r#"EventOutcomeIndicator="8""#,
         "<EventOutcomeDescription>the archive broke off</EventOutcomeDescription>",
-        r#"<ActiveParticipant UserID="main" UserIsRequestor="false"><RoleIDCode csd-code="110153""#,
+        r#"<ActiveParticipant UserID="main" AlternativeUserID="AETITLES=PACS" UserIsRequestor="false"><RoleIDCode csd-code="110153""#,
         r#"<ActiveParticipant UserID="jane" UserName="CN=viewer,O=x" UserIsRequestor="true" NetworkAccessPointID="10.1.2.3" NetworkAccessPointTypeCode="2"><RoleIDCode csd-code="110152""#,
         r#"AuditEnterpriseSiteID="St. Elsewhere" AuditSourceID="gantry""#,
         r#"ParticipantObjectID="1.2.3" ParticipantObjectTypeCode="2" ParticipantObjectTypeCodeRole="3""#,
@@ -131,6 +147,12 @@ fn a_dicom_application_has_its_title_and_what_is_stored_is_not_said_to_be_new() 
         (stored, r#"UserID="CT1" AlternativeUserID="AETITLES=CT1" UserName="CN=viewer,O=x""#),
         (moved, r#"UserID="WS1" AlternativeUserID="AETITLES=WS1" UserIsRequestor="false""#),
         (What::Entry { called: title("GANTRY") }, r#"AlternativeUserID="AETITLES=GANTRY""#),
+        (What::Started, r#"AlternativeUserID="AETITLES=GANTRY;GANTRY2" UserName="gantry""#),
+        (procedure("1.2.840.10008.3.1.2.3.3", Action::Updated, &[]), r#"<MPPS UID="1.9"/>"#),
+        (
+            procedure("1.2.840.10008.5.1.4.34.6.1", Action::Created, &["1.2.3"]),
+            r#"<SOPClass UID="1.2.840.10008.5.1.4.34.6.1" NumberOfInstances="1"><Instance UID="1.9"/></SOPClass>"#,
+        ),
     ] {
         let xml = author().messages(&Event::now(who.clone(), what)).remove(0).to_xml();
         assert!(xml.contains(part), "{part}\n{xml}");
@@ -139,7 +161,7 @@ fn a_dicom_application_has_its_title_and_what_is_stored_is_not_said_to_be_new() 
 
 #[test]
 fn hazard_a_part_of_the_trail_that_breaks_down_is_told() {
-    let loss = Arc::new(Loss { metrics: Metrics::default(), untold: AtomicU64::new(0) });
+    let loss = Arc::new(Loss::new(Metrics::default()));
     start("broken".into(), &loss, || panic!("on purpose")).unwrap().join().unwrap();
     assert_eq!((loss.metrics.audit_lost.get(), loss.untold.load(Ordering::Relaxed)), (1, 1));
 }

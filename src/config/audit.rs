@@ -1,10 +1,12 @@
 //! `[audit]`: what is recorded for those who have to answer for it, and where.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::section::Section;
 use super::tls;
 use crate::audit::{AuthorConfig, Config as AuditConfig, FileConfig, SyslogConfig};
+use crate::dicom::AeTitle;
 
 /// Most bytes of a file or of the spool.
 const MAX_SIZE: usize = 1 << 40;
@@ -19,8 +21,12 @@ const DEFAULT_KEEP: usize = 0;
 /// Security and authorization messages (RFC 5424 6.2.1), which PS3.15 A.6 names.
 const DEFAULT_FACILITY: usize = 10;
 
-/// `None`: nothing is recorded.
-pub(super) fn read(section: Option<Section<'_>>) -> Option<AuditConfig> {
+/// `None`: nothing is recorded. `archives`: their titles by their names; `own`: our titles.
+pub(super) fn read(
+    section: Option<Section<'_>>,
+    archives: BTreeMap<String, AeTitle>,
+    own: Vec<AeTitle>,
+) -> Option<AuditConfig> {
     let mut section = section?;
     let source = section.checked("source", "a name of 1 to 64 characters", name);
     let site = section.checked("site", "a name of 1 to 64 characters", name);
@@ -31,6 +37,8 @@ pub(super) fn read(section: Option<Section<'_>>) -> Option<AuditConfig> {
         site,
         patient_names,
         instances,
+        archives,
+        own,
     };
     let file = section.optional_section("file").and_then(file);
     let stdout = section.flag("stdout").unwrap_or(false);

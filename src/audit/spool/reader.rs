@@ -65,17 +65,33 @@ impl Reader {
             // Somebody has taken the segment away, or a part of it: nobody gets that back.
             bytes.clear();
         }
-        let mut rest = &bytes[..];
-        while let Some((record, behind)) = split_record(rest) {
-            rest = behind;
-            self.at.offset += (HEADER + record.len()) as u64;
-            batch.records.push((record.to_vec(), self.at));
-        }
-        if batch.records.is_empty() {
-            batch.damaged = true;
+        batch.damaged = !self.split(&bytes, &mut batch.records);
+        if batch.damaged {
             self.at.offset = length;
         }
         Ok(batch)
+    }
+
+    /// Takes the records that are whole out of what was read, one alone where care is taken; whether there is one.
+    fn split(&mut self, bytes: &[u8], records: &mut Vec<(Vec<u8>, Position)>) -> bool {
+        let care = self.spool.care(&self.sink);
+        let (mut rest, begin) = (bytes, self.at);
+        while let Some((record, behind)) = split_record(rest) {
+            if !records.is_empty() && care.is_careful(self.at) {
+                break;
+            }
+            rest = behind;
+            let is_alone = care.is_careful(self.at);
+            self.at.offset += (HEADER + record.len()) as u64;
+            if !care.leaves_out(self.at) {
+                records.push((record.to_vec(), self.at));
+                if is_alone {
+                    break;
+                }
+            }
+        }
+        self.spool.took(&self.sink, self.at, records.len());
+        self.at != begin
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {

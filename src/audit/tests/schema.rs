@@ -105,7 +105,7 @@ const ELEMENTS: &[Element] = &[
     Element {
         name: "ParticipantObjectIdentification",
         attributes: &[
-            ("ParticipantObjectID", Text, true),
+            ("ParticipantObjectID", Token, true),
             ("ParticipantObjectTypeCode", OneOf(&["1", "2", "3", "4"]), false),
             ("ParticipantObjectTypeCodeRole", Number, false),
         ],
@@ -130,9 +130,10 @@ const ELEMENTS: &[Element] = &[
     Element {
         name: "ParticipantObjectDescription",
         attributes: &[],
-        children: &[("SOPClass", Any)],
+        children: &[("MPPS", Any), ("SOPClass", Any)],
         text: None,
     },
+    Element { name: "MPPS", attributes: UID, children: &[], text: None },
     Element {
         name: "SOPClass",
         attributes: &[("UID", Token, false), ("NumberOfInstances", Number, true)],

@@ -224,6 +224,7 @@ impl Front {
             (Served::Normalized(..), field::C_FIND_RQ)
                 if !self.config.allows(&client.peer.calling, &[Operation::Find]) =>
             {
+                client.trail.forbidden(request.command.field);
                 refuse_with(client, request, crate::dimse::status::NOT_AUTHORIZED).await
             }
             (Served::Normalized(service, archive), field::C_FIND_RQ) => {

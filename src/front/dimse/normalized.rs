@@ -40,6 +40,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
         client.respond(context.id, command.response(RESOURCE_LIMITATION), None);
         return Ok(());
     };
+    client.trail.normalized(archive.name(), &context, &command, &data);
     let passing = Passing {
         caller: front.caller(&client.peer, &*archive, Priority::Interactive),
         asker: Asker {
@@ -69,6 +70,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
             cancelled = client.cancelled() => cancelled?,
         }
     };
+    client.trail.named(response.sop_instance.as_ref());
     client.respond(context.id, response, data);
     Ok(())
 }

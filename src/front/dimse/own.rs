@@ -255,6 +255,9 @@ fn elsewhere(client: &mut Client, context: u8, command: Command) -> Result<Optio
 /// no session any more.
 pub(super) async fn run(front: &Front, client: &mut Client, request: Request) -> Result<(), End> {
     let forbidden = forbidden(&front.config, &client.peer.calling, &request.command);
+    if forbidden == Some(status::NOT_AUTHORIZED) {
+        client.trail.forbidden(request.command.field);
+    }
     refuse_with(client, request, forbidden.unwrap_or(status::UNRECOGNIZED_OPERATION)).await
 }
 

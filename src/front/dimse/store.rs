@@ -100,7 +100,7 @@ async fn pass_on(
             whole = client.piece().await?.1;
         }
         if !may_store {
-            client.trail.forbidden("to store");
+            client.trail.forbidden(field::C_STORE_RQ);
         }
         return Ok(match may_store {
             true => (status::SOP_CLASS_NOT_SUPPORTED, Some("no archive takes such objects".into())),

@@ -6,16 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::client::End;
+use super::config::Operation;
+use super::service::operation;
 use crate::dicom::dataset::DataSet;
-use crate::dicom::head::HeadReader;
+use crate::dicom::head::{HeadReader, Identifiers};
 use crate::dicom::object::Head;
 use crate::dicom::transfer_syntax::layout;
 use crate::dicom::{AeTitle, Uid, tags};
+use crate::dimse::command::Command;
 use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::pdu::AssociateRj;
 use crate::dimse::scp::Peer;
 use crate::dimse::status::{Class, class};
 use crate::event::{Alert, Event, Events, Outcome, Query, Study, Transfer, Way, What, Who};
+
+mod normalized;
 
 /// After so many objects what was stored is told, although the association goes on: those of some modalities last for
 /// days.
@@ -30,7 +35,8 @@ pub(super) struct Trail {
     request: Option<Noted>,
     /// The object that is coming, whose study is to be found.
     reader: Option<HeadReader>,
-    study: Option<Uid>,
+    /// What it has said of itself.
+    found: Identifiers,
     /// What was stored, and what was not, by archive.
     stored: BTreeMap<(String, bool), Vec<Study>>,
     objects: usize,
@@ -42,6 +48,7 @@ pub(super) struct Trail {
 enum Noted {
     Query(Query),
     Retrieval { transfer: Transfer, current: Option<(Uid, Uid)>, begun: bool },
+    Normalized(What),
 }
 
 fn who(peer: &Peer) -> Who {
@@ -80,13 +87,43 @@ impl Trail {
         trail
     }
 
-    /// The client asked for what it may not do, such as "to store": told once for an association, however often it asks.
-    pub(super) fn forbidden(&mut self, what: &'static str) {
+    /// The client asked for what it may not do, by this request: told once for an association and kind of request, however
+    /// often it asks.
+    pub(super) fn forbidden(&mut self, request: u16) {
+        let what = match operation(request) {
+            Some(Operation::Echo) => "to verify",
+            Some(Operation::Find) => "to search",
+            Some(Operation::Get) => "to retrieve",
+            Some(Operation::Move) => "to move",
+            Some(Operation::Store) => "to store",
+            Some(Operation::Normalized) => "to use normalized services",
+            None => "to ask for what nobody knows",
+        };
         if self.events.is_heard() && self.told_off.insert(what) {
             let kind = Alert::RestrictedFunction;
             let alert = What::SecurityAlert { kind, text: format!("a DIMSE client is not allowed {what}") };
             let event = Event::now(self.who.clone(), alert);
             self.events.send(event.failed(Outcome::MinorFailure, format!("not allowed {what}")));
+        }
+    }
+
+    /// The request is normalized: some of them are about procedures or instances.
+    pub(super) fn normalized(
+        &mut self,
+        archive: &str,
+        context: &AcceptedContext,
+        request: &Command,
+        data: &Bytes,
+    ) {
+        if self.events.is_heard() {
+            self.request = normalized::what(archive, context, request, data).map(Noted::Normalized);
+        }
+    }
+
+    /// The archive has given the instance that the request makes a name.
+    pub(super) fn named(&mut self, instance: Option<&Uid>) {
+        if let Some(Noted::Normalized(What::Procedure(procedure))) = &mut self.request {
+            procedure.step.1 = procedure.step.1.take().or_else(|| instance.cloned());
         }
     }
 
@@ -164,7 +201,7 @@ impl Trail {
 
     /// An object comes that is to be stored.
     pub(super) fn object(&mut self, head: &Head) {
-        self.study = None;
+        self.found = Identifiers::default();
         self.reader = self.events.is_heard().then(|| HeadReader::new(&head.transfer_syntax));
     }
 
@@ -174,7 +211,7 @@ impl Trail {
             && reader.push(bytes.clone(), last)
             && let Some(reader) = self.reader.take()
         {
-            self.study = reader.into_parts().0.study;
+            self.found = reader.into_parts().0;
         }
     }
 
@@ -184,8 +221,11 @@ impl Trail {
             return;
         }
         let studies = self.stored.entry((archive.to_owned(), well)).or_default();
-        let index = studies.iter().position(|study| study.uid == self.study).unwrap_or_else(|| {
-            studies.push(Study::new(self.study.clone(), None));
+        let Identifiers { study, patient, .. } = &self.found;
+        // Two patients with one study are two.
+        let known = studies.iter().position(|it| it.uid == *study && it.patient == *patient);
+        let index = known.unwrap_or_else(|| {
+            studies.push(Study::new(study.clone(), patient.clone()));
             studies.len() - 1
         });
         self.events.count(&mut studies[index], &head.sop_class, &head.sop_instance);
@@ -216,6 +256,7 @@ impl Trail {
                 }
                 What::InstancesTransferred(transfer)
             }
+            Noted::Normalized(what) => what,
         };
         let event = Event::now(self.who.clone(), what);
         self.events.send(match failure {
@@ -247,6 +288,10 @@ impl Drop for Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::VR;
+    use crate::dicom::charset::QueryCharset;
+    use crate::dicom::transfer_syntax::Layout;
+    use crate::dimse::command::field;
 
     fn peer() -> Peer {
         Peer {
@@ -276,11 +321,37 @@ mod tests {
     fn what_a_client_may_not_do_is_told_once_for_an_association() {
         let (events, recorder) = Events::recorded();
         let mut trail = Trail::new(&events, &peer(), true);
-        (0..3).for_each(|_| trail.forbidden("to store"));
-        let told = recorder.take();
-        assert_eq!(told.len(), 1);
-        assert!(
-            matches!(&told[0].what, What::SecurityAlert { kind: Alert::RestrictedFunction, text } if text.contains("to store"))
-        );
+        for _ in 0..3 {
+            let requests = [field::C_STORE_RQ, field::N_SET_RQ, field::N_GET_RQ, 0x0777];
+            requests.into_iter().for_each(|request| trail.forbidden(request));
+        }
+        let texts = recorder.take().into_iter().map(|event| match event.what {
+            What::SecurityAlert { kind: Alert::RestrictedFunction, text } => text,
+            other => panic!("{other:?}"),
+        });
+        let expected = ["to store", "to use normalized services", "to ask for what nobody knows"];
+        let expected = expected.map(|what| format!("a DIMSE client is not allowed {what}"));
+        assert_eq!(texts.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_stored_is_recorded_with_the_patient_that_it_says() {
+        let (events, recorder) = Events::recorded();
+        let mut trail = Trail::new(&events, &peer(), true);
+        for patient in ["4711", "4712", "4711"] {
+            let mut object = DataSet::new();
+            object.set_str(tags::PATIENT_ID, VR::LO, patient);
+            object.set_str(tags::STUDY_INSTANCE_UID, VR::UI, "1.2");
+            object.set_str(tags::SERIES_INSTANCE_UID, VR::UI, "1.3");
+            trail.object(&head());
+            trail.piece(&object.encode(Layout::ExplicitLe, QueryCharset::Auto).into(), true);
+            trail.stored("main", &head(), true);
+        }
+        drop(trail);
+        let told = recorder.take().remove(0).what;
+        let What::InstancesTransferred(transfer) = told else { panic!("{told:?}") };
+        let found: Vec<_> =
+            transfer.studies.iter().map(|study| (study.patient.as_deref(), study.number())).collect();
+        assert_eq!(found, [(Some("4711"), 2), (Some("4712"), 1)]);
     }
 }

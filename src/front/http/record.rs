@@ -32,6 +32,8 @@ struct Noted {
     events: Events,
     who: Who,
     about: Option<About>,
+    /// That instances begin to leave, to be told when they do: what was taken for an answer may not be sent.
+    begins: Option<Event>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ pub(super) async fn record(State(server): State<Server>, mut request: Request, n
     if !events.is_heard() {
         return next.run(request).await;
     }
-    let noted = Noted { events: events.clone(), who: Who::default(), about: None };
+    let noted = Noted { events: events.clone(), who: Who::default(), about: None, begins: None };
     let record = Record(Some(Arc::new(Mutex::new(noted))));
     request.extensions_mut().insert(record.clone());
     let is_head = *request.method() == Method::HEAD;
@@ -84,8 +86,10 @@ pub(super) async fn record(State(server): State<Server>, mut request: Request, n
     } else if !status.is_success() {
         record.end(&End::Refused(status));
     } else if response.body().is_end_stream() {
+        record.leaves();
         record.end(&End::Whole);
     } else {
+        record.leaves();
         let told = response.headers().get(CONTENT_LENGTH);
         let told = told.and_then(|length| length.to_str().ok()?.parse().ok());
         let left = told.or_else(|| response.body().size_hint().exact());
@@ -106,13 +110,22 @@ impl Record {
         self.about(who, || About::Retrieval { archive: archive.to_owned(), study: study(), current: None });
     }
 
-    /// Instances of the retrieval begin to leave.
+    /// The first instance of the retrieval is there, and begins to leave with the answer.
     pub(super) fn begins(&self) {
         self.with(|noted| {
             if let Some(About::Retrieval { archive, study, .. }) = &noted.about {
                 let studies = vec![Study::new(study.uid.clone(), study.patient.clone())];
                 let transfer = Transfer { archive: archive.clone(), way: Way::Retrieved, studies };
-                noted.events.send(Event::now(noted.who.clone(), What::BeginTransferring(transfer)));
+                noted.begins = Some(Event::now(noted.who.clone(), What::BeginTransferring(transfer)));
+            }
+        });
+    }
+
+    /// The answer begins to leave.
+    fn leaves(&self) {
+        self.with(|noted| {
+            if let Some(event) = noted.begins.take() {
+                noted.events.send(event);
             }
         });
     }
@@ -135,8 +148,8 @@ impl Record {
         self.about(who, || About::Stores { archive, stored: Vec::new(), failed: Vec::new(), refused: 0 });
     }
 
-    /// What has become of an instance.
-    pub(super) fn fate(&self, reference: &Reference, fate: Fate) {
+    /// What has become of an instance, of the patient with this Patient ID.
+    pub(super) fn fate(&self, reference: &Reference, patient: Option<&str>, fate: Fate) {
         self.with(|noted| {
             let Some(About::Stores { stored, failed, refused, .. }) = &mut noted.about else { return };
             let list = if matches!(fate, Fate::Failed(_)) { failed } else { stored };
@@ -144,9 +157,10 @@ impl Record {
                 *refused += 1;
                 return;
             };
-            let known = list.iter().position(|study| study.uid == reference.study);
-            let index = known.unwrap_or_else(|| {
-                list.push(Study::new(reference.study.clone(), None));
+            // Two patients with one study are two.
+            let is_its = |study: &Study| study.uid == reference.study && study.patient.as_deref() == patient;
+            let index = list.iter().position(is_its).unwrap_or_else(|| {
+                list.push(Study::new(reference.study.clone(), patient.map(str::to_owned)));
                 list.len() - 1
             });
             noted.events.count(&mut list[index], class, instance);

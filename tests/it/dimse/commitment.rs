@@ -1,5 +1,6 @@
 //! Storage commitment: each client gets its own report, whenever and however the archive sends it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,15 +8,19 @@ use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::dataset::DataSet;
 use gantry::dicom::transfer_syntax::{EXPLICIT_VR_BE, EXPLICIT_VR_LE, Layout};
 use gantry::dicom::{Tag, VR, sop_class};
-use gantry::dimse::association::{Association, AssociationError, Request};
+use gantry::dimse::association::{Association, EstablishError, Request};
 use gantry::dimse::command::{Command, field};
 use gantry::dimse::negotiation::Proposal;
+use gantry::dimse::pdu::AssociateRj;
+use gantry::net::{DimseSocket, tls};
 use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::scripted::{Scripted, What};
 use super::{GANTRY, scripted_app};
 use crate::support::app::TestApp;
-use crate::support::dimse::{Client, Message, proposal};
+use crate::support::certificates::{Authority, Folder, Subject};
+use crate::support::dimse::{Client, Message, proposal, soon};
 use crate::support::{DEADLINE, until};
 
 const TRANSACTION: Tag = Tag(0x0008, 0x1195);
@@ -325,28 +330,87 @@ async fn an_archive_that_does_not_report_is_waited_for_until_its_time_is_up() {
     .await;
 }
 
+/// Asks for an association from this address of the machine.
+async fn call_from(address: &str, app: &TestApp, request: &Request) -> Result<Association, EstablishError> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+    let socket = DimseSocket::from_stream(socket.connect(app.dimse).await.unwrap()).unwrap();
+    Association::request(socket, request, soon()).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_nobody_but_an_archive_reports() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
     let app = scene.app(2).await;
-    let stranger = Request { calling: "OTHER".parse().unwrap(), ..reporting() };
-    let socket =
-        gantry::net::DimseSocket::connect(&app.dimse.to_string(), crate::support::dimse::soon()).await;
-    let association = Association::request(socket.unwrap(), &stranger, crate::support::dimse::soon()).await;
-    let Ok(mut association) = association else { return };
+    let mut asking = client(&app, "AWAY").await;
+    let (association, message) = ask(&mut asking, &mut scene.archive, "1.2.11").await;
+    scene.archive.answer(association, &message, 0);
+    asking.message().await.unwrap();
+    // Under the archive's own title, from elsewhere.
+    let error = call_from("127.0.0.2", &app, &reporting()).await.err();
     assert!(
-        !association.agreement().contexts.iter().any(|context| context.requestor_is_scp),
-        "the role is not granted"
+        matches!(error, Some(EstablishError::Rejected(AssociateRj::CALLING_TITLE))),
+        "an archive's title is no proof: {error:?}"
     );
-    if let Some(context) = association.agreement().contexts.first().map(|context| context.id) {
-        let told = Command { has_data_set: true, ..report(1, 1) };
-        association.send(context, &told, encoded(&data("1.2.11", &[])));
-        match crate::support::dimse::message(&mut association).await {
-            Ok(answer) => assert_eq!(answer.command.status, Some(0x0211)),
-            Err(AssociationError::Aborted { .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
+    // A client, from where the archive is: it is not granted the role, and may not say so without.
+    let stranger = Request { calling: "OTHER".parse().unwrap(), ..reporting() };
+    let association = call_from("127.0.0.1", &app, &stranger).await.unwrap();
+    assert_eq!(association.agreement().contexts, [], "the role is not granted");
+    let proposals = vec![proposal(sop_class::STORAGE_COMMITMENT, &[EXPLICIT_VR_LE])];
+    let stranger = Request { proposals, ..stranger };
+    let mut association = call_from("127.0.0.1", &app, &stranger).await.unwrap();
+    let context = association.agreement().contexts[0].id;
+    let told = Command { has_data_set: true, ..report(1, 1) };
+    association.send(context, &told, encoded(&data("1.2.11", &[])));
+    let answer = crate::support::dimse::message(&mut association).await.unwrap();
+    assert_eq!(answer.command.status, Some(0x0211));
+    // Neither has told the client anything, and the archive still can.
+    let new = scene.archive.over(call_from("127.0.0.1", &app, &reporting()).await.unwrap());
+    assert_eq!(tell(&mut scene.archive, new, 1, 2, &data("1.2.11", &["1.9"])).await, 0);
+    assert_eq!(self::told(&mut asking).await, (2, data("1.2.11", &["1.9"])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_comes_over_tls_and_goes_on_over_tls() {
+    let (folder, authority) = (Folder::new(), Authority::new("Test CA"));
+    let ca = folder.write("ca.pem", &authority.pem);
+    let (certificate, key) = folder.issued("both", &authority.issue_for_both(&Subject::default()));
+    let identity = tls::Identity { certificate: certificate.clone(), key: key.clone() };
+    let mut scene = Scene::new().await;
+    // Before the client that listens stands what speaks TLS for it.
+    let clients = tls::ClientCertificates::Required(ca.clone());
+    let config = tls::ServerConfig { identity, clients, revoked: None };
+    let (server, before) = (tls::Server::open(config, tls::Protocol::Dimse).unwrap(), scene.listener.address);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let standing = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut outside = server.accept(stream, soon()).await.unwrap();
+        let mut inside = TcpStream::connect(before).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+    });
+    let keys = format!("certificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display());
+    let more = format!(
+        "[ae.SECURE]\naddress = \"localhost:{port}\"\n[ae.SECURE.tls]\nca = \"{}\"\n{keys}\
+         [dimse.tls]\nlisten = \"127.0.0.1:0\"\n{keys}",
+        ca.display()
+    );
+    let app = scripted_app(&scene.archive, &more).await;
+    let mut asking = client(&app, "SECURE").await;
+    let (association, message) = ask(&mut asking, &mut scene.archive, "1.2.40").await;
+    scene.archive.answer(association, &message, 0);
+    asking.message().await.unwrap();
+    asking.release().await;
+    let client = tls::Client::new(tls::ClientConfig { ca: Some(ca), ..tls::ClientConfig::default() });
+    let socket = DimseSocket::connect(&app.dimse_tls.unwrap().to_string(), soon()).await.unwrap();
+    let secure = client.connect(socket, "localhost", soon()).await.unwrap();
+    let new = scene.archive.over(Association::request(secure, &reporting(), soon()).await.unwrap());
+    assert_eq!(tell(&mut scene.archive, new, 1, 1, &data("1.2.40", &[])).await, 0);
+    let (association, heard) = scene.listener.message().await;
+    assert_eq!(heard.data_set(), data("1.2.40", &[]));
+    scene.listener.answer(association, &heard, 0);
+    assert!(matches!(scene.listener.next().await.what, What::Released));
+    standing.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use gantry::dimse::command::{Command, field};
 
 use super::scripted::{Scripted, What};
 use super::{GANTRY, scripted_app};
+use crate::audit::{entry, messages};
 use crate::support::app::TestApp;
 use crate::support::dimse::{Client, Message, proposal};
 
@@ -14,8 +15,12 @@ const DATA: &[u8] = b"\x40\x00\x52\x02CS\x0c\0IN PROGRESS ";
 const INSTANCE: &str = "1.2.3.4";
 
 async fn scene() -> (Scripted, TestApp, Client) {
+    scene_with("").await
+}
+
+async fn scene_with(more: &str) -> (Scripted, TestApp, Client) {
     let archive = Scripted::new().await;
-    let app = scripted_app(&archive, "").await;
+    let app = scripted_app(&archive, more).await;
     let proposals = vec![proposal(sop_class::MPPS, &[EXPLICIT_VR_LE])];
     let client = Client::to(app.dimse, GANTRY, "CLIENT", proposals).await.unwrap();
     (archive, app, client)
@@ -39,6 +44,27 @@ fn request(field: u16, id: u16) -> Command {
 
 fn others(elements: &[(u16, &'static [u8])]) -> Vec<(u16, Bytes)> {
     elements.iter().map(|(element, value)| (*element, Bytes::from_static(value))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_procedure_step_is_recorded_with_who_made_it_and_what_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let trail = folder.path().join("audit.jsonl");
+    let audit = format!("[audit]\nfile = {{ path = \"{}\" }}\n", trail.display());
+    let (mut archive, app, mut client) = scene_with(&audit).await;
+    for (field, status) in [(field::N_CREATE_RQ, 0), (field::N_SET_RQ, 0x0110)] {
+        ask(&mut client, &request(field, 1), Some(Bytes::from_static(DATA))).await;
+        let (association, message) = archive.message().await;
+        archive.answer(association, &message, status);
+        assert_eq!(client.message().await.unwrap().command.status, Some(status));
+    }
+    client.release().await;
+    app.stop().await;
+    let told: Vec<_> = messages(&trail).into_iter().filter(|(code, ..)| code == "110111").collect();
+    assert_eq!(told, [entry("110111", 0, "CLIENT", 0), entry("110111", 8, "CLIENT", 0)]);
+    let text = std::fs::read_to_string(&trail).unwrap();
+    assert_eq!(text.matches(&format!("\"MPPS\":\"{INSTANCE}\"")).count(), 2, "{text}");
+    assert!(text.contains("AETITLES=PACS"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::scripted::{Scripted, Seen, What};
 use super::{GANTRY, scripted_app};
+use crate::audit::{entry, messages};
 use crate::support::app::TestApp;
 use crate::support::dimse::{Client, Message, identifier, proposal, soon};
 use crate::support::{DEADLINE, until};
@@ -174,7 +175,10 @@ async fn a_report_is_answered_while_a_request_is_served_that_is_not_for_the_sess
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_a_class_that_passes_unread_carries_nothing_that_its_client_may_not_do() {
     let mut archive = Scripted::new().await;
-    let app = scripted_app(&archive, "[ae.PRINTS]\nallow = [\"normalized\"]\n").await;
+    let folder = tempfile::tempdir().unwrap();
+    let trail = folder.path().join("audit.jsonl");
+    let audit = format!("[audit]\nfile = {{ path = \"{}\" }}\n", trail.display());
+    let app = scripted_app(&archive, &format!("[ae.PRINTS]\nallow = [\"normalized\"]\n{audit}")).await;
     let prints = Request { calling: "PRINTS".parse().unwrap(), ..request() };
     let mut client = Client::asking(app.dimse, &prints).await.unwrap();
     assert!(client.association.agreement().for_class(PRIVATE).is_none(), "it may be anything");
@@ -194,6 +198,10 @@ async fn hazard_a_class_that_passes_unread_carries_nothing_that_its_client_may_n
     assert_eq!(message.command, get, "the first that the archive hears");
     archive.answer(association, &message, 0);
     assert_eq!(client.message().await.unwrap().command.status, Some(0));
+    client.release().await;
+    app.stop().await;
+    let told = messages(&trail).into_iter().filter(|(code, ..)| code == "110113");
+    assert_eq!(told.collect::<Vec<_>>(), vec![entry("110113", 4, "PRINTS", 0); 4], "each is an alert");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

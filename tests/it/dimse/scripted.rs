@@ -78,7 +78,11 @@ impl Scripted {
     /// Opens an association by this request; its number.
     pub(super) async fn open(&self, address: SocketAddr, request: &Request) -> usize {
         let socket = DimseSocket::connect(&address.to_string(), soon()).await.unwrap();
-        let association = Association::request(socket, request, soon()).await.unwrap();
+        self.over(Association::request(socket, request, soon()).await.unwrap())
+    }
+
+    /// Speaks over an association that is open; its number.
+    pub(super) fn over(&self, association: Association) -> usize {
         self.associations.play(association, None)
     }
 

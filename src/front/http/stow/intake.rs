@@ -169,7 +169,7 @@ impl Intake {
             return self.refuse(reference, Refusal::ForeignStudy);
         }
         let head = Head { sop_class, sop_instance, transfer_syntax };
-        if let Some(log) = self.stores.begin(reference, head).await {
+        if let Some(log) = self.stores.begin(reference, found.patient, head).await {
             for bytes in held {
                 log.append(&bytes).await;
             }

@@ -180,6 +180,7 @@ async fn store_one(metadata: Metadata, bulk: &mut BulkData, stores: &mut Stores,
         study: uid(tags::STUDY_INSTANCE_UID),
         series: uid(tags::SERIES_INSTANCE_UID),
     };
+    let patient = metadata.data_set.string(tags::PATIENT_ID).map(str::to_owned);
     let discards = metadata.warnings.iter().any(|warning| warning.kind.discards());
     if study.is_some() && reference.study.is_some() && reference.study.as_ref() != study {
         return stores.refuse(reference, Refusal::ForeignStudy);
@@ -188,7 +189,7 @@ async fn store_one(metadata: Metadata, bulk: &mut BulkData, stores: &mut Stores,
         Ok(composed) => composed,
         Err(error) => return stores.refuse(reference, error.into()),
     };
-    let Some(log) = stores.begin(reference, composed.head.clone()).await else { return };
+    let Some(log) = stores.begin(reference, patient, composed.head.clone()).await else { return };
     if discards {
         stores.elements_discarded();
     }

@@ -36,6 +36,8 @@ pub(super) struct Stores {
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) reference: Reference,
+    /// Patient ID, as it says.
+    patient: Option<String>,
     /// `None`: under way.
     outcome: Option<Outcome>,
     /// The archive gets less than the client sent.
@@ -80,8 +82,13 @@ impl Stores {
     }
 
     /// Begins to store an object when there is room, and gives the log for its bytes; `None` when it would be
-    /// hopeless.
-    pub(super) async fn begin(&mut self, reference: Reference, head: Head) -> Option<ObjectLog> {
+    /// hopeless. `patient`: its Patient ID, where it says one.
+    pub(super) async fn begin(
+        &mut self,
+        reference: Reference,
+        patient: Option<String>,
+        head: Head,
+    ) -> Option<ObjectLog> {
         while let Some(ended) = self.under_way.try_join_next() {
             self.note(ended.ok());
         }
@@ -92,7 +99,7 @@ impl Stores {
         }
         let outcome = self.given_up.clone().map(|error| Outcome::Answered(Err(error)));
         let hopeless = outcome.is_some();
-        self.instances.push(Instance { reference, outcome, elements_discarded: false });
+        self.instances.push(Instance { reference, patient, outcome, elements_discarded: false });
         if hopeless {
             self.told(self.instances.len() - 1);
             return None;
@@ -114,7 +121,7 @@ impl Stores {
     /// Notes an instance that is not sent.
     pub(super) fn refuse(&mut self, reference: Reference, refusal: Refusal) {
         let outcome = Some(Outcome::Refused(refusal));
-        self.instances.push(Instance { reference, outcome, elements_discarded: false });
+        self.instances.push(Instance { reference, patient: None, outcome, elements_discarded: false });
         self.told(self.instances.len() - 1);
     }
 
@@ -151,7 +158,7 @@ impl Stores {
 
     fn told(&self, index: usize) {
         let instance = &self.instances[index];
-        self.record.fate(&instance.reference, instance.fate());
+        self.record.fate(&instance.reference, instance.patient.as_deref(), instance.fate());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What requests are recorded as.
 
-use super::stow::{file, multipart};
+use super::stow::{file, file_of_patient, multipart};
 use super::wado::{lay, object, whole};
 use super::*;
 use crate::archive::testing::Driver;
@@ -126,6 +126,45 @@ async fn hazard_what_does_not_leave_is_not_counted_however_much_was_taken_for_it
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_client_has_already_is_recorded_as_asked_for_and_nothing_as_begun_or_sent() {
+    const JSON: &str = "application/dicom+json";
+    const PATH: &str = "/dicom-web/studies/1.2/metadata";
+    let (bridge, recorder) = recorded();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(whole("1.4.1", b"").await);
+    driver.complete();
+    let tag = bridge.ask("GET", PATH, JSON).await.header("etag").to_owned();
+    assert!(matches!(recorder.take()[0].what, What::BeginTransferring(_)));
+    for (method, known, status) in
+        [("GET", &tag[..], 304), ("HEAD", &tag[..], 304), ("HEAD", "\"other\"", 200)]
+    {
+        let driver = lay(&bridge, Vec::new());
+        driver.item(whole("1.4.1", b"").await);
+        driver.complete();
+        let headers = [("Accept", JSON), ("If-None-Match", known)];
+        assert_eq!(bridge.ask_with(method, PATH, &headers).await.status, status);
+        let events = recorder.take();
+        assert_eq!(events.len(), 1, "{method} {status}: {events:?}");
+        let (sent, outcome) = transfer(&events[0]);
+        assert_eq!((numbers(sent), outcome), (vec![("1.2", 0)], Outcome::Success), "{method} {status}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_is_recorded_with_the_patient_that_it_says() {
+    let (bridge, recorder) = recorded();
+    let files = [("4711", "1.4.1"), ("4712", "1.4.2"), ("4711", "1.4.3")];
+    let files = files.map(|(patient, instance)| file_of_patient(patient, instance));
+    assert_eq!(bridge.post("/dicom-web/studies", multipart(&files)).await.status, 200);
+    let events = recorder.take();
+    let (stored, _) = transfer(&events[0]);
+    let mut found: Vec<_> =
+        stored.studies.iter().map(|study| (study.patient.as_deref(), study.number())).collect();
+    found.sort();
+    assert_eq!(found, [(Some("4711"), 2), (Some("4712"), 1)]);
 }
 
 #[tokio::test]

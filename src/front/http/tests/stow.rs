@@ -47,6 +47,13 @@ pub(super) fn file(study: &str, instance: &str) -> Vec<u8> {
     file_of(&data_set(study, instance), instance, EXPLICIT)
 }
 
+/// A file of a patient's.
+pub(super) fn file_of_patient(patient: &str, instance: &str) -> Vec<u8> {
+    let mut data_set = data_set("1.2", instance);
+    data_set.set_str(tags::PATIENT_ID, VR::LO, patient);
+    file_of(&data_set, instance, EXPLICIT)
+}
+
 /// The bytes of an instance behind its File Meta Information.
 fn encoded(study: &str, instance: &str) -> Vec<u8> {
     data_set(study, instance).encode(layout(&Uid::from_static(EXPLICIT)), QueryCharset::Auto)

@@ -1,5 +1,8 @@
 //! The audit trail of a bridge that serves clients of both protocols.
 
+mod receiver;
+mod syslog;
+
 use std::path::Path;
 
 use gantry::demo::{Archive, Plain};
@@ -16,7 +19,7 @@ use crate::support::http::{self, Version};
 const IMAGES_OF_A_STUDY: u64 = 3;
 
 /// The messages in a file, each as its code, its outcome, who asked, and how many instances it counts.
-fn messages(path: &Path) -> Vec<(String, u64, String, u64)> {
+pub(crate) fn messages(path: &Path) -> Vec<(String, u64, String, u64)> {
     let text = std::fs::read_to_string(path).unwrap();
     let message = |line: &str| {
         let message: Value = serde_json::from_str(line).unwrap();
@@ -33,7 +36,7 @@ fn messages(path: &Path) -> Vec<(String, u64, String, u64)> {
     text.lines().map(message).collect()
 }
 
-fn entry(code: &str, outcome: u64, user: &str, count: u64) -> (String, u64, String, u64) {
+pub(crate) fn entry(code: &str, outcome: u64, user: &str, count: u64) -> (String, u64, String, u64) {
     (code.to_owned(), outcome, user.to_owned(), count)
 }
 
