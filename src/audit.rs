@@ -39,6 +39,9 @@ pub use spool::SpoolError;
 const MAX_QUEUED: usize = 16 << 20;
 /// How long the recorder waits for events before it looks after the spool.
 const TICK: Duration = Duration::from_millis(250);
+/// How long events are gathered before they are written: to wake the recorder for each would cost whoever tells it more
+/// than to tell it. It is what a crash of the program may take.
+const GATHER: Duration = Duration::from_millis(10);
 /// How often the disk itself is waited for, at most: what a power cut may take.
 const SYNC: Duration = Duration::from_secs(1);
 /// Most events that are written at once.
@@ -317,6 +320,10 @@ impl Recorder {
         while !closes {
             let first = events.recv_timeout(TICK);
             closes = matches!(first, Err(mpsc::RecvTimeoutError::Disconnected));
+            let is_behind = self.queued.load(Ordering::Relaxed) > MAX_QUEUED / 16;
+            if matches!(first, Ok(Input::Event(..))) && !is_behind {
+                thread::sleep(GATHER);
+            }
             for input in first.into_iter().chain(events.try_iter().take(BATCH)) {
                 match input {
                     Input::Event(event, weight) => {
