@@ -27,7 +27,7 @@ use http::HeaderValue;
 use crate::event::{Alert, Event, Events, Outcome, What, Who};
 use crate::net::PeerCertificate;
 
-use self::basic::Basic;
+use self::basic::{Basic, Turn};
 use self::config::Config;
 use self::failures::{Failures, Of, Origin, is_power_of_ten, is_told, so_often};
 use self::oidc::Oidc;
@@ -163,7 +163,9 @@ impl Access {
         if let Some(identity) = self.inner.remembered.find(&key, generation) {
             return Ok(identity);
         }
-        match self.inner.look_at(methods, credentials, from).await {
+        // A browser sends its password many times at once: what the first of them has come to holds for the others.
+        let known = || self.inner.remembered.find(&key, generation);
+        match self.inner.look_at(methods, credentials, from, known).await {
             Ok((identity, lifetime)) => {
                 self.tell_success(&identity, certificate, from);
                 self.inner.remembered.keep(key, identity.clone(), generation, lifetime);
@@ -271,12 +273,13 @@ impl Methods {
 }
 
 impl Inner {
-    /// Who this is, and for how long that holds.
+    /// Who this is, and for how long that holds. `known`: whether it has been found out meanwhile.
     async fn look_at(
         &self,
         methods: &Methods,
         credentials: Credentials<'_>,
         from: Option<IpAddr>,
+        known: impl FnOnce() -> Option<Identity>,
     ) -> Result<(Identity, Duration), Refused> {
         match credentials {
             Credentials::Bearer(token) => {
@@ -297,8 +300,14 @@ impl Inner {
                 // To try passwords costs us more than them.
                 let origin = Origin::from(from);
                 self.failures.admits_password(origin)?;
-                let (identity, one) = basic.verify(encoded, || self.failures.try_password(origin)).await?;
-                self.failures.give_back(one);
+                let begin = || match known() {
+                    Some(identity) => Ok(Turn::Known(identity)),
+                    None => self.failures.try_password(origin).map(Turn::Look),
+                };
+                let (identity, tried) = basic.verify(encoded, begin).await?;
+                if let Some(one) = tried {
+                    self.failures.give_back(one);
+                }
                 Ok((identity, REMEMBER))
             }
             Credentials::Certificate(certificate) => {

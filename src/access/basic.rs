@@ -39,6 +39,15 @@ const MAX_PASSES: u32 = 16;
 /// Random bytes of a salt (RFC 9106 3.1).
 const SALT: usize = 16;
 
+/// What to do with a password whose turn it is.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// It was found to be right while it waited.
+    Known(Identity),
+    /// It is looked at.
+    Look(Try),
+}
+
 /// Those who have a password.
 #[derive(Debug)]
 pub(super) struct Basic {
@@ -107,12 +116,12 @@ impl Basic {
     }
 
     /// Whose name and password these are, in Base64 with a colon between (RFC 7617). `begin` is asked when it is this one's
-    /// turn, and what it gives comes back with whose they are.
+    /// turn; where it has it looked at, its try comes back with whose they are.
     pub(super) async fn verify(
         &self,
         encoded: &str,
-        begin: impl FnOnce() -> Result<Try, Refused>,
-    ) -> Result<(Identity, Try), Refused> {
+        begin: impl FnOnce() -> Result<Turn, Refused>,
+    ) -> Result<(Identity, Option<Try>), Refused> {
         let malformed = Refused::Invalid("the credentials are not a name and a password in Base64");
         let text = decode(encoded).ok_or_else(|| malformed.clone())?;
         let (name, password) = text.split_once(':').ok_or(malformed)?;
@@ -126,7 +135,10 @@ impl Basic {
         let busy = Refused::Unavailable("too many passwords are being looked at");
         let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| busy.clone())?.expect("nobody closes the semaphore");
-        let begun = begin()?;
+        let begun = match begin()? {
+            Turn::Known(identity) => return Ok((identity, None)),
+            Turn::Look(begun) => begun,
+        };
         let is_right = tokio::task::spawn_blocking(move || {
             // Held as long as the work goes on, whether anybody waits for it or not.
             let _turn = turn;
@@ -135,7 +147,7 @@ impl Basic {
         match (is_right.await.map_err(|_| busy)?, user) {
             (true, Some(User { name, grants, .. })) => {
                 let (name, grants) = (Arc::clone(name), Arc::clone(grants));
-                Ok((Identity { name, means: Means::Basic, grants }, begun))
+                Ok((Identity { name, means: Means::Basic, grants }, Some(begun)))
             }
             _ => Err(Refused::Invalid("the name or the password is wrong")),
         }
@@ -199,7 +211,8 @@ mod tests {
 
     async fn verify(basic: &Basic, encoded: &str) -> Result<Identity, Refused> {
         let failures = Failures::default();
-        basic.verify(encoded, || failures.try_password(None.into())).await.map(|(identity, _)| identity)
+        let begin = || failures.try_password(None.into()).map(Turn::Look);
+        basic.verify(encoded, begin).await.map(|(identity, _)| identity)
     }
 
     #[test]

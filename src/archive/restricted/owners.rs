@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::narrowed::PORTION;
 use super::{patient_of, study_query};
 use crate::archive::{Archive, Result, Step};
 use crate::caller::{Caller, Priority};
@@ -19,6 +20,9 @@ const LIFETIME: Duration = Duration::from_secs(10);
 const MAX_STUDIES: usize = 4_096;
 /// Most patients of one study that are looked at: from two on it is nobody's.
 const MAX_OWNERS: usize = 16;
+/// Most matches of a question for several studies that are gone through: an archive that takes no notice of the list would
+/// return all that it has.
+const MAX_MATCHES: usize = 2 * MAX_OWNERS * PORTION;
 
 /// Patient IDs by archive and study. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +107,7 @@ impl Owners {
         let caller = Caller { priority: Priority::Interactive, ..caller.clone() };
         let Ok(mut search) = archive.search(&caller, study_query(vec![by_uids])).await else { return };
         let mut found: HashMap<Uid, Vec<String>> = HashMap::new();
-        loop {
+        for _ in 0..MAX_MATCHES {
             match search.matches.next().await {
                 Step::Item(data_set) => {
                     let study = data_set.uid(tags::STUDY_INSTANCE_UID);
@@ -114,13 +118,15 @@ impl Owners {
                         }
                     }
                 }
-                Step::End(Ok(_)) => break,
+                Step::End(Ok(_)) => {
+                    for (study, patients) in found {
+                        self.remember((archive.name().to_owned(), study), patients.into());
+                    }
+                    return;
+                }
                 // What did not come whole may lack a second owner.
                 Step::End(Err(_)) => return,
             }
-        }
-        for (study, patients) in found {
-            self.remember((archive.name().to_owned(), study), patients.into());
         }
     }
 

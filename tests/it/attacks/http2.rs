@@ -61,7 +61,7 @@ fn fields(path: &str) -> Vec<u8> {
     let path = path.as_bytes();
     assert!(path.len() < 127);
     // GET, http, :authority, :path.
-    [&[0x82, 0x86, 0x01, 1, b'x', 0x04, path.len() as u8], path].concat()
+    [&[0x82, 0x86, 0x01, 9][..], b"localhost", &[0x04, path.len() as u8], path].concat()
 }
 
 fn get(stream: u32, path: &str) -> Vec<u8> {

@@ -115,7 +115,7 @@ impl Archive for Gate {
 fn gated(stores: usize) -> (Arc<Gate>, Router) {
     let gate = Arc::new(Gate { open: Some(Semaphore::new(stores)), ..Gate::default() });
     let archives = router::Router::new([gate.clone() as Arc<_>], None);
-    (gate, app(Config::default(), services(archives, CancellationToken::new())))
+    (gate, app(named(Config::default()), services(archives, CancellationToken::new())))
 }
 
 #[tokio::test]
