@@ -59,8 +59,8 @@ impl DimseArchive {
         Self::over(config, moves, reports, metrics, move |address| connect(address, tls.clone()))
     }
 
-    /// An archive over connections that `connect` opens to an address.
-    pub(super) fn over(
+    /// An archive over connections that `connect` opens to an address: in memory, for tests and fuzz targets.
+    pub fn over(
         config: Config,
         moves: Option<MoveDestination>,
         reports: Option<Arc<dyn Reports>>,

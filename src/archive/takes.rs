@@ -6,7 +6,7 @@
 
 mod learnt;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -181,8 +181,10 @@ fn proposals(asked: &[&Asked]) -> Vec<Proposal> {
         [sop_class::STUDY_ROOT_GET, sop_class::PATIENT_ROOT_GET].into_iter().map(operation).collect();
     let profile = [query_profile(), profile].concat();
     let mut proposals: Vec<Proposal> = Vec::new();
+    // A client may ask about thousands.
+    let mut known = HashSet::new();
     let mut add = |proposal: Proposal| {
-        if !proposals.contains(&proposal) {
+        if known.insert(proposal.clone()) {
             proposals.push(proposal);
         }
     };

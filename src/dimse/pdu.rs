@@ -22,6 +22,12 @@ pub const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 pub const PROTOCOL_VERSION: u16 = 1;
 /// Most presentation contexts of an association: the odd numbers of one byte (PS3.8 9.3.2.2).
 pub const MAX_CONTEXTS: usize = 128;
+/// Most transfer syntaxes of a context that are kept: the standard has some sixty (PS3.6 Table A-1).
+pub const MAX_TRANSFER_SYNTAXES: usize = 128;
+/// Longest application information of SOP Class Extended Negotiation that is kept, in bytes: that of the standard's own
+/// classes has less than ten. With it for [`MAX_CONTEXTS`] classes, and their roles, user information stays below the
+/// 64 KiB of an item.
+pub const MAX_APPLICATION_INFORMATION: usize = 256;
 /// Largest A-ASSOCIATE PDU that is read, in bytes. A legal one with 128 contexts of 30 syntaxes has 270 KB.
 pub const MAX_ASSOCIATE_LENGTH: u32 = 1 << 20;
 
@@ -192,6 +198,8 @@ mod tests {
 
     use super::encode::item;
     use super::*;
+    use crate::dicom::IMPLEMENTATION_CLASS_UID;
+    use crate::dimse::negotiation::Answer;
 
     fn request(contexts: usize) -> AssociateRq {
         AssociateRq {
@@ -253,6 +261,77 @@ mod tests {
         let ac = decode_associate_ac(&body).unwrap();
         assert_eq!(ac.contexts, [ContextResult { id: 1, result: 3, transfer_syntax: None }]);
         assert_eq!(ac.user.max_pdu, 16_384);
+    }
+
+    /// The variable field of an A-ASSOCIATE-RQ with one context that has these transfer syntaxes, and these sub-items.
+    fn proposing(syntaxes: usize, sub_items: impl FnOnce(&mut BytesMut)) -> BytesMut {
+        let fixed = encode_associate_rq(&AssociateRq {
+            contexts: Vec::new(),
+            user: UserInformation::default(),
+            ..request(0)
+        });
+        let mut body = BytesMut::from(&fixed[6..74]);
+        item(&mut body, 0x20, |b| {
+            b.put_slice(&[1, 0, 0, 0]);
+            item(b, 0x30, |b| b.put_slice(b"1.2.840.10008.1.1"));
+            (0..syntaxes).for_each(|n| item(b, 0x40, |b| b.put_slice(format!("1.{n}").as_bytes())));
+        });
+        item(&mut body, 0x50, sub_items);
+        body
+    }
+
+    /// A sub-item that begins with a class.
+    fn of_class(out: &mut BytesMut, kind: u8, class: &str, rest: &[u8]) {
+        item(out, kind, |b| {
+            b.put_u16(class.len() as u16);
+            b.put_slice(class.as_bytes());
+            b.put_slice(rest);
+        });
+    }
+
+    #[test]
+    fn hazard_a_request_full_of_roles_is_answered() {
+        let body = proposing(1, |b| (0..2620).for_each(|_| of_class(b, 0x54, "1.2.840.10008.1.1", &[1, 1])));
+        let rq = decode_associate_rq(&body).unwrap();
+        let answer = Answer::new(&rq, |_, syntaxes| Ok(syntaxes[0].clone()), |_| true);
+        let implementation_class = IMPLEMENTATION_CLASS_UID.into();
+        let user =
+            UserInformation { roles: answer.roles, implementation_class, ..UserInformation::default() };
+        let ac = AssociateAc { contexts: Vec::new(), user };
+        assert!(encode_associate_ac(&ac, &rq).len() < 1000, "one answer for each class");
+    }
+
+    #[test]
+    fn hazard_what_is_proposed_fits_into_a_request_to_the_archive() {
+        let classes = |b: &mut BytesMut| {
+            for n in 0..600 {
+                of_class(b, 0x54, &format!("1.2.{n}"), &[1, 1]);
+                of_class(b, 0x56, &format!("1.2.{n}"), &[7; 64]);
+            }
+            of_class(b, 0x56, "1.3", &[7; 4000]);
+        };
+        let mut rq = decode_associate_rq(&proposing(5000, classes)).unwrap();
+        assert_eq!((rq.user.roles.len(), rq.user.extended.len()), (MAX_CONTEXTS, MAX_CONTEXTS));
+        assert_eq!(rq.contexts[0].transfer_syntaxes.len(), MAX_TRANSFER_SYNTAXES);
+        rq.contexts[0].transfer_syntaxes.extend(["1.2".parse().unwrap(), "1.3".parse().unwrap()]);
+        rq.user.implementation_class = "1.2.3".into();
+        decode_associate_rq(&encode_associate_rq(&rq)[6..]).unwrap();
+    }
+
+    #[test]
+    fn hazard_of_a_longest_request_the_most_that_is_kept_can_be_written() {
+        let uid = |n: usize| format!("{}.{n:03}", "1".repeat(60)).parse::<Uid>().unwrap();
+        let mut rq = request(MAX_CONTEXTS);
+        for context in &mut rq.contexts {
+            context.transfer_syntaxes = (0..MAX_TRANSFER_SYNTAXES + 2).map(uid).collect();
+        }
+        rq.user.roles = (0..MAX_CONTEXTS).map(|n| Role { sop_class: uid(n), scu: true, scp: true }).collect();
+        let most = Bytes::from(vec![7; MAX_APPLICATION_INFORMATION]);
+        rq.user.extended = (0..MAX_CONTEXTS).map(|n| (uid(n), most.clone())).collect();
+        let read = decode_associate_rq(&encode_associate_rq(&rq)[6..]).unwrap();
+        assert_eq!(read.user, rq.user);
+        let most = &rq.contexts[0].transfer_syntaxes[..MAX_TRANSFER_SYNTAXES];
+        assert_eq!(read.contexts[0].transfer_syntaxes, most);
     }
 
     #[test]

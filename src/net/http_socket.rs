@@ -44,9 +44,8 @@ struct Flags {
 }
 
 impl Connection {
-    /// The handle of a connection that is not there, for tests of what only looks at it.
-    #[cfg(test)]
-    pub(crate) fn of(peer: SocketAddr) -> Self {
+    /// The handle of a connection that is not there, for tests and fuzz targets of what only looks at it.
+    pub fn of(peer: SocketAddr) -> Self {
         Self { peer, is_secure: false, certificate: None, flags: Arc::default() }
     }
 

@@ -10,10 +10,14 @@ use std::{env, fs};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+#[path = "../../fuzz/targets/archive.rs"]
+mod archive;
 #[path = "../../fuzz/targets/association.rs"]
 mod association;
 #[path = "../../fuzz/targets/charset.rs"]
 mod charset;
+#[path = "../../fuzz/targets/client.rs"]
+mod client;
 #[path = "../../fuzz/targets/command.rs"]
 mod command;
 #[path = "../../fuzz/targets/dataset.rs"]
@@ -22,6 +26,8 @@ mod dataset;
 mod file;
 #[path = "../../fuzz/targets/frames.rs"]
 mod frames;
+#[path = "../../fuzz/targets/http.rs"]
+mod http;
 #[path = "../../fuzz/targets/metadata.rs"]
 mod metadata;
 #[path = "../../fuzz/targets/multipart.rs"]
@@ -62,12 +68,15 @@ macro_rules! targets {
 }
 
 targets!(
+    archive,
     association,
     charset,
+    client,
     command,
     dataset,
     file,
     frames,
+    http,
     metadata,
     multipart,
     pool,
@@ -101,8 +110,8 @@ fn run(name: &str, target: fn(&[u8])) {
     for (file, seed) in &seeds {
         hold(target, file, seed);
     }
-    // An input of this one is a whole conversation.
-    let few = if name == "pool" { RUNS / 10 } else { RUNS };
+    // An input of these is a whole conversation.
+    let few = if ["archive", "client", "http", "pool"].contains(&name) { RUNS / 10 } else { RUNS };
     let runs = env::var("GANTRY_FUZZ_RUNS").map_or(few, |text| text.parse().unwrap());
     for n in 0..runs {
         let input = mutated(&seeds, &mut random);

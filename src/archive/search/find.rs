@@ -233,12 +233,14 @@ impl Client {
         Ok(parsed.data_set)
     }
 
-    /// What the final status says. Only success is a complete answer: one that the archive cancelled by itself
-    /// is not.
+    /// What the final status says. Only success is a complete answer: one that the archive cancelled by itself is not, nor
+    /// is one with a warning, of which C-FIND has none (PS3.4 Table C.4-1) and by which some say that there is more. Those
+    /// about attributes (PS3.7 C.4) leave no match out.
     fn conclude(&self, find: &Find, response: &Command) -> Result<(), Stop> {
         let code = response.status.unwrap_or_default();
         match status::class(code) {
-            Class::Success | Class::Warning => Ok(()),
+            Class::Success => Ok(()),
+            Class::Warning if code < 0xB000 => Ok(()),
             _ => {
                 let blames_keys = matches!(code, 0xA900..=0xA9FF | 0x0105 | 0x0106 | 0x0120 | 0x0121);
                 let client_keys = blames_keys && find.client_keys;

@@ -3,10 +3,13 @@
 use bytes::Bytes;
 
 use super::{
-    AssociateAc, AssociateRj, AssociateRq, ContextResult, MAX_CONTEXTS, Malformed, ProposedContext, Role,
-    UserInformation,
+    AssociateAc, AssociateRj, AssociateRq, ContextResult, MAX_APPLICATION_INFORMATION, MAX_CONTEXTS,
+    MAX_TRANSFER_SYNTAXES, Malformed, ProposedContext, Role, UserInformation,
 };
 use crate::dicom::{AeTitle, Uid};
+
+/// Longest text that is kept, in characters: a UID's length, and four times that of a version name.
+const MAX_TEXT: usize = Uid::MAX_LENGTH;
 
 /// Reads the body (after the 6-byte header) of an A-ASSOCIATE-RQ.
 ///
@@ -91,7 +94,9 @@ fn proposed_context(value: &[u8]) -> Option<ProposedContext> {
     for item in items(rest) {
         match item.ok()? {
             (0x30, uid) => context.abstract_syntax = Uid::from_padded(uid).ok(),
-            (0x40, uid) => context.transfer_syntaxes.extend(Uid::from_padded(uid)),
+            (0x40, uid) if context.transfer_syntaxes.len() < MAX_TRANSFER_SYNTAXES => {
+                context.transfer_syntaxes.extend(Uid::from_padded(uid));
+            }
             _ => {}
         }
     }
@@ -107,6 +112,8 @@ fn context_answer(value: &[u8]) -> Option<ContextResult> {
     Some(ContextResult { id: header[0], result: header[2], transfer_syntax })
 }
 
+/// Of each class the first role and the first application information count (PS3.7 D.3.3.4, D.3.3.5), and there are no
+/// more classes than contexts: what is kept is written again, in the answer or in a request to an archive, and has to fit.
 fn decode_user_information(value: &[u8]) -> Option<UserInformation> {
     let mut user = UserInformation::default();
     for item in items(value) {
@@ -120,14 +127,25 @@ fn decode_user_information(value: &[u8]) -> Option<UserInformation> {
             }
             0x54 => {
                 let (uid, rest) = uid_field(value)?;
-                if let (Ok(sop_class), [scu, scp, ..]) = (uid, rest) {
+                let is_new = |class: &Uid| user.roles.iter().all(|role| role.sop_class != *class);
+                if let (Ok(sop_class), [scu, scp, ..]) = (uid, rest)
+                    && user.roles.len() < MAX_CONTEXTS
+                    && is_new(&sop_class)
+                {
                     user.roles.push(Role { sop_class, scu: *scu != 0, scp: *scp != 0 });
                 }
             }
             0x55 => user.implementation_version = text(value),
             0x56 => {
                 let (uid, rest) = uid_field(value)?;
-                user.extended.extend(uid.map(|uid| (uid, Bytes::copy_from_slice(rest))));
+                let is_new = |class: &Uid| user.extended.iter().all(|(of, _)| of != class);
+                if let Ok(class) = uid
+                    && rest.len() <= MAX_APPLICATION_INFORMATION
+                    && user.extended.len() < MAX_CONTEXTS
+                    && is_new(&class)
+                {
+                    user.extended.push((class, Bytes::copy_from_slice(rest)));
+                }
             }
             _ => {}
         }
@@ -149,6 +167,7 @@ fn text(value: &[u8]) -> String {
         .iter()
         .filter(|b| (0x20..0x7F).contains(*b))
         .map(|b| char::from(*b))
+        .take(MAX_TEXT)
         .collect::<String>()
         .trim()
         .to_owned()

@@ -112,6 +112,17 @@ async fn hazard_a_failure_after_matches_ends_the_feed_with_an_error() {
 }
 
 #[tokio::test]
+async fn hazard_matches_that_end_with_a_warning_are_not_all_there_are() {
+    for (status, is_whole) in
+        [(0xB000, false), (0xB007, false), (0xBFFF, false), (0x0001, true), (0x0107, true)]
+    {
+        let pacs = Pacs::new(move |_| Answer::Matches(0xFF00, vec![study(1)], status));
+        let outcome = run(&pacs.archive(), query(Level::Study)).await;
+        assert_eq!(outcome.is_ok(), is_whole, "{status:04X}");
+    }
+}
+
+#[tokio::test]
 async fn hazard_an_archive_that_dies_in_the_middle_is_an_error() {
     let pacs = Pacs::new(|_| Answer::Cut(vec![study(1)]));
     let error = run(&pacs.archive(), query(Level::Study)).await.unwrap_err();
