@@ -3,6 +3,7 @@
 mod check_config;
 mod demo;
 mod explain;
+mod health;
 mod pacs;
 mod serve;
 mod token;
@@ -39,6 +40,8 @@ enum Command {
     Password(token::PasswordArguments),
     /// Check a configuration, and tell everything that is wrong with it.
     CheckConfig(check_config::Arguments),
+    /// Ask the bridge that runs with this configuration whether it is well: exit code 0, or 1 and why not.
+    Health(health::Arguments),
 }
 
 /// Why a command ended early.
@@ -73,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Token(arguments) => token::run(arguments),
         Command::Password(arguments) => token::run_password(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),
+        Command::Health(arguments) => block_on(health::run(arguments)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

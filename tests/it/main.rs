@@ -12,6 +12,7 @@ mod audit;
 mod clients;
 mod corpus;
 mod demo;
+mod deploy;
 mod dimse;
 mod engine;
 mod frames;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::failure::{End, Failure, explain_handshake};
+use super::peer::host_in;
 use super::pem::{certificates, private_key};
 use super::standing::Standing;
 use super::stream::{Stream, below};
@@ -38,6 +39,18 @@ impl Client {
         let paths = config.ca.iter().chain(&config.revoked).cloned().chain(identity).collect();
         let server_name = config.server_name.as_deref().map(Arc::from);
         Self { files: Arc::new(Files::new("TLS", paths, look_every, move || read(&config))), server_name }
+    }
+
+    /// For a server that shows this certificate, and no other, under whichever of its names: our own.
+    ///
+    /// # Errors
+    /// The certificate cannot be read, or is for no name.
+    pub fn of_ourselves(identity: &Identity) -> Result<Self, FileError> {
+        let ca = identity.certificate.clone();
+        let shown = certificates(&ca)?;
+        let name = shown.first().and_then(|own| host_in(own));
+        let name = name.ok_or_else(|| FileError::new(&ca, "the first certificate in it is for no host"))?;
+        Ok(Self::new(ClientConfig { ca: Some(ca), server_name: Some(name), ..ClientConfig::default() }))
     }
 
     #[cfg(test)]

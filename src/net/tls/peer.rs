@@ -1,5 +1,6 @@
 //! The certificate that a peer has shown, and that was found to be good.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ring::digest::{SHA256, digest};
@@ -101,6 +102,22 @@ impl PeerCertificate {
     pub fn can_be_named(name: &str) -> bool {
         name.strip_prefix(SHA_256).map_or(!name.is_empty(), |digits| fingerprint(digits).is_some())
     }
+}
+
+/// A host that a certificate in DER is for: one of its alternative names that is a DNS name or an IP address.
+pub(super) fn host_in(der: &[u8]) -> Option<String> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let (_, names) = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok()??;
+    names.0.iter().find_map(|name| match name {
+        // A wildcard stands for any one label.
+        GeneralName::DnsName(name) => Some(name.as_str().replacen('*', "any", 1)),
+        GeneralName::IpAddress(octets) => {
+            let four = <[u8; 4]>::try_from(octets.as_bytes()).map(IpAddr::from);
+            let sixteen = || <[u8; 16]>::try_from(octets.as_bytes()).map(IpAddr::from);
+            four.or_else(|_| sixteen()).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    })
 }
 
 /// SHA-256 in hexadecimal, with or without colons between the bytes.
