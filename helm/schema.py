@@ -19,12 +19,10 @@ ONE_OR_MORE = {"audience", "called", "calling", "sop_class", "modality", "archiv
 TEXTS = {"type": "array", "items": {"type": "string"}}
 # Sections without a table of their own: any name, and what it is allowed.
 OPEN = {"auth.scopes": TEXTS, "auth.certificates": TEXTS}
-# Keys that are tables, or lists of them.
-TLS_CLIENT = ("ca", "certificate", "key", "server_name")
-TABLES = {
-    "audit.syslog.tls": {key: {"type": "string"} for key in TLS_CLIENT},
-    "archive.NAME.store_from": {key: {"type": "string"} for key in ("ae_title", "network")},
-}
+# Keys that are lists of tables.
+TABLES = {"archive.NAME.store_from": {key: {"type": "string"} for key in ("ae_title", "network")}}
+# Keys and sections that are tables with the keys of another.
+ALIKE = {"ae.TITLE.tls": "archive.NAME.tls", "audit.syslog.tls": "archive.NAME.tls"}
 # Placeholders of names in the titles of sections.
 NAMES = {"NAME", "TITLE"}
 
@@ -33,8 +31,7 @@ def type_of(section, key, default):
     """The schema of one key."""
     path = f"{section}.{key}".lstrip(".")
     if path in TABLES:
-        table = {"type": "object", "additionalProperties": False, "properties": TABLES[path]}
-        return {"type": "array", "items": table} if default == "`[]`" else table
+        return {"type": "array", "items": {"type": "object", "additionalProperties": False, "properties": TABLES[path]}}
     if key in ONE_OR_MORE and section in ("route", "auth.oidc"):
         return {"anyOf": [{"type": "string"}, TEXTS]}
     if key in FRACTIONS:
@@ -71,7 +68,10 @@ def sections(text):
                 for path in current:
                     described = {"description": row[3].replace("`", "")} if len(current) == 1 else {}
                     found[path][key] = type_of(path, key, row[2]) | described
-    found["ae.TITLE.tls"] = dict(found["archive.NAME.tls"])
+    for path, other in ALIKE.items():
+        section, _, key = path.rpartition(".")
+        found[section].pop(key, None)
+        found[path] = dict(found[other])
     return found
 
 

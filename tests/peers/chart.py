@@ -358,6 +358,7 @@ def test_what_cannot_work_is_refused_with_its_reason():
     refused(over(SMALLEST, {"ingress": {"enabled": True}}), "ingress.host")
     refused(over(SMALLEST, {"ingress": {"hashing": "magic"}}), "hashing")
     refused(over(SMALLEST, {"networkPolicy": {"dimse": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}}), "networkPolicy.archives")
+    refused(over(SMALLEST, INGRESS, {"serviceMonitor": {"enabled": True}}), "networkPolicy.metrics")
     refused(over(SMALLEST, {"replica": 3}), "replica")
     refused(over(SMALLEST, {"config": {"http": {"lisen": "0.0.0.0:8080"}}}), "lisen")
     refused(over(SMALLEST, {"config": {"archive": {"main": {"max_associations": "8"}}}}), "max_associations")

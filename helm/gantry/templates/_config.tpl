@@ -33,6 +33,11 @@
 {{- if and (include "gantry.hasProxy" .) $config.http.tls (not .Values.hashingProxy.upstreamTls.caSecretName) }}
 {{- fail "hashingProxy.upstreamTls: with config.http.tls the proxy needs the Secret with the authority of that certificate (ca.crt), and a name that it is for" }}
 {{- end }}
+{{- with .Values.networkPolicy }}
+{{- if and .enabled $.Values.serviceMonitor.enabled (not .metrics) (or .http (include "gantry.hasProxy" $)) }}
+{{- fail "networkPolicy.metrics: say where Prometheus is, or it does not get in" }}
+{{- end }}
+{{- end }}
 {{- if and (include "gantry.hasProxy" .) (include "gantry.wantsCertificates" .) }}
 {{- fail "config.http.tls.client_certificates: the hashing proxy has none to show; choose \"optional\", or ingress.hashing: none" }}
 {{- end }}
@@ -82,11 +87,15 @@
 {{- end }}
 {{- range .Values.config.ae }}{{ with .address }}{{ $peers = append $peers . }}{{ end }}{{ end }}
 {{- with .Values.config.audit }}{{ with .syslog }}{{ $peers = append $peers .address }}{{ end }}{{ end }}
-{{- with .Values.config.auth.oidc }}
-{{- $url := urlParse .issuer }}
-{{- $peers = append $peers (ternary $url.host (printf "%s:%s" $url.host (ternary "80" "443" (eq $url.scheme "http"))) (regexMatch ":[0-9]+$" $url.host)) }}
-{{- end }}
+{{- with .Values.config.auth.oidc }}{{ $peers = append $peers (include "gantry.peerOfUrl" .issuer) }}{{ end }}
+{{- with .Values.config.telemetry }}{{ with .otlp }}{{ $peers = append $peers (include "gantry.peerOfUrl" .) }}{{ end }}{{ end }}
 {{- toJson (uniq $peers) }}
+{{- end }}
+
+{{/* "host:port" of a URL. */}}
+{{- define "gantry.peerOfUrl" -}}
+{{- $url := urlParse . }}
+{{- if regexMatch ":[0-9]+$" $url.host }}{{ $url.host }}{{ else }}{{ $url.host }}:{{ ternary "80" "443" (eq $url.scheme "http") }}{{ end }}
 {{- end }}
 
 {{/* A CIDR for what is an IP address; empty for a name. */}}
