@@ -66,6 +66,8 @@ impl Site {
             "ingress": { "enabled": true, "host": "dicom.example", "hashing": hashing },
             "config": {
                 "ae": { "WORKSTATION": {} },
+                // However slow this machine is, what was brought is not asked for again.
+                "cache": { "revalidate": "1h", "ttl": "1h" },
                 "archive": { "main": {
                     "ae_title": archive.ae_title, "address": format!("127.0.0.1:{}", archive.port),
                     "retrieve": "move", "max_associations": 12,
@@ -166,7 +168,8 @@ fn ingress_nginx(chart: &Path, replicas: &[Replica]) -> (Server, u16) {
         .iter()
         .map(|(path, number)| {
             format!(
-                "location ~* \"^{path}\" {{ proxy_http_version 1.1; proxy_pass http://service{number}; }}\n"
+                "location ~* \"^{path}\" {{ proxy_http_version 1.1; proxy_set_header Host $http_host; \
+                 proxy_pass http://service{number}; }}\n"
             )
         })
         .collect();
