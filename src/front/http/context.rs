@@ -104,8 +104,9 @@ impl FromRequestParts<Server> for Context {
         let peer = connection.map(|connection| connection.peer.ip());
         let config = &server.0.config;
         let is_secure = connection.is_some_and(|connection| connection.is_secure);
-        let root = origin::root_url(config, peer, is_secure, &parts.uri, &parts.headers)
-            .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the Host header is malformed"))?;
+        let root = origin::names_one_host(parts.version, &parts.uri, &parts.headers)
+            .and_then(|()| origin::root_url(config, peer, is_secure, &parts.uri, &parts.headers))
+            .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "there has to be one good Host header"))?;
         let client = origin::client_address(config, peer, &parts.headers);
         let certificate = connection.and_then(|connection| connection.certificate.as_ref());
         let certificate = certificate.map(|certificate| certificate.subject.as_str().into());

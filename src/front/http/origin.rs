@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HOST, HeaderValue};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, Version};
 
 use super::Config;
 use crate::net::Network;
@@ -16,6 +16,16 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 /// The host that the client asked for is malformed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadHost;
+
+/// Whether a request names one host, as it must (RFC 9112 3.2): two are a smuggler's, or a proxy's mistake, and none is
+/// what HTTP/1.0 had, and what later versions say in the URL.
+pub(super) fn names_one_host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), BadHost> {
+    match headers.get_all(HOST).iter().count() {
+        0 if version == Version::HTTP_11 && uri.authority().is_none() => Err(BadHost),
+        0 | 1 => Ok(()),
+        _ => Err(BadHost),
+    }
+}
 
 /// The URL that clients reach the root of this server by, without a slash at its end: as configured, else
 /// as the nearest proxy says where it may be trusted, else as the request says.
@@ -41,10 +51,6 @@ pub(super) fn root_url(
         None if is_secure => "https",
         None => "http",
     };
-    // Two of them are a smuggler's, or a proxy's mistake (RFC 9112 3.2).
-    if headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(BadHost);
-    }
     let asked = || match uri.authority() {
         Some(authority) => Some(authority.as_str().to_owned()),
         None => headers.get(HOST).and_then(|value| value.to_str().ok()).map(str::to_owned),
@@ -203,7 +209,22 @@ mod tests {
     fn hazard_two_hosts_are_none() {
         let mut two = headers(&[("host", "a")]);
         two.append("host", "b".parse().unwrap());
-        assert_eq!(root_url(&Config::default(), None, false, &Uri::from_static("/x"), &two), Err(BadHost));
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+            assert_eq!(names_one_host(version, &Uri::from_static("/x"), &two), Err(BadHost), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn hazard_a_request_that_names_no_host_is_none_of_http_1_1() {
+        let none = HeaderMap::new();
+        let names = |version, uri| names_one_host(version, &Uri::from_static(uri), &none);
+        assert_eq!(names(Version::HTTP_11, "/x"), Err(BadHost));
+        assert_eq!(names(Version::HTTP_10, "/x"), Ok(()));
+        assert_eq!(names(Version::HTTP_2, "https://a/x"), Ok(()));
+        assert_eq!(
+            names_one_host(Version::HTTP_11, &Uri::from_static("/x"), &headers(&[("host", "a")])),
+            Ok(())
+        );
     }
 
     #[test]

@@ -83,6 +83,24 @@ async fn hazard_a_request_within_a_request_is_not_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_request_that_names_no_host_or_two_is_refused() {
+    let scene = Scene::new("").await;
+    let host = "Host: localhost\r\n";
+    for (status, version, fields) in [
+        ("200", "1.1", host.to_owned()),
+        ("400", "1.1", String::new()),
+        ("400", "1.1", host.repeat(2)),
+        // It knows none.
+        ("200", "1.0", String::new()),
+    ] {
+        let request =
+            format!("GET /dicom-web/studies HTTP/{version}\r\n{fields}{JSON}\r\nConnection: close\r\n\r\n");
+        let answer = say(scene.app.http, request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(status), "HTTP/{version}, {fields:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_heads_without_end_are_cut_off() {
     let scene = Scene::new("[http.limits]\nmax_head = \"16KiB\"\n").await;
     let many = "A: b\r\n".repeat(10_000);

@@ -194,7 +194,8 @@ async fn dropping_the_body_cancels_the_retrieval_at_once() {
     let bridge = Bridge::new();
     let driver = lay(&bridge, Vec::new());
     driver.item(whole("1.4.1", b"x").await);
-    let request = Request::builder().uri("/dicom-web/studies/1.2").body(Body::empty()).unwrap();
+    let request =
+        Request::get("/dicom-web/studies/1.2").header("Host", "localhost").body(Body::empty()).unwrap();
     let response = bridge.app.clone().oneshot(request).await.unwrap();
     assert!(!driver.cancelled.is_cancelled());
     drop(response);
@@ -207,7 +208,8 @@ async fn a_body_that_nobody_polls_is_given_up_and_a_slow_archive_is_not() {
     let limit = Config::default().write_timeout;
     let driver = lay(&bridge, Vec::new());
     driver.item(whole("1.4.1", b"x").await);
-    let request = Request::builder().uri("/dicom-web/studies/1.2").body(Body::empty()).unwrap();
+    let request =
+        Request::get("/dicom-web/studies/1.2").header("Host", "localhost").body(Body::empty()).unwrap();
     let mut body = bridge.app.clone().oneshot(request).await.unwrap().into_body();
     let moment = Duration::from_millis(1);
     while let Ok(frame) = timeout(moment, body.frame()).await {
