@@ -1,29 +1,35 @@
 //! Configuration → the running application: bind early, spawn late, drain on shutdown.
 
+mod changes;
+mod reload;
+mod running;
+mod setup;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{self, Access};
+use crate::access;
+use crate::archive::MoveDestination;
 use crate::archive::commitment::{Commitments, OpenError};
-use crate::archive::dimse::{Config as ArchiveConfig, DimseArchive};
-use crate::archive::shared::{Cache, Shared};
-use crate::archive::{Archive, MoveDestination};
+use crate::archive::dimse::DimseArchive;
+use crate::archive::shared::Cache;
 use crate::audit::{self, Audit};
 use crate::config::{Config, ConfigError};
 use crate::dimse::scp;
 use crate::event::{Event, Events, What, Who};
-use crate::front::dimse::{self, Front};
 use crate::front::http;
 use crate::metrics::Metrics;
 use crate::net::serve_http;
 use crate::net::tls::{self, Protocol};
-use crate::router::Router;
+use running::Running;
+use setup::{Foundation, Setup, clients};
+
+pub use reload::{Asked, Load, Reload};
 
 /// DIMSE connections that have not asked for an association yet, or are turned away: a burst of modalities after a power
 /// cut.
@@ -35,18 +41,20 @@ const ASKING_PER_ADDRESS: usize = ASKING / 4 * 3;
 #[derive(Debug)]
 pub struct App {
     config: Config,
+    listeners: Listeners,
+    setup: Setup,
+    foundation: Foundation,
+    audit: Option<Audit>,
+    reload: Option<Reload>,
+}
+
+/// The ports.
+#[derive(Debug)]
+struct Listeners {
     http: TcpListener,
     http_tls: Option<tls::Server>,
     dimse: TcpListener,
     dimse_tls: Option<DimseTls>,
-    archives: Vec<DimseArchive>,
-    moves: MoveDestination,
-    cache: Cache,
-    commitments: Commitments,
-    access: Access,
-    metrics: Metrics,
-    audit: Option<Audit>,
-    events: Events,
 }
 
 /// TLS for DIMSE.
@@ -109,17 +117,10 @@ impl App {
         let http = bind("http.listen", config.http.listen).await?;
         let reachable_at = dimse.local_addr().unwrap_or(config.dimse.listen).to_string();
         let title = config.dimse.move_ae_titles.first().unwrap_or(&config.dimse.ae_title).clone();
-        let clients = config.dimse.front.aes.iter().map(|ae| ae.title.clone());
-        let moves = MoveDestination::new(title, &reachable_at, &config.archives, clients);
+        let moves = MoveDestination::new(title, &reachable_at, &config.archives, clients(&config));
         let metrics = Metrics::default();
         let commitments =
             Commitments::open(config.state.as_deref(), config.dimse.commitment, &config.archives)?;
-        let access = Access::new(config.auth.clone())?;
-        let archive = |config: &ArchiveConfig| {
-            let reports = commitments.of(&config.name);
-            DimseArchive::new(config.clone(), Some(moves.clone()), Some(reports), metrics.clone())
-        };
-        let archives = config.archives.iter().map(archive).collect();
         let cache = Cache::new(config.cache.clone(), metrics.clone());
         let (audit, events) = match config.audit.clone() {
             Some(config) => {
@@ -128,51 +129,41 @@ impl App {
             }
             None => (None, Events::none()),
         };
-        Ok(Self {
-            config,
-            http,
-            http_tls,
-            dimse,
-            dimse_tls,
-            archives,
-            moves,
-            cache,
-            commitments,
-            access,
-            metrics,
-            audit,
-            events,
-        })
+        let kept = http::Kept::new(config.http.front.limits);
+        let foundation = Foundation { cache, moves, commitments, metrics, events, kept };
+        let setup = Setup::of(&config, None, &foundation)?;
+        let listeners = Listeners { http, http_tls, dimse, dimse_tls };
+        Ok(Self { config, listeners, setup, foundation, audit, reload: None })
     }
 
     /// The archives, in the configuration's order: what they hold open can be counted.
     pub fn archives(&self) -> &[DimseArchive] {
-        &self.archives
+        &self.setup.archives
     }
 
     /// Where the C-MOVEs of all archives go.
     pub fn moves(&self) -> &MoveDestination {
-        &self.moves
+        &self.foundation.moves
     }
 
     /// Where DICOMweb is served: as configured, with the port that the system chose for port 0.
     pub fn http_address(&self) -> SocketAddr {
-        self.http.local_addr().unwrap_or(self.config.http.listen)
+        self.listeners.http.local_addr().unwrap_or(self.config.http.listen)
     }
 
     /// Where objects of a C-MOVE are received.
     pub fn dimse_address(&self) -> SocketAddr {
-        self.dimse.local_addr().unwrap_or(self.config.dimse.listen)
+        self.listeners.dimse.local_addr().unwrap_or(self.config.dimse.listen)
     }
 
     /// Where associations over TLS come, where that is another port.
     pub fn dimse_tls_address(&self) -> Option<SocketAddr> {
-        self.dimse_tls.as_ref()?.listener.as_ref()?.local_addr().ok()
+        self.listeners.dimse_tls.as_ref()?.listener.as_ref()?.local_addr().ok()
     }
 
     /// `https` where HTTP is served over TLS, else `http`.
     pub fn scheme(&self) -> &'static str {
-        if self.http_tls.is_some() { "https" } else { "http" }
+        if self.listeners.http_tls.is_some() { "https" } else { "http" }
     }
 
     /// The path of the default archive.
@@ -180,70 +171,35 @@ impl App {
         &self.config.http.front.base_path
     }
 
+    /// Reads the configuration again while it runs, as `reload` says.
+    pub fn reloading(self, reload: Reload) -> Self {
+        Self { reload: Some(reload), ..self }
+    }
+
     /// Serves until `shutdown`, then until the requests under way have ended or their time is up.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self {
-            config,
-            http,
-            http_tls,
-            dimse,
-            dimse_tls,
-            archives,
-            moves,
-            cache,
-            commitments,
-            access,
-            metrics,
-            audit,
-            events,
-        } = self;
-        let told = events.clone();
-        told.send(Event::now(Who::default(), What::Started));
+        let Self { config, listeners, setup, foundation, audit, reload } = self;
+        let Foundation { commitments, events, .. } = foundation.clone();
+        events.send(Event::now(Who::default(), What::Started));
         let drain = config.http.settings.drain_timeout;
         let limits = scp::Limits {
             max_connections: config.dimse.front.max_associations + config.dimse.front.max_returns + ASKING,
             max_asking: ASKING_PER_ADDRESS,
             artim: config.dimse.front.timeouts.artim,
         };
-        let share = |archive: &DimseArchive| {
-            let shared = Shared::new(Arc::new(archive.clone()), cache.clone(), metrics.clone());
-            Arc::new(shared) as Arc<dyn Archive>
-        };
-        let called_as = config
-            .archives
-            .iter()
-            .flat_map(|archive| archive.called_as.iter().map(|title| (title, archive.name.as_str())));
-        let router = Router::new(archives.iter().map(share), config.default_archive.as_deref())
-            .with_routes(&config.routes, called_as)
-            .with_reach(config.dimse.front.reach());
-        let (clients, numbers, transactions) = (router.clone(), metrics.clone(), commitments.clone());
-        let services = http::Services {
-            archives: router,
-            access: access.telling(events.clone()),
-            cache,
-            metrics,
-            events: events.clone(),
-            shutdown: shutdown.clone(),
-        };
-        let service = TowerToHyperService::new(http::app(config.http.front, services));
-        let services = dimse::Services {
-            router: clients,
-            moves,
-            commitments,
-            metrics: numbers,
-            events,
-            shutdown: shutdown.clone(),
-        };
-        let front = Front::new(config.dimse.front, services);
+        let settings = config.http.settings.clone();
+        let running = Running::new(config, setup, foundation, shutdown.clone());
+        let (site, entrance) = (running.site(), running.entrance());
         // Retrievals under way still receive while clients drain, so this one ends last.
         let stop_receiving = CancellationToken::new();
+        let Listeners { http, http_tls, dimse, dimse_tls } = listeners;
         let (beside, tls) = match dimse_tls {
             Some(DimseTls { server, listener: Some(listener) }) => (Some((listener, server)), None),
             Some(DimseTls { server, listener: None }) => (None, Some(server)),
             None => (None, None),
         };
         let receive =
-            |listener, tls| scp::serve(listener, tls, Arc::clone(&front), limits, stop_receiving.clone());
+            |listener, tls| scp::serve(listener, tls, Arc::clone(&entrance), limits, stop_receiving.clone());
         let receiving = async {
             match beside {
                 None => receive(dimse, tls).await,
@@ -255,19 +211,18 @@ impl App {
         let serving = async {
             let clients = async {
                 shutdown.cancelled().await;
-                let _ = timeout(drain, front.drained()).await;
+                let _ = timeout(drain, running.drained()).await;
             };
-            tokio::join!(
-                serve_http(http, http_tls, service, config.http.settings.clone(), shutdown.clone()),
-                clients
-            );
+            let serve = serve_http(http, http_tls, site, settings, shutdown.clone());
+            let reloading = async {
+                if let Some(reload) = reload {
+                    reload.run(&running, &shutdown).await;
+                }
+            };
+            tokio::join!(serve, clients, reloading);
             // Nobody asks any more; what is idle is released, what is stuck gets as long again.
-            let deadline = Instant::now() + drain;
-            front.shut_down(deadline).await;
-            for archive in &archives {
-                archive.shut_down(deadline).await;
-            }
-            transactions.close().await;
+            running.shut_down(Instant::now() + drain).await;
+            commitments.close().await;
             stop_receiving.cancel();
         };
         tokio::pin!(receiving);
@@ -276,7 +231,7 @@ impl App {
             () = &mut receiving => {}
         }
         if let Some(audit) = audit {
-            told.send(Event::now(Who::default(), What::Stopped));
+            events.send(Event::now(Who::default(), What::Stopped));
             audit.close(Instant::now() + drain).await;
         }
     }

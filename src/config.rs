@@ -10,6 +10,7 @@ mod auth;
 mod dimse;
 mod environment;
 mod limits;
+mod restart;
 mod route;
 mod section;
 mod state;

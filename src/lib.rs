@@ -5,7 +5,7 @@
 //!
 //! `main → cli → app → front → router → archive → {dimse, dicomweb, image} → dicom`
 //!
-//! [`net`], [`caller`], [`event`] and [`metrics`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
+//! [`net`], [`caller`], [`current`], [`event`] and [`metrics`] lie at the bottom and anybody may use them. [`demo`], the built-in test archive,
 //! uses [`dimse`] and [`dicom`] only. `tests/it/layers.rs` holds the code against this rule.
 
 pub mod access;
@@ -15,6 +15,7 @@ pub mod audit;
 pub mod caller;
 pub mod cli;
 pub mod config;
+pub mod current;
 pub mod demo;
 pub mod dicom;
 pub mod dicomweb;

@@ -17,7 +17,7 @@ use gantry::archive::dimse::DimseArchive;
 use gantry::archive::dimse::config::{Config as ArchiveConfig, Timeouts};
 use gantry::archive::shared::{Cache, Config as CacheConfig, Shared};
 use gantry::event::Events;
-use gantry::front::http::{Config, Services, app};
+use gantry::front::http::{Config, Kept, Services, app};
 use gantry::metrics::Metrics;
 use gantry::net::Connection;
 use gantry::router::Router;
@@ -55,6 +55,7 @@ async fn play(peer: Arc<Peer>, client: &[u8]) {
     let services = Services {
         archives: Router::new([Arc::new(shared) as Arc<dyn Archive>], None),
         access: Access::open(),
+        kept: Kept::new(Config::default().limits),
         cache,
         metrics,
         events: Events::none(),

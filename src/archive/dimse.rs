@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
+use twox_hash::XxHash3_64;
 
 use super::error::Kind;
 use super::knowledge::Knowledge;
@@ -89,8 +90,10 @@ impl DimseArchive {
         let commit = pool(Service::Commit);
         let pools: Vec<Pool> = pools.into_iter().map(|(_, pool)| pool).collect();
         let takes = Takes::of(pools.len());
+        let scope = scope(&config);
         let inner = Inner {
             config,
+            scope,
             query,
             retrieve,
             store,
@@ -127,8 +130,14 @@ impl DimseArchive {
         &self.inner.config
     }
 
+    /// Whether it does nothing at this moment.
+    pub fn is_at_rest(&self) -> bool {
+        let (open, idle) = self.associations();
+        open == idle && self.inner.tasks.is_empty()
+    }
+
     /// Releases the associations that nobody has at this moment.
-    pub(super) fn release_idle(&self) {
+    pub fn release_idle(&self) {
         self.inner.pools.iter().for_each(Pool::release_idle);
     }
 
@@ -145,6 +154,10 @@ impl DimseArchive {
 impl Archive for DimseArchive {
     fn name(&self) -> &str {
         &self.inner.config.name
+    }
+
+    fn scope(&self) -> &str {
+        &self.inner.scope
     }
 
     fn search(&self, caller: &Caller, query: crate::dicom::query::Query) -> Fut<'_, super::Result<Search>> {
@@ -213,6 +226,14 @@ impl Archive for DimseArchive {
             }
         })
     }
+}
+
+/// The archive's name, and who is asked for what it holds: what one PACS has delivered is never taken for another's that is
+/// given its name.
+fn scope(config: &Config) -> String {
+    let asked = [Service::Query, Service::Retrieve].map(|service| config.endpoint(service));
+    let asked = asked.map(|Endpoint { ae_title, address }| format!("{ae_title}@{address}"));
+    format!("{}/{:016x}", config.name, XxHash3_64::oneshot(asked.join(" ").as_bytes()))
 }
 
 fn pool_config(config: &Config) -> pool::Config {

@@ -60,6 +60,12 @@ pub trait Archive: Send + Sync + 'static {
     /// The archive's name in the configuration.
     fn name(&self) -> &str;
 
+    /// Under what its objects are kept: its name, and behind a slash what tells it from whatever else has had that name
+    /// or will have it.
+    fn scope(&self) -> &str {
+        self.name()
+    }
+
     /// Searches (PS3.4 C.4.1). Resolves when the first match or the final status has come, so that an error
     /// before the first match is this call's error. Paging is left to the caller: all matches come, in the
     /// archive's order. Dropping the feed cancels the search.

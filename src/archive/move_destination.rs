@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::Form;
 use super::collector::{Collector, Waiting};
 use super::dimse::config::{Config, StoreFrom};
+use crate::current::Current;
 use crate::dicom::head::Identifiers;
 use crate::dicom::object::Head;
 use crate::dicom::query::Target;
@@ -37,13 +38,19 @@ pub struct MoveDestination {
 struct Shared {
     title: AeTitle,
     reachable_at: String,
-    /// Archives by the titles that they send from.
-    known: Vec<Sender>,
-    /// Titles of clients: what they send is no archive's, unless it sends under such a title itself.
-    clients: BTreeSet<AeTitle>,
+    parties: Current<Parties>,
     state: Mutex<State>,
     /// A move has ended.
     ended: Notify,
+}
+
+/// Who is known.
+#[derive(Debug)]
+struct Parties {
+    /// Archives by the titles that they send from.
+    archives: Vec<Sender>,
+    /// Titles of clients: what they send is no archive's, unless it sends under such a title itself.
+    clients: BTreeSet<AeTitle>,
 }
 
 #[derive(Debug, Default)]
@@ -152,12 +159,20 @@ impl MoveDestination {
         let shared = Shared {
             title,
             reachable_at: reachable_at.to_owned(),
-            known: archives.into_iter().map(Sender::of).collect(),
-            clients: clients.into_iter().collect(),
+            parties: Current::new(Parties::of(archives, clients)),
             state: Mutex::default(),
             ended: Notify::new(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// From now on these archives and clients are known. Moves that are under way go on.
+    pub fn acquaint<'a>(
+        &self,
+        archives: impl IntoIterator<Item = &'a Config>,
+        clients: impl IntoIterator<Item = AeTitle>,
+    ) {
+        self.shared.parties.set(Parties::of(archives, clients));
     }
 
     /// The title that archives are told to move to.
@@ -265,7 +280,7 @@ impl MoveDestination {
     pub fn asked_for_by_us(&self, origin: &Origin) -> bool {
         let Some((title, id)) = &origin.originator else { return false };
         let shared = &self.shared;
-        if shared.known.iter().any(|known| known.calling == *title) {
+        if shared.parties.get().archives.iter().any(|known| known.calling == *title) {
             return true;
         }
         let state = shared.lock();
@@ -368,15 +383,28 @@ impl Shared {
         if own_title && own_address {
             return true;
         }
-        if !own_title && self.clients.contains(calling) {
+        let parties = self.parties.get();
+        if !own_title && parties.clients.contains(calling) {
             return false;
         }
         let allowed = sender.store_from.iter().any(|from| {
             from.ae_title.as_ref().is_none_or(|title| title == calling)
                 && from.network.map_or(own_address, |network| network.contains(address))
         });
-        let of_another = self.known.iter().any(|k| k.archive != sender.archive && k.sends_as(calling));
+        let of_another = parties.archives.iter().any(|k| k.archive != sender.archive && k.sends_as(calling));
         allowed || own_address && !of_another
+    }
+}
+
+impl Parties {
+    fn of<'a>(
+        archives: impl IntoIterator<Item = &'a Config>,
+        clients: impl IntoIterator<Item = AeTitle>,
+    ) -> Self {
+        Self {
+            archives: archives.into_iter().map(Sender::of).collect(),
+            clients: clients.into_iter().collect(),
+        }
     }
 }
 

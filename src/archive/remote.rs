@@ -31,6 +31,8 @@ use crate::net::tls;
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) config: Config,
+    /// Under what its objects are kept.
+    pub(super) scope: String,
     pub(super) query: Pool,
     pub(super) retrieve: Pool,
     pub(super) store: Pool,

@@ -179,6 +179,10 @@ impl Archive for Restricted {
         self.archive.name()
     }
 
+    fn scope(&self) -> &str {
+        self.archive.scope()
+    }
+
     fn search(&self, caller: &Caller, query: Query) -> Fut<'_, Result<Search>> {
         let caller = caller.clone();
         Box::pin(async move {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::explain::explain;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::dicom::AeTitle;
 
 /// The command's arguments.
@@ -48,12 +48,17 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Reads the configuration; all that is wrong with it becomes one text.
 pub(super) fn load(path: Option<&Path>) -> Result<Config, Failure> {
-    // A variable that is not Unicode is none of ours.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(path, environment).map_err(|errors| {
+    read(path).map_err(|errors| {
         let name = path.map_or("the environment".to_owned(), |path| path.display().to_string());
         let lines: Vec<String> = errors.iter().map(|error| format!("  {error}")).collect();
         Failure::Usage(format!("the configuration is wrong ({name}):\n{}", lines.join("\n")))
     })
+}
+
+/// Reads the configuration, or tells all that is wrong with it.
+pub(super) fn read(path: Option<&Path>) -> Result<Config, Vec<ConfigError>> {
+    // A variable that is not Unicode is none of ours.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(path, environment)
 }

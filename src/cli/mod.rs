@@ -13,7 +13,10 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use crate::app::Asked;
 
 /// Threads that run the bridge. It moves bytes and waits; more threads were not faster.
 const THREADS: usize = 2;
@@ -109,6 +112,25 @@ fn on_signal() -> Result<CancellationToken, Failure> {
         std::process::exit(1);
     });
     Ok(shutdown)
+}
+
+/// Something comes in whenever SIGHUP asks to read the configuration again.
+fn on_hangup() -> Result<mpsc::Receiver<Asked>, Failure> {
+    // One that waits stands for all.
+    let (sender, asked) = mpsc::channel(1);
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = signal(SignalKind::hangup()).map_err(Failure::other)?;
+        tokio::spawn(async move {
+            while !sender.is_closed() && hangup.recv().await.is_some() {
+                let _ = sender.try_send(oneshot::channel().0);
+            }
+        });
+    }
+    #[cfg(not(unix))]
+    drop(sender);
+    Ok(asked)
 }
 
 /// The signals that ask the process to end.

@@ -1,9 +1,10 @@
 //! `gantry serve`: runs the bridge until SIGTERM or ctrl-C.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::{Failure, check_config, on_signal};
-use crate::app::App;
+use super::{Failure, check_config, on_hangup, on_signal};
+use crate::app::{App, Load, Reload};
 use crate::telemetry;
 
 /// The command's arguments.
@@ -26,6 +27,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let app = App::bind(config).await.map_err(Failure::other)?;
     let shutdown = on_signal()?;
+    let path = arguments.config;
+    let file = path.clone();
+    let load: Load = Arc::new(move || check_config::read(file.as_deref()));
+    let app = app.reloading(Reload { load, path, asked: on_hangup()? });
     tracing::info!("serving DICOMweb on {}://{}{}", app.scheme(), app.http_address(), app.base_path());
     app.run(shutdown).await;
     Ok(())

@@ -24,6 +24,7 @@ mod metadata;
 mod openapi;
 mod operator;
 mod pacs;
+mod reload;
 mod retrieval;
 mod search;
 mod shared;

@@ -1,13 +1,15 @@
 //! The bridge within the test's own process: what it holds can be counted, and it starts in a millisecond.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gantry::app::App;
+use gantry::app::{App, Asked, Load, Reload};
 use gantry::archive::MoveDestination;
 use gantry::archive::dimse::DimseArchive;
 use gantry::archive::dimse::config::Config as ArchiveConfig;
 use gantry::config::Config;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,8 @@ pub(crate) struct TestApp {
     pub(crate) dimse_tls: Option<SocketAddr>,
     archives: Vec<DimseArchive>,
     moves: MoveDestination,
+    text: Arc<Mutex<String>>,
+    reload: mpsc::Sender<Asked>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -42,13 +46,26 @@ impl TestApp {
     pub(crate) async fn start(configuration: &str) -> Self {
         let listen = ("GANTRY_HTTP__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
         let environment = [listen].into_iter().chain(without_cache(configuration));
-        let config = Config::parse(configuration, environment).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let app = App::bind(config).await.unwrap();
+        let environment: Vec<_> = environment.collect();
+        let text = Arc::new(Mutex::new(configuration.to_owned()));
+        let read = Arc::clone(&text);
+        let load: Load = Arc::new(move || Config::parse(&read.lock().unwrap(), environment.clone()));
+        let app = App::bind(load().unwrap_or_else(|errors| panic!("{errors:?}"))).await.unwrap();
+        let (reload, asked) = mpsc::channel(1);
+        let app = app.reloading(Reload { load, path: None, asked });
         let (dimse, dimse_tls) = (app.dimse_address(), app.dimse_tls_address());
         let (http, archives, moves) = (app.http_address(), app.archives().to_vec(), app.moves().clone());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(app.run(shutdown.clone()));
-        Self { http, dimse, dimse_tls, archives, moves, shutdown, task }
+        Self { http, dimse, dimse_tls, archives, moves, text, reload, shutdown, task }
+    }
+
+    /// Has the bridge read another configuration; what it says of it.
+    pub(crate) async fn reload(&self, configuration: &str) -> Result<String, String> {
+        configuration.clone_into(&mut self.text.lock().unwrap());
+        let (answer, told) = oneshot::channel();
+        self.reload.send(answer).await.unwrap();
+        told.await.unwrap()
     }
 
     /// Associations that are in use, over all archives: open and not idle.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::*;
+use crate::archive::Archive as _;
 use crate::archive::testing::planted_panic;
 use crate::archive::{Form, Kind, Retrieve, Step};
 use crate::caller::{Caller, Priority};

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::archive::dimse::Config as ArchiveConfig;
+use crate::current::Current;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::native;
 use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, layout};
@@ -104,7 +105,7 @@ struct Shared {
     ledger: Ledger,
     config: Config,
     /// The archives by name, each with the titles under which it may call.
-    archives: Vec<(String, Vec<AeTitle>)>,
+    archives: Current<Vec<(String, Vec<AeTitle>)>>,
     /// A report has come.
     news: Notify,
 }
@@ -125,9 +126,14 @@ impl Commitments {
     /// # Errors
     /// The file cannot be used.
     pub fn open(path: Option<&Path>, config: Config, archives: &[ArchiveConfig]) -> Result<Self, OpenError> {
-        let archives = archives.iter().map(|archive| (archive.name.clone(), titles(archive))).collect();
+        let archives = Current::new(named(archives));
         let shared = Shared { ledger: Ledger::open(path)?, config, archives, news: Notify::new() };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// From now on these archives are known. What others were asked for is waited for all the same.
+    pub fn acquaint(&self, archives: &[ArchiveConfig]) {
+        self.shared.archives.set(named(archives));
     }
 
     /// How long is waited for whom.
@@ -156,7 +162,8 @@ impl Commitments {
     /// have it, or none, it is the one that was asked with this Transaction UID, if there is only one.
     pub async fn reported_by(&self, calling: &AeTitle, report: Report) -> u16 {
         let called_so = |(_, titles): &&(String, Vec<AeTitle>)| titles.contains(calling);
-        let names = self.shared.archives.iter().filter(called_so).map(|(name, _)| name.clone());
+        let archives = self.shared.archives.get();
+        let names = archives.iter().filter(called_so).map(|(name, _)| name.clone());
         let names: Vec<String> = names.collect();
         let one_of = move |ledger: &Ledger, uid: Uid| {
             let mut asked = ledger.asked_with(&uid);
@@ -283,6 +290,10 @@ impl fmt::Debug for OfArchive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OfArchive").field("archive", &self.archive).finish_non_exhaustive()
     }
+}
+
+fn named(archives: &[ArchiveConfig]) -> Vec<(String, Vec<AeTitle>)> {
+    archives.iter().map(|archive| (archive.name.clone(), titles(archive))).collect()
 }
 
 /// The titles under which an archive may call.

@@ -62,7 +62,7 @@ impl WeakCache {
 /// What an object is found under.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    /// The archive's name in the configuration.
+    /// The archive's [scope](crate::archive::Archive::scope).
     pub(super) archive: Arc<str>,
     /// Study Instance UID.
     pub(super) study: Uid,
@@ -92,6 +92,11 @@ pub struct Purged {
     pub objects: u64,
     /// Their bytes, each counted once.
     pub bytes: u64,
+}
+
+/// The archive's name, of its scope.
+fn name_in(scope: &str) -> &str {
+    scope.split_once('/').map_or(scope, |(name, _)| name)
 }
 
 /// How the cache does.
@@ -308,7 +313,8 @@ impl Cache {
             self.0.room.notify_waiters();
         }
         for archive in cut {
-            self.0.metrics.readers_cut.get_or_create(&Of { archive: archive.to_string() }).inc();
+            let archive = name_in(&archive).to_owned();
+            self.0.metrics.readers_cut.get_or_create(&Of { archive }).inc();
         }
         result
     }
@@ -325,7 +331,7 @@ impl Drop for Inner {
 impl Purge {
     /// Whether it names objects of this study.
     pub(super) fn names_study(&self, archive: &str, study: &Uid) -> bool {
-        self.archive.as_deref().is_none_or(|name| name == archive)
+        self.archive.as_deref().is_none_or(|name| name == name_in(archive))
             && self.study.as_ref().is_none_or(|uid| uid == study)
     }
 

@@ -49,7 +49,7 @@ pub(super) struct Counts {
 impl Engine {
     pub(super) fn new(archive: Arc<dyn Archive>, cache: Cache, metrics: &Metrics) -> Arc<Self> {
         let finishes = cache.config().retrieve_ahead == RetrieveAhead::Finish;
-        let groups = Arc::new(Groups::new(archive.name(), cache.clone(), finishes));
+        let groups = Arc::new(Groups::new(archive.name(), archive.scope(), cache.clone(), finishes));
         let count = |outcome| {
             let labels = Outcome { archive: archive.name().to_owned(), outcome };
             metrics.cache_requests.get_or_create(&labels).clone()

@@ -44,7 +44,9 @@ pub(super) type MemberId = u64;
 
 /// The running retrievals of one archive.
 pub(super) struct Groups {
-    archive: Arc<str>,
+    archive: String,
+    /// Under what its objects are kept.
+    scope: Arc<str>,
     cache: Cache,
     /// A retrieval that nobody reads any more is finished for the cache.
     finishes: bool,
@@ -96,13 +98,13 @@ pub(super) enum Next {
 }
 
 impl Groups {
-    pub(super) fn new(archive: &str, cache: Cache, finishes: bool) -> Self {
-        Self { archive: archive.into(), cache, finishes, state: Mutex::default() }
+    pub(super) fn new(archive: &str, scope: &str, cache: Cache, finishes: bool) -> Self {
+        Self { archive: archive.to_owned(), scope: scope.into(), cache, finishes, state: Mutex::default() }
     }
 
     /// What an object of this archive is found under.
     pub(super) fn key(&self, study: &Uid, instance: &Uid, form: Form) -> Key {
-        Key { archive: Arc::clone(&self.archive), study: study.clone(), instance: instance.clone(), form }
+        Key { archive: Arc::clone(&self.scope), study: study.clone(), instance: instance.clone(), form }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -91,6 +91,10 @@ impl Archive for Shared {
         self.engine.archive.name()
     }
 
+    fn scope(&self) -> &str {
+        self.engine.archive.scope()
+    }
+
     fn search(&self, caller: &Caller, query: Query) -> Fut<'_, Result<Search>> {
         let (engine, caller) = (&self.engine, caller.clone());
         Box::pin(async move { engine.cache.searches().run(&engine.archive, &caller, query).await })

@@ -34,7 +34,7 @@ impl Pump {
         let Begun { group, target, form, .. } = begun;
         let changes = engine.changes();
         let having = match &target.instance {
-            None => engine.cache.whole(engine.archive.name(), &target.study, target.series.as_ref(), form),
+            None => engine.cache.whole(engine.archive.scope(), &target.study, target.series.as_ref(), form),
             Some(_) => BTreeMap::new(),
         };
         Self { engine: Arc::clone(engine), group, target, form, having, changes, _lane: None }

@@ -50,6 +50,8 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     archive: String,
+    /// Tells archives of one name apart.
+    scope: String,
     /// The keys in order and no paging, which is made from the matches.
     query: Query,
     /// Who is in a hurry does not wait where others have time.
@@ -79,7 +81,7 @@ impl Searches {
         caller: &Caller,
         query: Query,
     ) -> Result<Search> {
-        let key = Key::new(archive.name(), &query, caller.priority);
+        let key = Key::new(&**archive, &query, caller.priority);
         let (reader, outcome) = self.0.join(key, || {
             let (archive, caller) = (Arc::clone(archive), caller.clone());
             Box::pin(async move { archive.search(&caller, query).await })
@@ -121,12 +123,13 @@ impl Drop for Forget {
 }
 
 impl Key {
-    fn new(archive: &str, query: &Query, priority: Priority) -> Self {
+    fn new(archive: &dyn Archive, query: &Query, priority: Priority) -> Self {
         let mut query = Query { offset: 0, limit: None, ..query.clone() };
         query.keys.sort_by(|a, b| a.path.cmp(&b.path));
         query.include.sort();
         query.include.dedup();
-        Self { archive: archive.to_owned(), query, priority }
+        let (archive, scope) = (archive.name().to_owned(), archive.scope().to_owned());
+        Self { archive, scope, query, priority }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -50,6 +51,7 @@ pub(super) struct Admission {
     clients: Arc<Semaphore>,
     most_clients: usize,
     returns: Arc<Semaphore>,
+    most_returns: AtomicUsize,
     /// Associations under each title; none that has none.
     titles: Places<AeTitle>,
     /// Associations from each address.
@@ -62,6 +64,7 @@ impl Admission {
             clients: Arc::new(Semaphore::new(config.max_associations)),
             most_clients: config.max_associations,
             returns: Arc::new(Semaphore::new(config.max_returns)),
+            most_returns: AtomicUsize::new(config.max_returns),
             titles: Places::default(),
             addresses: Places::default(),
         }
@@ -70,6 +73,12 @@ impl Admission {
     /// Places that are taken by clients.
     pub(super) fn taken(&self) -> usize {
         self.most_clients - self.clients.available_permits()
+    }
+
+    /// Archives may bring objects over so many associations from now on, where it is more than before.
+    pub(super) fn make_room_for_returns(&self, most: usize) {
+        let before = self.most_returns.fetch_max(most, Ordering::AcqRel);
+        self.returns.add_permits(most.saturating_sub(before));
     }
 
     /// Gives a place. `brings`: somebody from there is to bring us objects, and that is what this one proposes;

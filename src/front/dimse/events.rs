@@ -21,7 +21,7 @@ use crate::dimse::status::RESOURCE_LIMITATION;
 mod courier;
 mod mailbox;
 
-pub(super) use courier::{Courier, Route};
+pub(super) use courier::{Courier, Route, Routes};
 pub(super) use mailbox::{Mailbox, Outgoing, Registry};
 
 /// Event Type ID (0000,1002).

@@ -7,6 +7,7 @@ mod account;
 mod admission;
 mod client;
 pub mod config;
+mod entrance;
 mod events;
 mod find;
 mod negotiate;
@@ -35,6 +36,7 @@ use crate::archive::dimse::config::Timeouts;
 use crate::archive::relay::Service;
 use crate::archive::{Archive, Destinations, MoveDestination, Origin, Place};
 use crate::caller::{Caller, Priority};
+use crate::current::Current;
 use crate::dimse::association::Association;
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::AcceptedContext;
@@ -43,10 +45,12 @@ use crate::dimse::scp::{self, Negotiated, Peer};
 use crate::event::Events;
 use crate::metrics::Metrics;
 use crate::router::Router;
+pub use entrance::Entrance;
+
 use admission::{Admission, Refusal, Seat};
 use client::{Client, End};
 use config::{AeConfig, Config, Operation};
-use events::{Courier, Mailbox, Registry, Route};
+use events::{Courier, Mailbox, Registry, Route, Routes};
 use own::Conversation;
 use service::Served;
 use trail::Trail;
@@ -75,16 +79,25 @@ pub struct Services {
 const NOT_FROM_THERE: &str = "the calling AE title is an archive's, but the address is neither one of that archive's nor \
     in the networks of its store_from";
 
-/// The DIMSE front end: what all associations share.
+/// The DIMSE front end by one configuration: what the associations share that were opened under it.
 pub struct Front {
-    config: Config,
+    config: Arc<Config>,
     services: Services,
     /// Where objects of clients' C-MOVEs go.
     destinations: Destinations,
+    common: Arc<Common>,
+}
+
+/// What the front ends of all configurations share, one after the other.
+struct Common {
+    /// The configuration that holds now.
+    config: Current<Config>,
     admission: Admission,
     clients: TaskTracker,
     /// The clients' associations on which reports can be sent.
     registry: Arc<Registry>,
+    /// The ways to clients, for reports.
+    routes: Current<Routes>,
     /// Requests on their way to archives, and the courier of reports.
     tasks: TaskTracker,
 }
@@ -114,20 +127,48 @@ struct Request {
 impl Front {
     /// A front end by this configuration.
     pub fn new(config: Config, services: Services) -> Arc<Self> {
-        let admission = Admission::new(&config);
         let (registry, tasks) = (Arc::<Registry>::default(), TaskTracker::new());
-        let route = |ae: &AeConfig| Some((ae.title.clone(), Route::to(ae.address.clone()?, ae.tls.clone())));
-        let routes = config.aes.iter().filter_map(route).collect();
-        let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), routes);
+        let routes = Current::new(routes(&config));
+        let courier = Courier::new(services.commitments.clone(), Arc::clone(&registry), routes.clone());
         tasks.spawn(courier.run(services.shutdown.clone()));
         let destinations = destinations(&config, &services.metrics);
-        let clients = TaskTracker::new();
-        Arc::new(Self { config, services, destinations, admission, clients, registry, tasks })
+        let admission = Admission::new(&config);
+        let config = Current::new(config);
+        let holds = config.get();
+        let common = Common { config, admission, clients: TaskTracker::new(), registry, routes, tasks };
+        Arc::new(Self { config: holds, services, destinations, common: Arc::new(common) })
+    }
+
+    /// The front end by another configuration, in place of this one. The associations there are go on with what they were
+    /// given; a client that would not be given the same any more is cut off at its next request. How many may come stays
+    /// as it is, but for archives that bring what we asked for.
+    pub fn renewed(&self, config: Config, router: Router) -> Arc<Self> {
+        let Self { services, common, .. } = self;
+        let destinations = destinations(&config, &services.metrics);
+        common.admission.make_room_for_returns(config.max_returns);
+        common.routes.set(routes(&config));
+        common.config.set(config);
+        let services = Services { router, ..services.clone() };
+        Arc::new(Self { config: common.config.get(), services, destinations, common: Arc::clone(common) })
     }
 
     /// How many places are taken by clients, those that are negotiating included.
     pub fn associations(&self) -> usize {
-        self.admission.taken()
+        self.common.admission.taken()
+    }
+
+    /// Whether who has come is still welcome as it was when it came.
+    fn is_still_welcome(&self, peer: &Peer, is_return: bool) -> bool {
+        let now = self.common.config.get();
+        if is_return || Arc::ptr_eq(&now, &self.config) {
+            return true;
+        }
+        let rights = |config: &Config| {
+            let ae = config.ae(&peer.calling);
+            let allow = ae.map_or_else(|| config.allow_any.clone(), |ae| ae.allow.clone());
+            (admission::kind(config, peer), allow, ae.and_then(|ae| ae.archives.clone()))
+        };
+        now.titles.contains(&peer.called) && rights(&now) == rights(&self.config)
     }
 
     /// On whose behalf an archive is asked.
@@ -138,10 +179,11 @@ impl Front {
 
     /// Waits, after the shutdown has begun, until the last client has left.
     pub async fn drained(&self) {
-        self.clients.close();
-        self.clients.wait().await;
-        self.tasks.close();
-        self.tasks.wait().await;
+        let Common { clients, tasks, .. } = &*self.common;
+        clients.close();
+        clients.wait().await;
+        tasks.close();
+        tasks.wait().await;
     }
 
     /// Where reports for this client go in.
@@ -151,7 +193,7 @@ impl Front {
             context.requestor_is_scu && matches!(served, Some(Served::Normalized(Service::Commit, _)))
         };
         match association.agreement().contexts.iter().find(is_commitment) {
-            Some(context) => Mailbox::new(&self.registry, &peer.calling, context.clone()),
+            Some(context) => Mailbox::new(&self.common.registry, &peer.calling, context.clone()),
             None => Mailbox::default(),
         }
     }
@@ -199,6 +241,11 @@ impl Front {
             let (Some(context), Some(served)) = (accepted, served) else {
                 return End::Abort("a request in a context that was not accepted".into());
             };
+            if !self.is_still_welcome(&client.peer, client.plan.is_return) {
+                return End::Abort(
+                    "the configuration has changed, and what this client may do with it".into(),
+                );
+            }
             let archive = served.passed_on_to().cloned();
             let served = self.serve_one(client, Request { context, command, served }).await;
             client.trail.answered(client.account.last_status(), served.as_ref().err());
@@ -241,6 +288,12 @@ impl Front {
     }
 }
 
+/// The ways to the clients whose addresses are known.
+fn routes(config: &Config) -> Routes {
+    let route = |ae: &AeConfig| Some((ae.title.clone(), Route::to(ae.address.clone()?, ae.tls.clone())));
+    config.aes.iter().filter_map(route).collect()
+}
+
 /// The application entities whose addresses are known.
 fn destinations(config: &Config, metrics: &Metrics) -> Destinations {
     let place = |ae: &AeConfig| {
@@ -273,7 +326,7 @@ impl scp::Service for Front {
         let brings = self.services.moves.expects(&origin)
             && negotiate::may_bring(request, &self.config.storage_classes);
         let closing = self.services.shutdown.is_cancelled();
-        self.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
+        self.common.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
             self.rejected(peer, why);
             trail::rejected(&self.services.events, peer, rj, why);
             rj
@@ -307,7 +360,7 @@ impl scp::Service for Front {
         plan: Plan,
         shutdown: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let place = (!plan.is_return).then(|| self.clients.token());
+        let place = (!plan.is_return).then(|| self.common.clients.token());
         let shutdown = if plan.is_return { shutdown } else { self.services.shutdown.clone() };
         Box::pin(async move {
             let (mailbox, metrics) =
@@ -336,7 +389,7 @@ impl scp::Service for Front {
 
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Front").field("clients", &self.clients.len()).finish_non_exhaustive()
+        f.debug_struct("Front").field("clients", &self.common.clients.len()).finish_non_exhaustive()
     }
 }
 

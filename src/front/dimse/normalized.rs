@@ -59,7 +59,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
         client.mailbox.prefer();
     }
     // In a task, as a request that was made cannot be taken back.
-    let mut passed = front.tasks.spawn(passing.run());
+    let mut passed = front.common.tasks.spawn(passing.run());
     let (response, data) = loop {
         tokio::select! {
             biased;

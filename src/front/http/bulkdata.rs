@@ -125,7 +125,7 @@ pub(super) async fn one(
         let parts = Parts::new(source, &head, Vec::new(), Framing::Multipart(writer));
         return Ok((headers, Body::new(Streaming::new(parts, context.archive.name()))).into_response());
     }
-    let (held, length) = length_of(&head, &mut source, &context.server.0.room).await.map_err(problem)?;
+    let (held, length) = length_of(&head, &mut source, &context.server.0.kept.room).await.map_err(problem)?;
     let mut headers = content_type(&head.content_type);
     headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
     let (status, range) = match length {

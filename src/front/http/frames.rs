@@ -89,7 +89,7 @@ impl Answer {
                 (headers, Body::new(Streaming::new(parts, self.context.archive.name()))).into_response()
             );
         }
-        let room = &self.context.server.0.room;
+        let room = &self.context.server.0.kept.room;
         let (held, length) = length_of(&head, &mut source, room).await.map_err(problem)?;
         let mut headers = content_type(&head.content_type);
         headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
@@ -104,7 +104,7 @@ impl Answer {
     /// Frames in an order of their own.
     async fn gather(self, mut source: Frames) -> Result<Response, Problem> {
         let problem = |broken| Problem::broken(self.context.archive.name(), broken);
-        let room: &Room = &self.context.server.0.room;
+        let room: &Room = &self.context.server.0.kept.room;
         let mut frames: BTreeMap<u32, (PartHead, Vec<Held>)> = BTreeMap::new();
         let mut expected = self.list.ascending().into_iter();
         let mut open: Option<&mut Vec<Held>> = None;

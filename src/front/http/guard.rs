@@ -36,7 +36,7 @@ pub(super) async fn guard(State(server): State<Server>, mut request: Request, ne
     let connection = request.extensions().get::<Connection>().cloned();
     let config = &server.0.config;
     // Whoever asks whether we are there must not be told that we are busy.
-    let admitted = match server.0.gate.admit(config, connection.as_ref(), request.headers()) {
+    let admitted = match server.0.kept.gate.admit(config, connection.as_ref(), request.headers()) {
         Err(problem) if !is_health(&request) => {
             let (head, body) = request.into_parts();
             if head.method == Method::POST {

@@ -87,6 +87,11 @@ impl Gate {
         Self { limits, all, clients: Places::default(), rates: Mutex::default() }
     }
 
+    /// The limits that it holds to.
+    pub(super) fn limits(&self) -> LimitsConfig {
+        self.limits
+    }
+
     /// Lets a request in.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ mod qido;
 mod record;
 mod rendered;
 mod room;
+mod site;
 mod snapshot;
 mod stow;
 mod validate;
@@ -57,6 +58,7 @@ pub use cors::Origin;
 pub use host::HostName;
 pub use identity::Needs;
 pub use limits::LimitsConfig;
+pub use site::Site;
 
 /// Shortest text that is compressed, in bytes: what fits into a packet gains nothing.
 const MIN_COMPRESSED: u64 = 1024;
@@ -216,17 +218,39 @@ struct Server(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: Config,
-    gate: limits::Gate,
+    kept: Kept,
     archives: router::Router,
     access: Access,
     owners: Owners,
     snapshots: snapshot::Snapshots,
-    room: room::Room,
-    metadata_room: stow::Room,
     cache: Cache,
     metrics: Metrics,
     events: Events,
     shutdown: CancellationToken,
+}
+
+/// What bounds all requests together, also those that began before the configuration was read again. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    gate: Arc<limits::Gate>,
+    room: room::Room,
+    metadata_room: stow::Room,
+}
+
+impl Kept {
+    /// Nothing is under way yet.
+    pub fn new(limits: LimitsConfig) -> Self {
+        let (room, metadata_room) = <(room::Room, stow::Room)>::default();
+        Self { gate: Arc::new(limits::Gate::new(limits)), room, metadata_room }
+    }
+
+    /// The same under these limits. Where they are others, requests are counted from here on.
+    pub fn under(&self, limits: LimitsConfig) -> Self {
+        let gate = &self.gate;
+        let gate =
+            if gate.limits() == limits { Arc::clone(gate) } else { Arc::new(limits::Gate::new(limits)) };
+        Self { gate, ..self.clone() }
+    }
 }
 
 /// What the front end is built upon.
@@ -236,6 +260,8 @@ pub struct Services {
     pub archives: router::Router,
     /// Who may come.
     pub access: Access,
+    /// What bounds all requests together.
+    pub kept: Kept,
     /// What is kept of their objects.
     pub cache: Cache,
     /// What is counted.
@@ -248,25 +274,11 @@ pub struct Services {
 
 /// The routes of the server, ready to be served.
 pub fn app(config: Config, services: Services) -> Router {
-    let Services { archives, access, cache, metrics, events, shutdown } = services;
+    let Services { archives, access, kept, cache, metrics, events, shutdown } = services;
     let base_path = config.base_path.clone();
-    let owners = Owners::default();
-    let (snapshots, room, metadata_room) = <(snapshot::Snapshots, room::Room, stow::Room)>::default();
-    let gate = limits::Gate::new(config.limits);
-    let shared = Shared {
-        config,
-        gate,
-        archives,
-        access,
-        owners,
-        snapshots,
-        room,
-        metadata_room,
-        cache,
-        metrics,
-        events,
-        shutdown,
-    };
+    let (owners, snapshots) = <(Owners, snapshot::Snapshots)>::default();
+    let shared =
+        Shared { config, kept, archives, access, owners, snapshots, cache, metrics, events, shutdown };
     let server = Server(Arc::new(shared));
     let permit = |needs| from_fn_with_state((server.clone(), needs), identity::permit);
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {

@@ -54,7 +54,7 @@ pub(super) async fn validate(State(server): State<Server>, mut request: Request,
         response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     }
     if get && response.status() == StatusCode::OK {
-        response = hold(response, &known, &server.0.room).await;
+        response = hold(response, &known, &server.0.kept.room).await;
     }
     if head {
         let (mut parts, body) = response.into_parts();

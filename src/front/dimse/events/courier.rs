@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::mailbox::Unfit;
 use super::{ANSWER, Registry, message};
 use crate::archive::commitment::{Asker, Commitments, Event, Transaction, Undelivered};
+use crate::current::Current;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
 use crate::dicom::{AeTitle, Uid, sop_class};
 use crate::dimse::association::{self, Association, Io, Request};
@@ -36,10 +37,14 @@ pub(in crate::front::dimse) struct Courier {
     commitments: Commitments,
     registry: Arc<Registry>,
     /// Where clients listen.
-    routes: HashMap<AeTitle, Route>,
+    routes: Current<Routes>,
 }
 
+/// The ways to clients, by their titles.
+pub(in crate::front::dimse) type Routes = HashMap<AeTitle, Route>;
+
 /// The way to a client.
+#[derive(Debug)]
 pub(in crate::front::dimse) struct Route {
     address: String,
     tls: Option<tls::Client>,
@@ -82,7 +87,7 @@ impl Courier {
     pub(in crate::front::dimse) fn new(
         commitments: Commitments,
         registry: Arc<Registry>,
-        routes: HashMap<AeTitle, Route>,
+        routes: Current<Routes>,
     ) -> Self {
         Self { commitments, registry, routes }
     }
@@ -193,7 +198,8 @@ impl Courier {
     async fn call(&self, report: &Undelivered, event: Event, data: Bytes) -> Result<u16, Untold> {
         let asker = &report.asker;
         let away = |why: &str| Untold::Away(why.to_owned());
-        let route = self.routes.get(&asker.client);
+        let routes = self.routes.get();
+        let route = routes.get(&asker.client);
         let route = route
             .ok_or_else(|| away("it has no address in the configuration, and no association is open"))?;
         let mut association = open(route, report, &event).await.map_err(Untold::Away)?;

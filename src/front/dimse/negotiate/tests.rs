@@ -285,7 +285,7 @@ async fn a_service_that_a_client_is_not_allowed_is_refused_by_the_user() {
         (vec![], None, [true; 5]),
     ] {
         let (_, mut front) = front(no_jpeg);
-        let config = &mut Arc::get_mut(&mut front).unwrap().config;
+        let config = Arc::make_mut(&mut Arc::get_mut(&mut front).unwrap().config);
         (config.aes, config.allow_any) = (aes, any);
         let (answer, _) = negotiated(&front, admission::Kind::Client, &request).await.unwrap();
         let expected =
@@ -339,7 +339,8 @@ async fn hazard_an_archives_title_is_no_word_of_the_archives() {
         (Whence { networks: vec!["10.0.1.0/24".parse().unwrap()], ..from("10.9.9.9:104") }, false),
     ] {
         let (_, mut front) = front(no_jpeg);
-        Arc::get_mut(&mut front).unwrap().config.archives = [(title("PACS"), whence.clone())].into();
+        Arc::make_mut(&mut Arc::get_mut(&mut front).unwrap().config).archives =
+            [(title("PACS"), whence.clone())].into();
         let archive = negotiated(&front, admission::Kind::Archive, &request).await;
         assert_eq!(archive.is_ok(), comes, "{whence:?}");
         assert!(comes || archive.is_err_and(|rj| rj == AssociateRj::CALLING_TITLE));
@@ -348,7 +349,7 @@ async fn hazard_an_archives_title_is_no_word_of_the_archives() {
         assert_eq!(client.contexts[0].is_ok(), comes, "{whence:?}");
         // One that is listed has said who it is.
         let listed = AeConfig { allow_from: vec!["10.0.0.1".parse().unwrap()], ..allowing("PACS", &[]) };
-        Arc::get_mut(&mut front).unwrap().config.aes = vec![listed];
+        Arc::make_mut(&mut Arc::get_mut(&mut front).unwrap().config).aes = vec![listed];
         let (client, _) = negotiated(&front, admission::Kind::Client, &request).await.unwrap();
         assert!(client.contexts[0].is_ok());
     }

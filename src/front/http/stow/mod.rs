@@ -55,7 +55,7 @@ pub(super) async fn store(
     let limits = server.0.config.limits;
     let mut source = Source::new(body, limits.max_body, server.0.config.read_timeout);
     let result = match context {
-        Ok(context) => run(context, &headers, &mut source, &server.0.metadata_room).await,
+        Ok(context) => run(context, &headers, &mut source, &server.0.kept.metadata_room).await,
         Err(problem) => Err(problem),
     };
     // A client that is still writing when the connection closes sees a reset in place of the answer. One that
