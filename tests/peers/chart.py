@@ -291,6 +291,17 @@ def test_what_runs_may_end(objects):
     assert pod["terminationGracePeriodSeconds"] == 5 + 4 * 60 + 5
 
 
+def test_only_what_a_running_bridge_does_not_read_again_starts_it_anew(values):
+    def template(*changes):
+        return rendered(over(values, *changes))[0]["StatefulSet", "gantry"]["spec"]["template"]
+
+    before = template()
+    read_again = {"archive": {"main": {"ae_title": "OTHER"}}, "ae": {"CT9": {}}, "auth": {"tokens": {"file": "/other"}}}
+    assert template({"config": read_again}) == before
+    for kept in ({"log": {"format": "text"}}, {"http": {"drain_timeout": "2m"}}, {"dimse": {"ae_title": "OTHER"}}, {"cache": {"memory": "1GiB"}}):
+        assert template({"config": kept}) != before, kept
+
+
 def test_secrets_are_mounted_and_nothing_else_holds_them(objects):
     pod = objects["StatefulSet", "gantry"]["spec"]["template"]["spec"]
     mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
@@ -384,6 +395,7 @@ def test(gantry):
     test_where_nobody_says_who_they_are_the_server_goes_by_the_names_of_service_and_ingress()
     test_archives_reach_the_replicas_through_the_policy(objects)
     test_what_runs_may_end(objects)
+    test_only_what_a_running_bridge_does_not_read_again_starts_it_anew(full)
     test_secrets_are_mounted_and_nothing_else_holds_them(objects)
     test_what_cannot_work_is_refused_with_its_reason()
     test_probes_speak_what_the_server_speaks()
