@@ -1,6 +1,7 @@
 //! An archive that lies, stalls and breaks off: whatever it does, an operation ends in time, its end is an error unless the
 //! archive has said success, nothing is handed out that was not sent for it, and no association is left open.
 
+#[allow(clippy::duplicate_mod, reason = "each target is a program of its own, and a module of the tests")]
 #[path = "../support/peer.rs"]
 mod peer;
 

@@ -5,6 +5,7 @@
 //! the highest bit of the first byte set, the rest goes over the wire as it stands.
 
 #[allow(dead_code, reason = "the target `archive` looks at what was sent, too")]
+#[allow(clippy::duplicate_mod, reason = "each target is a program of its own, and a module of the tests")]
 #[path = "../support/peer.rs"]
 mod peer;
 

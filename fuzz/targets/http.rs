@@ -4,6 +4,7 @@
 //! An input says how the archive accepts associations, how many bytes of it are the archive's, and what the client sends.
 
 #[allow(dead_code, reason = "the target `archive` looks at what was sent, too")]
+#[allow(clippy::duplicate_mod, reason = "each target is a program of its own, and a module of the tests")]
 #[path = "../support/peer.rs"]
 mod peer;
 
