@@ -64,6 +64,7 @@ async fn play(peer: Arc<Peer>, client: &[u8]) {
     };
     let config = Config {
         trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")],
+        hosts: ["b", "bridge.example"].map(|name| name.parse().expect("a name")).to_vec(),
         cors_origins: vec!["https://viewer.example".parse().expect("an origin")],
         ..Config::default()
     };

@@ -152,7 +152,9 @@ impl Charset {
         match &self.kind {
             Kind::Whole(encoding) => {
                 let (bytes, _, unmappable) = encoding.encode(text);
-                (!unmappable).then(|| bytes.into_owned())
+                // Those of Japanese write a yen sign as the backslash that would separate two values.
+                let is_same = !unmappable && encoding.decode_without_bom_handling(&bytes).0 == text;
+                is_same.then(|| bytes.into_owned())
             }
             Kind::CodeExtensions(extensions) => extensions.encode(text, Delimiters::of(vr)),
         }

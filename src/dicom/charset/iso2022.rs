@@ -94,7 +94,14 @@ impl CodeExtensions {
             }
             let candidates = [Some(self.initial.g0), self.initial.g1];
             let candidates = candidates.into_iter().flatten().chain(self.announced.iter().copied());
-            let (set, bytes) = candidates.into_iter().find_map(|set| Some((set, set.encode(character)?)))?;
+            // The yen sign of JIS X 0201 has the backslash's place, and would be read as one where that separates values.
+            let is_read_back = |set: Set, bytes: &[u8]| {
+                set.is_double_byte() || !bytes.iter().any(|b| delimiters.contains(*b))
+            };
+            let (set, bytes) = candidates.into_iter().find_map(|set| {
+                let bytes = set.encode(character).filter(|bytes| is_read_back(set, bytes))?;
+                Some((set, bytes))
+            })?;
             let designated = match set.half() {
                 Half::G0 => std::mem::replace(&mut now.g0, set) == set,
                 Half::G1 => now.g1.replace(set) == Some(set),

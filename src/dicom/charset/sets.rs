@@ -201,6 +201,10 @@ impl Set {
         if unmappable || bytes.len() != width || bytes.iter().any(|&b| b < 0xA0) {
             return None;
         }
+        // Some write a character in the place of one that looks like it.
+        if !encoding.decode_without_bom_handling(&bytes).0.chars().eq([character]) {
+            return None;
+        }
         Some(match self.half() {
             Half::G0 => bytes.iter().map(|b| b & 0x7F).collect(),
             Half::G1 => bytes.into_owned(),

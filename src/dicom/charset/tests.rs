@@ -201,3 +201,23 @@ fn configuration_takes_standard_labels_only() {
         assert_eq!(bad.parse::<Charset>(), Err(UnknownCharset), "{bad}");
     }
 }
+
+#[test]
+fn a_yen_sign_is_not_sent_as_the_backslash_that_separates_values() {
+    let jis = Charset::from_values(&["ISO 2022 IR 13", "ISO 2022 IR 87"]);
+    assert_eq!(jis.encode("1¥2", VR::LO), None);
+    assert_eq!(jis.encode("1¥2", VR::LT).as_deref(), Some(&b"1\\2"[..]), "where no value is separated");
+    assert_eq!(jis.decode(b"1\\2", VR::LT).text, "1¥2");
+    for label in ["EUC-JP", "Shift_JIS"] {
+        let whole = Charset::from_values(&[label]);
+        assert_eq!(whole.encode("1¥2", VR::LO), None, "{label}");
+        assert!(whole.encode("山田", VR::LO).is_some(), "{label}");
+    }
+}
+
+#[test]
+fn a_character_is_not_sent_as_one_that_looks_like_it() {
+    let jis = Charset::from_values(&["", "ISO 2022 IR 87"]);
+    assert_eq!(jis.encode("\u{2212}", VR::LO), None, "a minus sign is no full-width hyphen");
+    assert!(jis.encode("\u{FF0D}", VR::LO).is_some());
+}
