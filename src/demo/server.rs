@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,7 @@ use super::archive::Shared;
 use super::faults::{Fault, Faults};
 use super::find::Model;
 use super::line::Line;
-use super::observe::{Ended, Request};
+use super::observe::{Ended, Open, Request};
 use super::session::{End, Session};
 use super::{get, move_, search, storage};
 use crate::dicom::dataset::DataSet;
@@ -139,12 +139,11 @@ impl Connection {
             return;
         };
         let observer = Arc::clone(&self.shared.observer);
-        let mut open = observer.opened(proposed);
+        let open = observer.opened(proposed);
         let mut session = Session::new(association, forged, observer, self.shared.settings.nagle);
         let end =
             if forges_answer { session.stall().await } else { self.converse(&mut session, &calling).await };
-        open.ended = finish(end, session.association, &self.shared.faults()).await;
-        drop(seat);
+        finish(end, session.association, &self.shared.faults(), (open, seat.ok())).await;
     }
 
     fn refusal(&self, faults: &Faults) -> Option<AssociateRj> {
@@ -294,24 +293,35 @@ impl Connection {
     }
 }
 
-/// Brings an association to its end.
-async fn finish(end: End, association: Association, faults: &Faults) -> Ended {
+/// Brings an association to its end. It counts until then, and no longer: who has been told that it is over may open the
+/// next one in the same moment.
+async fn finish(
+    end: End,
+    association: Association,
+    faults: &Faults,
+    counted: (Open, Option<OwnedSemaphorePermit>),
+) {
+    let over = |ended| {
+        let (mut open, seat) = counted;
+        open.ended = ended;
+        drop((open, seat));
+    };
     match end {
         End::ReleaseRequested if faults.has(Fault::NoRelease) => {
             let mut association = association;
             while association.event().await.is_ok() {}
-            Ended::Lost
+            over(Ended::Lost);
         }
         End::ReleaseRequested => {
+            over(Ended::Released);
             association.confirm_release(Instant::now() + ARTIM).await;
-            Ended::Released
         }
-        End::ByPeer(ended) => ended,
+        End::ByPeer(ended) => over(ended),
         End::Broken | End::Abort => {
+            over(Ended::ByUs);
             association.abort().await;
-            Ended::ByUs
         }
-        End::Close => Ended::ByUs,
+        End::Close => over(Ended::ByUs),
     }
 }
 
