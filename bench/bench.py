@@ -18,6 +18,7 @@ from lab import ROWS, Lab, not_measured
 
 # The order of the table.
 import rows_read  # noqa: F401 - registers its rows
+import rows_tls  # noqa: F401
 import rows_viewer  # noqa: F401
 import rows_search  # noqa: F401
 import rows_store  # noqa: F401

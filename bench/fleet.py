@@ -178,35 +178,42 @@ class Archive(Server):
 
 
 class Nginx(Server):
-    """nginx, serving the files below `root`."""
+    """nginx, serving the files below `root`; with `tls`, (certificate, key), over HTTPS too, at `secure`."""
 
-    def __init__(self, root):
-        self.port, folder = free_port(), scratch("nginx")
+    def __init__(self, root, tls=None):
+        self.port, folder, secure, ports = free_port(), scratch("nginx"), "", []
+        if tls:
+            ports = [free_port()]
+            self.secure = (LOOPBACK, ports[0])
+            secure = (f"server {{ listen {LOOPBACK}:{ports[0]} ssl http2; ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]}; "
+                      f"ssl_protocols TLSv1.2 TLSv1.3; root {root}; }}\n")
         paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in
                         ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         (folder / "conf").write_text(
             f"daemon off; worker_processes auto; pid {folder}/pid; error_log {folder}/error;\n"
             "events { worker_connections 512; }\n"
             f"http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; {paths}\n"
-            f"server {{ listen {LOOPBACK}:{self.port}; root {root}; }} }}\n")
+            f"server {{ listen {LOOPBACK}:{self.port}; root {root}; }}\n{secure}}}\n")
         # Where root starts it, the workers are another user's.
         (folder).chmod(0o755)
         super().__init__("nginx", folder, ["/usr/sbin/nginx", "-c", folder / "conf", "-e", folder / "error",
-                                           *(["-g", "user root;"] if os.geteuid() == 0 else [])], [self.port])
+                                           *(["-g", "user root;"] if os.geteuid() == 0 else [])], [self.port, *ports])
         self.address = (LOOPBACK, self.port)
 
 
 class Bridge(Server):
     """`gantry serve` before `archive`, in an account of its own. `own` is the (title, port) that the archive moves to;
-    `cache` is what stands in the configuration's section of that name, `extra` what stands in the archive's."""
+    `cache` is what stands in the configuration's section of that name, `extra` what stands in the archive's. With `tls`,
+    (certificate, key), it speaks HTTPS."""
 
-    def __init__(self, gantry, archive, own, retrieve="auto", cache="", extra=""):
+    def __init__(self, gantry, archive, own, retrieve="auto", cache="", extra="", tls=None):
         self.port, self.gantry, folder = free_port(), gantry, scratch("gantry")
         (folder / "gantry.toml").write_text(
             f'[http]\nlisten = "{LOOPBACK}:{self.port}"\n'
             f'[dimse]\nlisten = "{LOOPBACK}:{own[1]}"\nae_title = "{own[0]}"\nmove_ae_titles = ["{own[0]}"]\naccept = "any"\n'
             f'[archive.main]\nprotocol = "dimse"\nae_title = "{archive.title}"\naddress = "{archive.address[0]}:{archive.port}"\n'
-            f'retrieve = "{retrieve}"\n{extra}\n[cache]\n{cache}\n')
+            f'retrieve = "{retrieve}"\n{extra}\n[cache]\n{cache}\n'
+            + (f'[http.tls]\ncertificate = "{tls[0]}"\nkey = "{tls[1]}"\n' if tls else ""))
         self.path, self.address, self.folder = "/dicom-web", (LOOPBACK, self.port), folder
         self.dimse = (LOOPBACK, own[1], own[0])
         self.url = f"http://{LOOPBACK}:{self.port}{self.path}"

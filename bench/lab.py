@@ -160,8 +160,8 @@ class Lab:
             bridge.stop()
 
     @contextmanager
-    def nginx(self, root):
-        server = Nginx(root)
+    def nginx(self, root, **more):
+        server = Nginx(root, **more)
         try:
             yield server
         finally:
