@@ -1,13 +1,17 @@
 //! Certificates that are revoked while the bridge runs, and while a connection is open with them.
 
+use std::net::SocketAddr;
+
 use gantry::demo::Running;
-use gantry::dicom::sop_class;
 use gantry::dicom::transfer_syntax::EXPLICIT_VR_LE;
-use gantry::dimse::association::{Association, Request};
+use gantry::dicom::{Uid, sop_class};
+use gantry::dimse::association::{Association, Event, Request, Requested};
+use gantry::dimse::command::{Command, field};
 use gantry::net::DimseSocket;
 use gantry::net::tls::{Client, ClientConfig, Identity, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout};
 
 use super::{Pki, archive, before};
@@ -16,28 +20,36 @@ use crate::support::certificates::{Issued, Subject};
 use crate::support::dimse::{Client as DimseClient, echo, proposal};
 use crate::support::{DEADLINE, until};
 
+/// A class that nobody knows: each client has an association of its own at the archive.
+const PRIVATE: &str = "1.3.6.1.4.1.9.9.9";
+
 /// A bridge that wants certificates which are not revoked, over HTTP and DIMSE, and two clients of it.
 struct Scene {
     pki: Pki,
     ct1: Issued,
     app: TestApp,
-    _archive: Running,
+    _archive: Option<Running>,
 }
 
 impl Scene {
     async fn new() -> Self {
+        let archive = archive().await;
+        let scene = Self::before(archive.addr()).await;
+        Self { _archive: Some(archive), ..scene }
+    }
+
+    async fn before(archive: SocketAddr) -> Self {
         let pki = Pki::new();
         let ct1 = pki.authority.issue(&Subject::client("CT1"));
         pki.keep("ct1", &ct1);
         pki.issue("ct2", &Subject::client("CT2"));
         pki.folder.write("crl.pem", &pki.authority.revoke(&[], 2090));
         let listener = format!("{}client_revoked = \"{}\"\n", pki.listener("required"), pki.path("crl.pem"));
-        let archive = archive().await;
         let configuration = format!(
             "{}[dimse.tls]\nlisten = \"127.0.0.1:0\"\n{listener}[http.tls]\n{listener}",
-            before(archive.addr())
+            before(archive)
         );
-        Self { app: TestApp::start(&configuration).await, pki, ct1, _archive: archive }
+        Self { app: TestApp::start(&configuration).await, pki, ct1, _archive: None }
     }
 
     fn revoke_ct1(&self) {
@@ -58,8 +70,8 @@ impl Scene {
         self.client(file).connect(socket, "localhost", Instant::now() + DEADLINE).await.unwrap()
     }
 
-    /// An association of its own; `None`: it is not let in.
-    async fn associate(&self, file: &str) -> Option<DimseClient> {
+    /// An association for one class; `None`: it is not let in.
+    async fn associate(&self, file: &str, class: &str) -> Option<DimseClient> {
         let deadline = Instant::now() + DEADLINE;
         let address = self.app.dimse_tls.unwrap().to_string();
         let socket = DimseSocket::connect(&address, deadline).await.unwrap();
@@ -67,13 +79,47 @@ impl Scene {
         let request = Request {
             called: "GANTRY".parse().unwrap(),
             calling: file.to_uppercase().parse().unwrap(),
-            proposals: vec![proposal(sop_class::VERIFICATION, &[EXPLICIT_VR_LE])],
+            proposals: vec![proposal(class, &[EXPLICIT_VR_LE])],
             extended: vec![],
             roles: vec![],
         };
         let association = Association::request(stream, &request, deadline).await.ok()?;
         Some(DimseClient { association })
     }
+}
+
+/// An archive that takes every class and answers every request with success. Whether each association was released is
+/// told when it has ended.
+async fn agreeable() -> (SocketAddr, UnboundedReceiver<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (ended, ends) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let ended = ended.clone();
+            tokio::spawn(async move {
+                let socket = DimseSocket::from_stream(socket).unwrap();
+                let deadline = Instant::now() + DEADLINE;
+                let requested = Requested::read(socket, deadline).await.unwrap();
+                let first = |_: &Uid, syntaxes: &[Uid]| Ok(syntaxes[0].clone());
+                let mut association = requested.accept(first, |_| false, deadline).await.unwrap();
+                loop {
+                    match association.event().await {
+                        Ok(Event::Command { context, command }) => {
+                            association.send(context, &command.response(0), None);
+                            association.flush().await.unwrap();
+                        }
+                        Ok(Event::Data { .. }) => {}
+                        end => {
+                            let _ = ended.send(matches!(end, Ok(Event::ReleaseRequested)));
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, ends)
 }
 
 /// Asks once more on a connection: the whole answer, which has a length.
@@ -126,14 +172,33 @@ async fn attack_a_revoked_certificate_opens_no_connection_and_asks_nothing_more_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attack_an_association_ends_before_the_next_request_of_who_was_revoked() {
     let scene = Scene::new().await;
-    let mut own = scene.associate("ct1").await.unwrap();
-    let mut other = scene.associate("ct2").await.unwrap();
+    let mut own = scene.associate("ct1", sop_class::VERIFICATION).await.unwrap();
+    let mut other = scene.associate("ct2", sop_class::VERIFICATION).await.unwrap();
     for client in [&mut own, &mut other] {
         assert_eq!(client.ask(echo(), None).await.unwrap().status(), 0);
     }
     scene.revoke_ct1();
     until("the association is ended", DEADLINE, async || own.ask(echo(), None).await.is_err()).await;
     assert_eq!(other.ask(echo(), None).await.unwrap().status(), 0, "others go on");
-    assert!(scene.associate("ct1").await.is_none(), "nor is there another one");
-    assert!(scene.associate("ct2").await.is_some());
+    assert!(scene.associate("ct1", sop_class::VERIFICATION).await.is_none(), "nor is there another one");
+    assert!(scene.associate("ct2", sop_class::VERIFICATION).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attack_a_session_that_passes_unread_ends_before_the_next_request_of_who_was_revoked() {
+    let (archive, mut ends) = agreeable().await;
+    let scene = Scene::before(archive).await;
+    let mut own = scene.associate("ct1", PRIVATE).await.unwrap();
+    let mut other = scene.associate("ct2", PRIVATE).await.unwrap();
+    let get =
+        || Command { sop_instance: "1.2.3".parse().ok(), ..Command::request(field::N_GET_RQ, PRIVATE, 1) };
+    for client in [&mut own, &mut other] {
+        assert_eq!(client.ask(get(), None).await.unwrap().status(), 0);
+    }
+    scene.revoke_ct1();
+    until("the session is ended", DEADLINE, async || own.ask(get(), None).await.is_err()).await;
+    let released = timeout(DEADLINE, ends.recv()).await.unwrap().unwrap();
+    assert!(!released, "at the archive it is cut as well");
+    assert_eq!(other.ask(get(), None).await.unwrap().status(), 0, "others go on");
+    assert!(scene.associate("ct1", PRIVATE).await.is_none(), "nor is there another one");
 }
