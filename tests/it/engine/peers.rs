@@ -167,6 +167,8 @@ async fn an_instance_is_one_retrieval_of_an_instance_and_a_series_one_of_a_serie
                     "{peer:?} {path}"
                 );
             }
+            // What was brought is counted when its retrieval has ended, of which the reader does not wait to hear.
+            app.settle("the retrieval").await;
             let asked = scene.asked(since);
             // Or it was brought in shares, of which each object is in one.
             let count = asked.gets.len() + asked.moves.len();
