@@ -119,6 +119,7 @@ impl App {
         let title = config.dimse.move_ae_titles.first().unwrap_or(&config.dimse.ae_title).clone();
         let moves = MoveDestination::new(title, &reachable_at, &config.archives, clients(&config));
         let metrics = Metrics::default();
+        metrics.configuration_loaded();
         let commitments =
             Commitments::open(config.state.as_deref(), config.dimse.commitment, &config.archives)?;
         let cache = Cache::new(config.cache.clone(), metrics.clone());
@@ -129,7 +130,7 @@ impl App {
             }
             None => (None, Events::none()),
         };
-        let kept = http::Kept::new(config.http.front.limits);
+        let kept = http::Kept::new(config.http.front.limits, &metrics);
         let foundation = Foundation { cache, moves, commitments, metrics, events, kept };
         let setup = Setup::of(&config, None, &foundation)?;
         let listeners = Listeners { http, http_tls, dimse, dimse_tls };
@@ -139,6 +140,11 @@ impl App {
     /// The archives, in the configuration's order: what they hold open can be counted.
     pub fn archives(&self) -> &[DimseArchive] {
         &self.setup.archives
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.foundation.metrics
     }
 
     /// Where the C-MOVEs of all archives go.

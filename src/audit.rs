@@ -405,6 +405,8 @@ impl Recorder {
     }
 
     fn sweep(&mut self) {
+        let waiting = i64::try_from(self.appender.waiting()).unwrap_or(i64::MAX);
+        self.loss.metrics.audit_spool_bytes.set(waiting);
         if let Err(error) = self.appender.sweep() {
             tracing::warn!(%error, "the audit spool cannot be looked after");
         }

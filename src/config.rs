@@ -14,6 +14,7 @@ mod restart;
 mod route;
 mod section;
 mod state;
+mod telemetry;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
 use crate::net::tls::ServerConfig as TlsConfig;
 use crate::router::config::RuleConfig;
-use crate::telemetry::Config as LogConfig;
+use crate::telemetry::{Config as LogConfig, TracesConfig};
 use section::{Report, Section};
 
 pub use dimse::{Dimse, DimseTls};
@@ -73,6 +74,8 @@ pub struct Config {
     pub audit: Option<AuditConfig>,
     /// `[log]`.
     pub log: LogConfig,
+    /// `[telemetry]`; `None`: no traces are sent.
+    pub traces: Option<TracesConfig>,
     /// Keys that are set and have no effect in this version.
     pub notes: Vec<ConfigError>,
 }
@@ -157,7 +160,9 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 fn whole(table: Table, report: &Report) -> Config {
     let mut root = Section::root(table, report);
     let log = log(root.section("log"));
-    let http = http(root.section("http"));
+    let traces = telemetry::traces(root.section("telemetry"));
+    let mut http = http(root.section("http"));
+    http.front.ready = telemetry::health(root.section("health"));
     let mut dimse = dimse::read(root.section("dimse"));
     let named = root.named_sections("archive");
     if named.is_empty() {
@@ -196,6 +201,7 @@ fn whole(table: Table, report: &Report) -> Config {
         state,
         audit,
         log,
+        traces,
         notes: report.notes(),
     }
 }
@@ -265,6 +271,7 @@ fn http(mut section: Section<'_>) -> Http {
             inline_limit,
             cors_origins: cors_origins.unwrap_or_default(),
             limits,
+            ready: defaults.ready,
         },
         settings: HttpSettings {
             max_connections: max_connections.unwrap_or(1024),

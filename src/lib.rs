@@ -27,3 +27,4 @@ pub mod metrics;
 pub mod net;
 pub mod router;
 pub mod telemetry;
+pub mod trace;

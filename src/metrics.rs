@@ -1,166 +1,103 @@
 //! What is counted, for whoever watches the bridge: Prometheus' text at `/metrics`.
 //!
-//! Names and labels are part of the interface: dashboards and alerts are written against them. No label holds
-//! anything of a patient.
+//! Names and labels are part of the interface: dashboards and alerts are written against them, and
+//! `docs/operations.md` has a row for each. A label holds what the configuration or this code has named, and nothing
+//! that a client or an archive may make up: neither memory nor the watcher's is theirs to fill.
 
+mod archive;
+mod figures;
+mod labels;
+mod plain;
+mod process;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// Labels of what is counted for each archive, by how it went.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Outcome {
-    /// The archive's name in the configuration.
-    pub archive: String,
-    /// How it went, in one word.
-    pub outcome: &'static str,
-}
-
-/// Labels of what is counted for each archive.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Of {
-    /// The archive's name in the configuration.
-    pub archive: String,
-}
-
-/// Labels of what there is of each archive just now.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct InState {
-    /// The archive's name in the configuration.
-    pub archive: String,
-    /// In what state, in one word.
-    pub state: &'static str,
-}
-
-/// Labels of what is counted for each tier of the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Tier {
-    /// `memory` or `disk`.
-    pub tier: &'static str,
-}
+pub use archive::{OfArchive, Waited};
+pub use figures::Figures;
+pub use labels::{
+    AtArchive, AtClient, Durations, InState, Of, OfOperation, OfRoute, OfRouteEnd, Outcome, Reason, Request,
+    Tier, Went,
+};
 
 /// The counters. Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
 struct Inner {
-    registry: Registry,
-    counters: Counters,
-}
-
-/// Each figure, by the name that it has in the text (without `gantry_` and `_total`).
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Requests to the cache, by outcome: `hit` (it was there), `attached` (it was on its way), `miss` (the archive
-    /// was asked), `ahead` (an instance was fetched ahead of its running retrieval).
-    pub cache_requests: Family<Outcome, Counter>,
-    /// Bytes that the cache holds.
-    pub cache_bytes: Family<Tier, Gauge>,
-    /// Objects that the cache holds.
-    pub cache_objects: Family<Tier, Gauge>,
-    /// Objects that made room for others.
-    pub cache_evictions: Family<Tier, Counter>,
-    /// Objects found damaged on disk, which were fetched again, and those whose own file cannot be written.
-    pub cache_damaged: Counter,
-    /// Readers that were cut off: they took nothing for too long, or were so far behind in a large object that others
-    /// waited for the rest of it.
-    pub readers_cut: Family<Of, Counter>,
-    /// Retrievals by how they ended: `complete`, `incomplete`, `cancelled`, `failed`.
-    pub retrievals: Family<Outcome, Counter>,
-    /// Objects that arrived whole.
-    pub objects: Family<Of, Counter>,
-    /// Bytes of objects that arrived.
-    pub object_bytes: Family<Of, Counter>,
-    /// Objects that were asked for once more at instance level, because they had not come.
-    pub asked_again: Family<Of, Counter>,
-    /// Objects that did not come in the end.
-    pub missing: Family<Of, Counter>,
-    /// Searches by how they were answered: `asked` (a C-FIND), `shared` (that of another request), `remembered`.
-    pub searches: Family<Outcome, Counter>,
-    /// Associations towards archives, by state: `open` (all of them, those being opened too), `idle` of these; and
-    /// requests for one that are `waiting`.
-    pub associations: Family<InState, Gauge>,
-    /// Associations of DIMSE clients, and of archives that send what we asked for, that are open.
-    pub dimse_associations: Gauge,
-    /// Associations that were rejected.
-    pub dimse_rejected: Counter,
-    /// Requests of DIMSE clients by how they ended: `success`, `warning`, `failure`, `cancelled`.
-    pub dimse_operations: Family<Outcome, Counter>,
-    /// Events that are missing in the audit trail: there was no room for them, or the disk failed.
-    pub audit_lost: Counter,
-    /// Seconds until a retrieval had ended.
-    pub retrieval_seconds: Durations,
-}
-
-/// Seconds that something took, for each archive: from a millisecond to four minutes.
-#[derive(Debug, Clone)]
-pub struct Durations(Family<Of, Histogram, fn() -> Histogram>);
-
-impl Default for Durations {
-    fn default() -> Self {
-        Self(Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 10))))
-    }
-}
-
-impl Durations {
-    /// Counts one that took `seconds`.
-    pub fn observe(&self, archive: &str, seconds: f64) {
-        self.0.get_or_create(&Of { archive: archive.to_owned() }).observe(seconds);
-    }
+    /// What is ours, under names that begin with `gantry_`.
+    own: Registry,
+    /// What every process has, under the names that every process has it under.
+    process: Registry,
+    figures: Figures,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let counters = Counters::default();
-        let mut registry = Registry::with_prefix("gantry");
-        let c = &counters;
-        registry.register("cache_requests", "Requests to the cache", c.cache_requests.clone());
-        registry.register("cache_bytes", "Bytes in the cache", c.cache_bytes.clone());
-        registry.register("cache_objects", "Objects in the cache", c.cache_objects.clone());
-        registry.register("cache_evictions", "Objects that made room", c.cache_evictions.clone());
-        registry.register("cache_damaged", "Objects found damaged on disk", c.cache_damaged.clone());
-        registry.register("readers_cut", "Readers cut off", c.readers_cut.clone());
-        registry.register("retrievals", "Retrievals", c.retrievals.clone());
-        registry.register("objects", "Objects that arrived", c.objects.clone());
-        registry.register("object_bytes", "Bytes that arrived", c.object_bytes.clone());
-        registry.register("asked_again", "Objects asked for once more", c.asked_again.clone());
-        registry.register("missing", "Objects that did not come", c.missing.clone());
-        registry.register("searches", "Searches", c.searches.clone());
-        registry.register("associations", "Associations towards archives", c.associations.clone());
-        registry.register(
-            "dimse_associations",
-            "Associations of DIMSE clients",
-            c.dimse_associations.clone(),
-        );
-        registry.register("dimse_rejected", "Associations rejected", c.dimse_rejected.clone());
-        registry.register("dimse_operations", "Requests of DIMSE clients", c.dimse_operations.clone());
-        registry.register("audit_lost", "Events missing in the audit trail", c.audit_lost.clone());
-        registry.register("retrieval_seconds", "Duration of retrievals", c.retrieval_seconds.0.clone());
-        Self(Arc::new(Inner { registry, counters }))
+        let figures = Figures::default();
+        let mut own = Registry::with_prefix("gantry");
+        figures.register(&mut own);
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        own.register("build", "The version that runs, as a label; always 1", version);
+        let mut process = Registry::default();
+        process.register_collector(Box::new(process::Process));
+        Self(Arc::new(Inner { own, process, figures }))
     }
 }
 
 impl Metrics {
-    /// All figures in Prometheus' text format (OpenMetrics 1.0).
+    /// All figures in the format of OpenMetrics 1.0.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        text::encode(&mut out, &self.0.registry).expect("a String takes everything");
+        let all = [&self.0.own, &self.0.process].into_iter().try_for_each(|it| encode_registry(&mut out, it));
+        all.and_then(|()| encode_eof(&mut out)).expect("a String takes everything");
         out
+    }
+
+    /// The same in the older format of Prometheus (version 0.0.4), which everything reads.
+    pub fn plain_text(&self) -> String {
+        plain::from_open_metrics(&self.text())
+    }
+
+    /// The names that all figures have in [`Metrics::plain_text`], in which one is missing as long as nothing was counted.
+    pub fn names(&self) -> BTreeSet<String> {
+        let text = self.plain_text();
+        let shown = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let figures = self.0.figures.names().map(|(name, kind)| match kind {
+            MetricType::Counter => format!("gantry_{name}_total"),
+            _ => format!("gantry_{name}"),
+        });
+        figures.chain(shown.map(str::to_owned)).collect()
+    }
+
+    /// A configuration has been looked at: it is in use from now on, or it was refused and nothing has changed.
+    pub fn configuration(&self, applied: bool) {
+        let outcome = if applied { "applied" } else { "refused" };
+        self.config_reloads.get_or_create(&Went { outcome }).inc();
+        if applied {
+            self.configuration_loaded();
+        }
+    }
+
+    /// The configuration in use was read just now.
+    pub fn configuration_loaded(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.config_loaded_timestamp_seconds.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     }
 }
 
 impl std::ops::Deref for Metrics {
-    type Target = Counters;
+    type Target = Figures;
 
-    fn deref(&self) -> &Counters {
-        &self.0.counters
+    fn deref(&self) -> &Figures {
+        &self.0.figures
     }
 }
 
@@ -181,6 +118,40 @@ mod tests {
         metrics.clone().cache_requests.get_or_create(&hit).inc();
         let text = metrics.text();
         assert!(text.contains("gantry_cache_requests_total{archive=\"main\",outcome=\"hit\"} 1"), "{text}");
+        assert!(text.contains("gantry_build_info{version="), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_configuration_that_was_refused_does_not_look_like_one_that_is_in_use() {
+        let metrics = Metrics::default();
+        metrics.configuration(false);
+        assert_eq!(metrics.config_loaded_timestamp_seconds.get(), 0);
+        metrics.configuration(true);
+        assert!(metrics.config_loaded_timestamp_seconds.get() > 1_700_000_000);
+        let text = metrics.text();
+        for outcome in ["applied", "refused"] {
+            assert!(
+                text.contains(&format!("gantry_config_reloads_total{{outcome=\"{outcome}\"}} 1")),
+                "{text}"
+            );
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_has_the_names_that_every_process_has() {
+        let text = Metrics::default().text();
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+            line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+        };
+        assert!(value("process_resident_memory_bytes") > 1e6);
+        assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_threads") >= 1.0);
+        assert!(value("process_cpu_seconds_total") >= 0.0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let age = now - value("process_start_time_seconds");
+        assert!((-2.0..86_400.0).contains(&age), "{age}");
     }
 }

@@ -56,7 +56,7 @@ async fn play(peer: Arc<Peer>, client: &[u8]) {
     let services = Services {
         archives: Router::new([Arc::new(shared) as Arc<dyn Archive>], None),
         access: Access::open(),
-        kept: Kept::new(Config::default().limits),
+        kept: Kept::new(Config::default().limits, &metrics),
         cache,
         metrics,
         events: Events::none(),

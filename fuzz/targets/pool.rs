@@ -11,7 +11,7 @@ use gantry::dicom::Uid;
 use gantry::dimse::association::{Event, Io, Requested};
 use gantry::dimse::negotiation::Proposal;
 use gantry::dimse::pdu::AssociateRj;
-use gantry::dimse::pool::{Config, Connect, Contexts, Gauges, Lease, LeaseError, Pool};
+use gantry::dimse::pool::{Config, Connect, Contexts, Lease, LeaseError, Pool};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, advance};
@@ -45,8 +45,14 @@ async fn play(data: &[u8]) {
         round_trips: 1,
     };
     let title = |text: &str| text.parse().expect("an AE title");
-    let pool =
-        Pool::new(title("PACS"), title("GANTRY"), connector(&archive), config, Gauges::default(), None);
+    let pool = Pool::new(
+        title("PACS"),
+        title("GANTRY"),
+        connector(&archive),
+        config,
+        gantry::metrics::OfArchive::default(),
+        None,
+    );
     let mut asking: Vec<JoinHandle<Result<Lease, LeaseError>>> = Vec::new();
     let mut leases: Vec<Lease> = Vec::new();
     for byte in data.iter().take(MOST) {

@@ -50,6 +50,7 @@ impl Reload {
             watch.known = watch.look().await;
             watch.seen.clone_from(&watch.known);
             let told = self.read(running).await;
+            running.metrics().configuration(told.is_ok());
             match &told {
                 Ok(changes) => tracing::info!("the configuration was read again: {changes}"),
                 Err(errors) => {

@@ -16,6 +16,7 @@ use crate::archive::shared::Purge;
 use crate::config::Config;
 use crate::front::dimse::{self, Entrance, Front};
 use crate::front::http::{self, Site};
+use crate::metrics::Metrics;
 
 /// How long an archive that is configured no more, or otherwise, may still be at work.
 const FAREWELL: Duration = Duration::from_secs(30 * 60);
@@ -60,6 +61,11 @@ impl Running {
         let entrance = Arc::new(Entrance::to(Front::new(config.dimse.front.clone(), services)));
         let state = Mutex::new(State { config, setup });
         Self { foundation, site, entrance, shutdown, state, farewells: TaskTracker::new() }
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.foundation.metrics
     }
 
     /// What HTTP connections ask.

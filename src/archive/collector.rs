@@ -381,7 +381,7 @@ mod tests {
             "GANTRY".parse().unwrap(),
             nowhere,
             config,
-            pool::Gauges::default(),
+            crate::metrics::OfArchive::default(),
             None,
         );
         let target = Target { study: uid("1"), series: None, instance: None };

@@ -24,10 +24,10 @@ use crate::dicom::object::Object;
 use crate::dicom::sop_class;
 use crate::dimse::association::Io;
 use crate::dimse::command::{Command, field};
-use crate::dimse::pool::{self, Connect, Gauges, Pool, Reports};
+use crate::dimse::pool::{self, Connect, Pool, Reports};
 use crate::dimse::scu::Reply;
 use crate::dimse::status;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OfArchive};
 use crate::net::{DimseSocket, tls};
 
 pub mod config;
@@ -68,6 +68,7 @@ impl DimseArchive {
         metrics: Metrics,
         connect: impl Fn(String) -> Connect,
     ) -> Self {
+        let figures = OfArchive::new(&metrics, &config.name);
         // One peer, one pool: the cap counts what the archive sees.
         let mut pools: Vec<(Endpoint, Pool)> = Vec::new();
         let mut pool = |service: Service| {
@@ -77,8 +78,8 @@ impl DimseArchive {
             }
             let Endpoint { ae_title, address } = at.clone();
             let (calling, limits) = (config.calling.clone(), pool_config(&config));
-            let gauges = Gauges::of(&metrics, &config.name);
-            let pool = Pool::new(ae_title, calling, connect(address), limits, gauges, reports.clone());
+            let pool =
+                Pool::new(ae_title, calling, connect(address), limits, figures.clone(), reports.clone());
             pools.push((at, pool.clone()));
             pool
         };
@@ -111,6 +112,7 @@ impl DimseArchive {
             failures: Mutex::default(),
             get_refused: Mutex::default(),
             tasks: TaskTracker::new(),
+            figures,
             metrics,
         };
         Self { inner: Arc::new(inner) }
@@ -178,7 +180,9 @@ impl Archive for DimseArchive {
 
     fn associations(&self) -> Option<Associations> {
         let (open, idle) = self.associations();
-        Some(Associations { open, idle })
+        // One endpoint that does not answer is enough for the archive not to be all there.
+        let answers = self.inner.pools.iter().filter_map(Pool::answers).reduce(|all, one| all && one);
+        Some(Associations { open, idle, answers })
     }
 
     fn assumed_charset(&self) -> Option<Charset> {

@@ -122,6 +122,8 @@ pub struct Associations {
     pub open: usize,
     /// Those of them that nobody uses.
     pub idle: usize,
+    /// Whether the archive took the last one that was asked of it; `None`: none was asked for yet.
+    pub answers: Option<bool>,
 }
 
 /// A search under way.

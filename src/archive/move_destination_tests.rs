@@ -64,7 +64,14 @@ fn retrieval_taking(path: &str, foreign: ForeignUids) -> (Arc<Collector>, mpsc::
         round_trips: 1,
     };
     let nowhere: pool::Connect = Arc::new(|_| Box::pin(async { Err(std::io::ErrorKind::NotFound.into()) }));
-    let pool = Pool::new(title("NOBODY"), title("GANTRY"), nowhere, config, pool::Gauges::default(), None);
+    let pool = Pool::new(
+        title("NOBODY"),
+        title("GANTRY"),
+        nowhere,
+        config,
+        crate::metrics::OfArchive::default(),
+        None,
+    );
     let (ledger, gone) = (Ledger::default(), CancellationToken::new());
     let patience = Duration::from_secs(30);
     (Collector::new(target, foreign, steps, ledger, gone, patience, pool), receiver)

@@ -10,7 +10,7 @@ pub(crate) mod planted_panic;
 mod work;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +18,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use super::collector::Collector;
 use super::completeness::{Ledger, Scope, Verdict};
@@ -30,7 +31,8 @@ use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Level, Target};
 use crate::dimse::pool::Contexts;
-use crate::metrics::{Counters, Of, Outcome};
+use crate::metrics::{Figures, Of, Outcome};
+use crate::trace;
 use work::Meter;
 
 pub(super) use named::UIDS_PER_REQUEST;
@@ -62,6 +64,8 @@ pub(super) fn start(
             inner.retrieve.clone(),
         );
         let mut objects = Feed::new(&inner.config.name, receiver, gone.clone().drop_guard());
+        let (begin, span) = (Instant::now(), trace::retrieval(&inner.config.name));
+        let coming = Arc::<OnceLock<Span>>::default();
         let told = Arc::<Mutex<Told>>::default();
         let expected = Expected::default();
         let driver = Arc::new(Driver {
@@ -74,14 +78,17 @@ pub(super) fn start(
             told: Arc::clone(&told),
             expected: expected.clone(),
             taken_over,
+            _coming: Arc::clone(&coming),
         });
-        let running = driver.run(steps);
+        let running = driver.run(steps).instrument(span.clone());
         #[cfg(test)]
         let running = planted_panic::planted(running);
         inner.tasks.spawn(running);
-        match objects.next().await {
+        match objects.next().instrument(trace::first_object(&span)).await {
             Step::End(Err(error)) => Err(error),
             first => {
+                inner.figures.first_object(begin.elapsed());
+                let _ = coming.set(trace::objects(&span));
                 objects.put_back(first);
                 let Told { confirmed, without_bulk } =
                     std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
@@ -106,6 +113,8 @@ struct Driver {
     expected: Expected,
     /// The Patient ID is the client's, and nothing has proved it yet.
     taken_over: bool,
+    /// The span from the first object on, which ends with the driver.
+    _coming: Arc<OnceLock<Span>>,
 }
 
 /// What is known when the first object comes. Apart from the driver: who waits for that object must not keep alive
@@ -154,7 +163,7 @@ impl Ask {
 impl Driver {
     async fn run(self: Arc<Self>, steps: mpsc::Sender<Step<Object>>) {
         let begin = Instant::now();
-        let result = self.bring_all().await;
+        let result = Box::pin(self.bring_all()).await;
         if self.taken_over && self.collector.ledger().count() == 0 {
             self.inner.knowledge.patients.forget(&self.retrieve.target.study);
         }
@@ -289,7 +298,7 @@ impl Driver {
     }
 
     /// Counts `number` more of something.
-    fn count(&self, what: impl Fn(&Counters) -> &Family<Of, Counter>, number: usize) {
+    fn count(&self, what: impl Fn(&Figures) -> &Family<Of, Counter>, number: usize) {
         let of = Of { archive: self.inner.config.name.clone() };
         what(&self.inner.metrics).get_or_create(&of).inc_by(number as u64);
     }
@@ -303,9 +312,12 @@ impl Driver {
             Err(_) => "failed",
         };
         let archive = self.inner.config.name.clone();
-        self.inner.metrics.retrieval_seconds.observe(&archive, took.as_secs_f64());
+        self.inner.figures.retrieved(took);
         self.inner.metrics.retrievals.get_or_create(&Outcome { archive, outcome }).inc();
         let (objects, bytes) = self.collector.ledger().volume();
+        let span = Span::current();
+        trace::outcome(&span, outcome, matches!(outcome, "incomplete" | "failed"));
+        trace::brought(&span, objects, bytes);
         self.count(|metrics| &metrics.objects, objects);
         self.count(|metrics| &metrics.object_bytes, usize::try_from(bytes).unwrap_or(usize::MAX));
     }

@@ -20,6 +20,7 @@ mod sift;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub(super) use self::find::MAX_MATCH_LENGTH;
 use self::find::{Client, Stop};
@@ -43,7 +44,7 @@ pub(super) async fn run(inner: Arc<Inner>, caller: Caller, query: Query) -> Resu
     let cancelled = CancellationToken::new();
     let (output, opening) = Output::new(&inner.config.name, cancelled.clone());
     let driver = drive(Arc::clone(&inner), caller, query, cancelled, output);
-    inner.tasks.spawn(driver);
+    inner.tasks.spawn(driver.in_current_span());
     opening.wait().await
 }
 

@@ -95,6 +95,34 @@ pub(in crate::archive) async fn run(
     object: Object,
     manner: Manner,
 ) -> Result<Stored> {
+    let mut tally = Tally { inner: Arc::clone(&inner), sent: 0, outcome: "failed" };
+    let stored = store(inner, caller, object, manner, &mut tally.sent).await;
+    if let Ok(Stored { status, .. }) = &stored {
+        tally.outcome = if *status == status::SUCCESS { "stored" } else { "warning" };
+    }
+    stored
+}
+
+/// Counts an object, also where nobody waits for what becomes of it any more.
+struct Tally {
+    inner: Arc<Inner>,
+    sent: u64,
+    outcome: &'static str,
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.inner.figures.stored(self.outcome, self.sent);
+    }
+}
+
+async fn store(
+    inner: Arc<Inner>,
+    caller: Caller,
+    object: Object,
+    manner: Manner,
+    sent: &mut u64,
+) -> Result<Stored> {
     let Object { head, body, .. } = object;
     let Manner { checked, originator } = manner;
     let (move_originator, move_originator_id) = originator.unzip();
@@ -122,7 +150,7 @@ pub(in crate::archive) async fn run(
             ..Command::request(field::C_STORE_RQ, head.sop_class.as_str(), 0)
         };
         let mut operation = Operation::start_sending(lease, &context, request, limits);
-        let failure = match exchange(&mut operation, &mut source, form, limits).await {
+        let failure = match exchange(&mut operation, &mut source, form, limits, sent).await {
             Ok(response) => {
                 operation.finish();
                 return inner.judge(&response);
@@ -144,15 +172,20 @@ async fn exchange(
     source: &mut Source,
     mut form: Native,
     limits: Limits,
+    sent: &mut u64,
 ) -> std::result::Result<Command, Failure> {
     while let Some(piece) = next(operation, source, limits).await? {
         form.push(piece)?;
         while let Some(piece) = form.pop()? {
+            *sent += piece.len() as u64;
             operation.push(piece);
             make_room(operation, MAX_UNSENT).await?;
         }
     }
-    form.finish()?.into_iter().for_each(|piece| operation.push(piece));
+    for piece in form.finish()? {
+        *sent += piece.len() as u64;
+        operation.push(piece);
+    }
     operation.finish_data();
     let reply = match operation.room(0).await? {
         None => operation.next().await?,

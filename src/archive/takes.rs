@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use self::learnt::{Learnt, View};
 use super::contexts::{operation, query_profile};
@@ -89,7 +90,8 @@ pub(super) async fn ask(inner: Arc<Inner>, caller: Caller, mut asked: Vec<Asked>
     let begin = |endpoint: usize| {
         let of = views.iter().zip(&asked).filter(|(view, _)| view.0 == endpoint);
         let of = of.map(|(view, one)| (view.clone(), one.clone())).collect();
-        (endpoint, inner.tasks.spawn(find_out(Arc::clone(&inner), caller.clone(), endpoint, of)))
+        let asking = find_out(Arc::clone(&inner), caller.clone(), endpoint, of);
+        (endpoint, inner.tasks.spawn(asking.in_current_span()))
     };
     let asking: Vec<_> = endpoints.into_iter().map(begin).collect();
     let mut errors = Vec::new();

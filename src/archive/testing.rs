@@ -165,7 +165,7 @@ impl Archive for Fake {
     }
 
     fn associations(&self) -> Option<Associations> {
-        Some(Associations { open: 3, idle: 2 })
+        Some(Associations { open: 3, idle: 2, answers: Some(true) })
     }
 
     fn verify(&self, _caller: &Caller) -> Fut<'_, Result<()>> {

@@ -290,6 +290,11 @@ impl Appender {
         Ok(missed)
     }
 
+    /// Bytes that some sink does not have yet.
+    pub(super) fn waiting(&self) -> u64 {
+        self.spool.waiting()
+    }
+
     /// Nothing more comes: readers that have read to the end may leave.
     pub(super) fn close(&self) {
         self.spool.lock().closed = true;
@@ -301,6 +306,14 @@ impl Spool {
     /// The cursor of a sink, where it has not been before.
     pub(super) fn reader(&self, sink: &str) -> Reader {
         Reader::new(self.clone(), sink)
+    }
+
+    /// Bytes that some sink does not have yet.
+    pub(super) fn waiting(&self) -> u64 {
+        let state = self.lock();
+        let slowest = state.positions.values().min().copied().unwrap_or(state.end);
+        let behind: u64 = state.segments.range(slowest.segment..).map(|(_, length)| length).sum();
+        behind.saturating_sub(slowest.offset)
     }
 
     /// The sink has everything behind it that is before this place.

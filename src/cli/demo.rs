@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 
 /// Runs the command.
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    telemetry::init(&telemetry::Config { filter: "warn".to_owned(), json: false });
+    telemetry::init(&telemetry::Config { filter: "warn".to_owned(), json: false }, None);
     let archive = Archive::builder().listen(arguments.archive);
     let archive = match arguments.data {
         Some(folder) => archive.data(folder),

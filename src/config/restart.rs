@@ -35,6 +35,7 @@ impl Config {
             "state": state;
             "audit": audit;
             "log": log;
+            "telemetry": traces;
         }
         // The same, as the front end sees it.
         self.http.front.write_timeout = running.http.front.write_timeout;

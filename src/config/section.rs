@@ -167,6 +167,22 @@ impl<'a> Section<'a> {
         found
     }
 
+    /// A part of the whole, from 0 to 1.
+    pub(super) fn fraction(&mut self, key: &'static str) -> Option<f64> {
+        let value = self.take(key)?;
+        let number = match &value {
+            Value::Float(number) => Some(*number),
+            Value::Integer(number) => Some(*number as f64),
+            Value::String(text) if self.set_by_environment(key) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let found = number.filter(|number| (0.0..=1.0).contains(number));
+        if found.is_none() {
+            self.error(key, "expected a number from 0.0 to 1.0");
+        }
+        found
+    }
+
     /// Yes or no.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
         let value = self.take(key)?;

@@ -41,6 +41,24 @@ pub mod field {
     pub const C_CANCEL_RQ: u16 = 0x0FFF;
     /// Set in every response: request | RESPONSE.
     pub const RESPONSE: u16 = 0x8000;
+
+    /// The name of a request; `other`: the standard has none.
+    pub fn name(request: u16) -> &'static str {
+        match request {
+            C_STORE_RQ => "C-STORE",
+            C_GET_RQ => "C-GET",
+            C_FIND_RQ => "C-FIND",
+            C_MOVE_RQ => "C-MOVE",
+            C_ECHO_RQ => "C-ECHO",
+            N_EVENT_REPORT_RQ => "N-EVENT-REPORT",
+            N_GET_RQ => "N-GET",
+            N_SET_RQ => "N-SET",
+            N_ACTION_RQ => "N-ACTION",
+            N_CREATE_RQ => "N-CREATE",
+            N_DELETE_RQ => "N-DELETE",
+            _ => "other",
+        }
+    }
 }
 
 /// Command Data Set Type (0000,0800): no data set follows.

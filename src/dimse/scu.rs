@@ -14,8 +14,10 @@ use super::negotiation::{AcceptedContext, Agreement};
 use super::pool::{Due, Gathering, Lease, MAX_DUE, poll_due};
 use super::status::{self, Class};
 use crate::dicom::transfer_syntax::{Layout, layout};
+use watch::Watch;
 
 mod sending;
+mod watch;
 
 /// Largest identifier of a response, in bytes. The longest real ones are the lists of failed SOP Instance
 /// UIDs: 60,000 UIDs fit.
@@ -51,6 +53,7 @@ pub struct Operation {
     due: Vec<Due>,
     /// The data set of the request is on its way: nothing else may be sent.
     sending: bool,
+    watch: Watch,
 }
 
 /// What is under way within the message that comes in.
@@ -131,7 +134,10 @@ impl Operation {
         let agreement = lease.association().agreement();
         let class = command.sop_class.as_ref();
         let context = class.and_then(|class| agreement.for_class(class.as_str()).cloned());
-        let Some(context) = context else { return Err(Box::new((lease, OperationError::NotAccepted))) };
+        let Some(context) = context else {
+            lease.figures().operation(field::name(command.field), "refused", None);
+            return Err(Box::new((lease, OperationError::NotAccepted)));
+        };
         let identifier = identifier(&context);
         Ok(Self::start_in(lease, &context, command, identifier, limits))
     }
@@ -154,8 +160,10 @@ impl Operation {
     }
 
     fn begun(lease: Lease, context: u8, request: Command, limits: Limits, sending: bool) -> Self {
+        let watch = Watch::begin(lease.figures().clone(), request.field);
         let (heard, incoming, request) = (Instant::now(), Incoming::Nothing, Box::new(request));
-        Self { lease, request, context, limits, heard, responded: false, incoming, due: Vec::new(), sending }
+        let (responded, due) = (false, Vec::new());
+        Self { lease, request, context, limits, heard, responded, incoming, due, sending, watch }
     }
 
     /// The message ID of the request.
@@ -190,7 +198,9 @@ impl Operation {
     /// # Errors
     /// See [`OperationError`]; the operation is to be aborted then.
     pub async fn next(&mut self) -> Result<Reply, OperationError> {
-        self.reply_until(|limits, heard| limits.deadline.min(heard + limits.silence)).await
+        let reply = self.reply_until(|limits, heard| limits.deadline.min(heard + limits.silence)).await;
+        self.watch.saw(reply.as_ref());
+        reply
     }
 
     async fn reply_until(
@@ -230,6 +240,7 @@ impl Operation {
     /// Queues a C-CANCEL (PS3.7 9.3.2.3); it leaves with the next call of [`Operation::next`] or
     /// [`Operation::flush`].
     pub fn cancel(&mut self) {
+        self.watch.cancel();
         let cancel = Command::cancel(self.request.message_id);
         self.lease.association().send(self.context, &cancel, None);
     }

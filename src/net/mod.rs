@@ -8,6 +8,7 @@ mod http_server;
 mod http_socket;
 mod http_streams;
 mod network;
+mod notify;
 mod places;
 pub mod tls;
 
@@ -19,5 +20,6 @@ pub use http_server::{HttpSettings, serve_http};
 pub use http_socket::{Connection, HttpSocket};
 pub use http_streams::HttpStream;
 pub use network::{InvalidNetwork, Network, is_this_machine};
+pub use notify::Notify;
 pub use places::{Place, Places, counted_as};
 pub use tls::PeerCertificate;

@@ -23,7 +23,7 @@ const CHAIN: &[&[&str]] = &[
     &["dicom"],
 ];
 /// What anybody may import; these import only what `BESIDE` lists.
-const BOTTOM: &[&str] = &["net", "caller", "current", "event", "metrics"];
+const BOTTOM: &[&str] = &["net", "caller", "current", "event", "metrics", "trace"];
 /// Arrows beside the chain. Where the third entry is set, only paths that name a `…Config`, or a module
 /// `config` that holds one, may be imported.
 const BESIDE: &[(&str, &[&str], bool)] = &[

@@ -22,6 +22,7 @@ mod interop;
 mod layers;
 mod metadata;
 mod openapi;
+mod operate;
 mod operator;
 mod pacs;
 mod reload;

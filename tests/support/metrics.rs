@@ -21,6 +21,11 @@ impl Figures {
         Self(text)
     }
 
+    /// The text itself.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The sum of all samples of `name` (without `gantry_`) that have these labels, such as `outcome="hit"`.
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> u64 {
         let name = format!("gantry_{name}");

@@ -86,12 +86,14 @@ impl Fetch {
         // Ends with this call, whatever becomes of it.
         let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(path)
+        let mut request = Request::get(path)
             .header(HOST, authority.as_str())
             .header(ACCEPT, "application/json")
-            .header(USER_AGENT, concat!("gantry/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| FetchError::BadUrl)?;
+            .header(USER_AGENT, concat!("gantry/", env!("CARGO_PKG_VERSION")));
+        if let Some(parent) = crate::trace::parent() {
+            request = request.header("traceparent", parent);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|_| FetchError::BadUrl)?;
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));

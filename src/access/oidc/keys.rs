@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::fetch::{Fetch, FetchError};
 use crate::access::Refused;
@@ -140,7 +141,7 @@ impl Keys {
         question.last = Some(Instant::now());
         let (source, state) = (Arc::clone(&self.source), Arc::clone(&self.state));
         // A task of its own: a client that leaves does not end the question that others wait for.
-        question.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        let asking = async move {
             let answer = timeout(QUESTION, source.load()).await.unwrap_or(Err(FetchError::Timeout));
             if let Err(error) = &answer {
                 tracing::warn!(issuer = %source.issuer, "cannot ask the issuer for its keys: {error}");
@@ -153,7 +154,8 @@ impl Keys {
                     (state.keys, state.since) = (keys.into(), Some(Instant::now()));
                 }
             });
-        })));
+        };
+        question.task = Some(AbortOnDropHandle::new(tokio::spawn(asking.in_current_span())));
         true
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::super::error::Error;
 use super::operation::Attempt;
@@ -57,7 +58,7 @@ impl Driver {
                 continue;
             };
             while further.len() + 1 < allowed.min(most) && work.is_worth_one_more(further.len()) {
-                further.spawn(Arc::clone(self).further_lane(Arc::clone(&work)));
+                further.spawn(Arc::clone(self).further_lane(Arc::clone(&work)).in_current_span());
             }
             if let Err(error) = self.operate(&work.ask(part)).await {
                 self.stop.cancel();

@@ -135,6 +135,8 @@ impl Cache {
             objects: metrics.cache_objects.get_or_create(&tier).clone(),
             evictions: metrics.cache_evictions.get_or_create(&tier).clone(),
         };
+        let limit = i64::try_from(config.memory).unwrap_or(i64::MAX);
+        metrics.cache_limit_bytes.get_or_create(&tier).set(limit);
         let searches = Searches::new(config.searches, metrics.clone());
         let memory = Mutex::new(Memory::new(config.memory));
         let disk = config.disk.as_ref().map(|disk| disk::Disk::new(disk, &metrics));

@@ -77,6 +77,7 @@ impl Disk {
             evictions: metrics.cache_evictions.get_or_create(&tier).clone(),
             damaged: metrics.cache_damaged.clone(),
         };
+        metrics.cache_limit_bytes.get_or_create(&tier).set(i64::try_from(config.size).unwrap_or(i64::MAX));
         Arc::new(Self {
             path: config.path.clone(),
             size: config.size,

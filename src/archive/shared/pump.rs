@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
 
 use super::engine::Engine;
 use super::groups::{Begun, GroupId, Opening};
@@ -48,7 +49,7 @@ impl Pump {
     /// Runs until everything came, or nobody wants it any more. The engine owns the task.
     pub(super) fn start(self, caller: Caller) {
         let engine = Arc::clone(&self.engine);
-        engine.tasks.spawn(async move {
+        let bringing = async move {
             let mut ending = Ending { engine: Arc::clone(&self.engine), group: Some(self.group) };
             // What is dropped here drops the archive's feed, and the object that was on its way.
             tokio::select! {
@@ -59,7 +60,9 @@ impl Pump {
                 () = self.engine.groups.abandoned(self.group) => {}
                 result = self.bring(&caller) => self.conclude(&mut ending, result),
             }
-        });
+        };
+        // It goes on without whoever has asked first, in whose trace it stands.
+        engine.tasks.spawn(bringing.in_current_span());
     }
 
     async fn bring(&self, caller: &Caller) -> Result<Complete> {

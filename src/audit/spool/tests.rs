@@ -54,6 +54,23 @@ fn every_sink_reads_every_record_in_order_and_what_all_have_is_deleted() {
 }
 
 #[test]
+fn what_waits_is_what_the_slowest_sink_does_not_have() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, mut appender) = open(directory.path(), SIZE, &["a", "b"]).unwrap();
+    let (mut a, mut b) = (spool.reader("a"), spool.reader("b"));
+    assert_eq!(spool.waiting(), 0);
+    for _ in 0..4 {
+        put(&mut appender, (0..10).map(|n| format!("{n}-{}", "x".repeat(50))));
+    }
+    let all = spool.waiting();
+    assert!(all > 40 * 50 && segments(directory.path()).len() > 1, "{all}");
+    records(&mut a);
+    assert_eq!(spool.waiting(), all, "the other has none of it");
+    records(&mut b);
+    assert_eq!(spool.waiting(), 0);
+}
+
+#[test]
 fn hazard_after_a_crash_nothing_is_lost_but_the_record_that_was_being_written() {
     let directory = tempfile::tempdir().unwrap();
     let whole: Vec<String> = (0..5).map(|n| format!("record {n}")).collect();

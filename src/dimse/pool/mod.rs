@@ -25,11 +25,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::association::{Association, EstablishError, Io};
 use super::negotiation::Proposal;
 use crate::caller::{Caller, Priority};
 use crate::dicom::{AeTitle, Uid};
+use crate::metrics::{OfArchive, Waited};
+use crate::trace;
 use breaker::Breaker;
 use gauges::Shown;
 use queue::{Id, Queue, Second, Share};
@@ -57,7 +60,6 @@ pub struct Config {
 }
 
 pub use contexts::Contexts;
-pub use gauges::Gauges;
 pub(super) use reports::{Due, Gathering, MAX_DUE, poll_due};
 pub use reports::{MAX_REPORT_LENGTH, Report, Reports};
 
@@ -116,13 +118,13 @@ pub struct Lease {
 
 impl Pool {
     /// A pool for the AE `called`, under our title `calling`, over connections that `connect` opens. What it holds is
-    /// shown by `gauges`; who has asked for N-EVENT-REPORTs takes them by `reports`.
+    /// shown by `figures`; who has asked for N-EVENT-REPORTs takes them by `reports`.
     pub fn new(
         called: AeTitle,
         calling: AeTitle,
         connect: Connect,
         config: Config,
-        gauges: Gauges,
+        figures: OfArchive,
         reports: Option<Arc<dyn Reports>>,
     ) -> Self {
         let queue = Queue::new(config.max_associations.max(1), config.max_waiting);
@@ -133,6 +135,7 @@ impl Pool {
             is_guarded: false,
             breaker: Breaker::default(),
             shown: Shown::default(),
+            answers: None,
             ended: None,
             round_trip: None,
         };
@@ -141,7 +144,7 @@ impl Pool {
             calling,
             connect,
             config,
-            gauges,
+            figures,
             reports,
             state: Mutex::new(state),
             tasks: TaskTracker::new(),
@@ -173,6 +176,26 @@ impl Pool {
         slots: usize,
         deadline: Instant,
     ) -> Result<Lease, LeaseError> {
+        let figures = &self.shared.figures;
+        let mut counted = Counted { figures, begin: Instant::now(), how: Waited::Not("left") };
+        let span = trace::association(figures.name());
+        let lease = self.lease_now(caller, contexts, slots, deadline).instrument(span.clone()).await;
+        counted.how = match &lease {
+            Ok(lease) if lease.reused => Waited::Idle,
+            Ok(_) => Waited::Opened,
+            Err(error) => Waited::Not(gauges::reason(error)),
+        };
+        trace::outcome(&span, counted.how.as_str(), lease.is_err());
+        lease
+    }
+
+    async fn lease_now(
+        &self,
+        caller: &Caller,
+        contexts: &Contexts,
+        slots: usize,
+        deadline: Instant,
+    ) -> Result<Lease, LeaseError> {
         let contexts = &contexts.named_beside(&self.shared.calling);
         let grant = self.wait(caller, contexts, slots, deadline).await?;
         let slot = match grant.source {
@@ -185,7 +208,7 @@ impl Pool {
                 // It ended in this moment, and its slot with it; the way is free for a new one.
                 None => {
                     drop((grant.extra, grant.holder));
-                    return Box::pin(self.lease(caller, contexts, slots, deadline)).await;
+                    return Box::pin(self.lease_now(caller, contexts, slots, deadline)).await;
                 }
             },
         };
@@ -212,7 +235,7 @@ impl Pool {
             let Some(second) = state.queue.try_lane(contexts) else { return Ok(None) };
             let share = Share { client: caller.client, bulk: usize::from(caller.priority == Priority::Bulk) };
             state.queue.hold(share);
-            state.show(&self.shared.gauges);
+            state.show(&self.shared.figures);
             let parked = match &second {
                 Second::Idle(id) | Second::Slot { instead_of: Some(id) } => state.parked.remove(id),
                 Second::Slot { instead_of: None } => None,
@@ -254,6 +277,12 @@ impl Pool {
     pub fn in_use(&self) -> (usize, usize) {
         let state = self.shared.lock();
         (state.queue.used(), state.queue.idle())
+    }
+
+    /// Whether the peer took the last association that was asked of it; `None`: none was asked for yet.
+    pub fn answers(&self) -> Option<bool> {
+        let state = self.shared.lock();
+        state.answers.map(|answers| answers && !state.breaker.is_open())
     }
 
     /// Releases the associations that nobody has at this moment.
@@ -304,6 +333,19 @@ impl Pool {
     }
 }
 
+/// A request for an association, counted when it is served or dropped.
+struct Counted<'a> {
+    figures: &'a OfArchive,
+    begin: Instant,
+    how: Waited,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.figures.waited(self.how, self.begin.elapsed());
+    }
+}
+
 /// A place in the queue.
 struct Place<'a> {
     shared: &'a Arc<Shared>,
@@ -347,6 +389,11 @@ impl Lease {
     pub fn next_message_id(&mut self) -> u16 {
         self.live.message_id = self.live.message_id.wrapping_add(1).max(1);
         self.live.message_id
+    }
+
+    /// The figures of its archive.
+    pub(super) fn figures(&self) -> &OfArchive {
+        &self.live.slot.shared.figures
     }
 
     /// Who takes N-EVENT-REPORTs that come on it.

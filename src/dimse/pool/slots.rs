@@ -2,24 +2,27 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use super::breaker::Breaker;
 use super::contexts::Identity;
-use super::gauges::{Gauges, Shown};
+use super::gauges::Shown;
 use super::idle::Parked;
 use super::queue::{Action, Id, Queue, Share};
 use super::{Config, Connect, Contexts, LeaseError, ROUND_TRIP_VALID, Reports};
 use crate::dicom::{AeTitle, Uid, sop_class, transfer_syntax};
 use crate::dimse::association::{Association, EstablishError, Request};
 use crate::dimse::negotiation::Proposal;
+use crate::metrics::OfArchive;
 use crate::net::tls;
+use crate::trace;
 
 /// How long a release may take before it becomes an abort.
 pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,7 +39,7 @@ pub(super) struct Shared {
     pub(super) calling: AeTitle,
     pub(super) connect: Connect,
     pub(super) config: Config,
-    pub(super) gauges: Gauges,
+    pub(super) figures: OfArchive,
     /// Who takes N-EVENT-REPORTs.
     pub(super) reports: Option<Arc<dyn Reports>>,
     pub(super) state: Mutex<State>,
@@ -52,6 +55,8 @@ pub(super) struct State {
     pub(super) is_guarded: bool,
     pub(super) breaker: Breaker,
     pub(super) shown: Shown,
+    /// Whether the last attempt to open an association succeeded; `None`: there was none.
+    pub(super) answers: Option<bool>,
     /// When an association last ended.
     pub(super) ended: Option<Instant>,
     /// The shortest time that a connection took to come about, and when.
@@ -60,8 +65,14 @@ pub(super) struct State {
 
 impl State {
     /// Shows what has changed.
-    pub(super) fn show(&mut self, gauges: &Gauges) {
-        gauges.show(&self.queue, &mut self.shown);
+    pub(super) fn show(&mut self, figures: &OfArchive) {
+        self.shown.show(figures, &self.queue, self.breaker.is_open());
+    }
+
+    /// The peer has answered.
+    fn reached(&mut self, figures: &OfArchive) {
+        self.breaker.succeeded();
+        self.show(figures);
     }
 
     /// Whether the peer may still count an association that is no more.
@@ -139,6 +150,14 @@ pub(super) struct Live {
     pub(super) message_id: u16,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // An archive that is configured no more leaves no breaker open behind it.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.shown.take_back(&self.figures);
+    }
+}
+
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds the pool's lock")
@@ -159,7 +178,7 @@ impl Shared {
                 Action::Close(idle) => closings.extend(state.parked.remove(&idle)),
             }
         }
-        state.show(&self.gauges);
+        state.show(&self.figures);
         drop(state);
         for parked in closings {
             parked.make_room();
@@ -191,12 +210,13 @@ impl Shared {
     ) -> Result<Live, LeaseError> {
         let (sender, receiver) = oneshot::channel();
         let (shared, contexts) = (Arc::clone(self), contexts.clone());
-        self.tasks.spawn(async move {
+        let opening = async move {
             let opened = shared.open(slot, &contexts, deadline).await;
             if let Err(Ok(live)) = sender.send(opened) {
                 shared.park(live);
             }
-        });
+        };
+        self.tasks.spawn(opening.instrument(trace::associate(self.figures.name())));
         receiver.await.unwrap_or(Err(LeaseError::Closed))
     }
 
@@ -215,20 +235,26 @@ impl Shared {
             sleep(Duration::from_millis(pause)).await;
             result = self.establish(contexts, deadline).await;
         }
+        self.lock().answers = Some(result.is_ok());
         match &result {
             Err(
                 LeaseError::ConnectTimeout
                 | LeaseError::Handshake(_)
                 | LeaseError::Establish(EstablishError::Timeout),
             ) => {
-                let opened = self.lock().breaker.timed_out();
+                let opened = {
+                    let mut state = self.lock();
+                    let opened = state.breaker.timed_out();
+                    state.show(&self.figures);
+                    opened
+                };
                 if opened {
                     tracing::warn!(peer = %self.called, "no answer to repeated attempts: not asking before a probe succeeds");
                     self.tasks.spawn(Arc::clone(self).probe());
                 }
             }
             Err(LeaseError::Connect(_)) => {}
-            _ => self.lock().breaker.succeeded(),
+            _ => self.lock().reached(&self.figures),
         }
         slot.was_open = result.is_ok();
         let (association, identity, own) = (result?, contexts.identity(), contexts.own);
@@ -292,13 +318,16 @@ impl Shared {
             let slot = self.slot();
             let deadline = Instant::now() + self.config.connect + self.config.association;
             match self.establish(&contexts, deadline).await {
-                Ok(association) => association.release(Instant::now() + RELEASE_TIMEOUT).await,
+                Ok(association) => {
+                    self.lock().answers = Some(true);
+                    association.release(Instant::now() + RELEASE_TIMEOUT).await;
+                }
                 Err(LeaseError::Establish(EstablishError::Rejected(_))) => {}
                 Err(_) => continue,
             }
             drop(slot);
             tracing::info!(peer = %self.called, "answers again");
-            self.lock().breaker.succeeded();
+            self.lock().reached(&self.figures);
             return;
         }
     }

@@ -162,7 +162,7 @@ fn pool(archive: &Arc<Archive>, config: Config) -> Pool {
         "GANTRY".parse().unwrap(),
         connector(archive),
         config,
-        Gauges::default(),
+        OfArchive::default(),
         None,
     )
 }

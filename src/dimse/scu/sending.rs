@@ -55,6 +55,16 @@ impl Operation {
     /// # Errors
     /// As [`Operation::next`].
     pub async fn room(&mut self, limit: usize) -> Result<Option<Reply>, OperationError> {
+        let reply = self.write(limit).await;
+        match &reply {
+            Ok(None) => {}
+            Ok(Some(reply)) => self.watch.saw(Ok(reply)),
+            Err(error) => self.watch.saw(Err(error)),
+        }
+        reply
+    }
+
+    async fn write(&mut self, limit: usize) -> Result<Option<Reply>, OperationError> {
         self.heard = Instant::now();
         loop {
             let until = self.limits.deadline.min(self.heard + self.limits.silence);
@@ -88,6 +98,8 @@ impl Operation {
     /// # Errors
     /// As [`Operation::next`].
     pub async fn listen(&mut self) -> Result<Reply, OperationError> {
-        self.reply_until(|limits, _| limits.deadline).await
+        let reply = self.reply_until(|limits, _| limits.deadline).await;
+        self.watch.saw(reply.as_ref());
+        reply
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::dimse::command::field;
 use crate::dimse::scp::Peer;
 use crate::dimse::status::{Class, class};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{AtArchive, AtClient, Metrics};
 
 /// Most different statuses that the line names; further ones are counted together. An archive has a few dozen.
 const MAX_STATUSES: usize = 32;
@@ -17,6 +17,8 @@ const MAX_STATUSES: usize = 32;
 pub(super) struct Account {
     metrics: Metrics,
     begin: Instant,
+    /// The request that is being served, and since when.
+    request: (&'static str, Instant),
     /// Contexts that were accepted, of how many, and those of them for which there is no archive.
     contexts: (usize, usize, usize),
     operations: BTreeMap<&'static str, usize>,
@@ -32,9 +34,11 @@ impl Account {
     /// configured.
     pub(super) fn new(accepted: usize, of: usize, unrouted: usize, metrics: Metrics) -> Self {
         metrics.dimse_associations.inc();
+        metrics.dimse_accepted.inc();
         Self {
             metrics,
             begin: Instant::now(),
+            request: ("other", Instant::now()),
             contexts: (accepted, of, unrouted),
             operations: BTreeMap::new(),
             statuses: BTreeMap::new(),
@@ -46,8 +50,10 @@ impl Account {
     }
 
     /// A request with this Command Field has come.
-    pub(super) fn operation(&mut self, field: u16) {
-        *self.operations.entry(name(field)).or_default() += 1;
+    pub(super) fn operation(&mut self, request: u16) {
+        let name = field::name(request);
+        *self.operations.entry(name).or_default() += 1;
+        self.request = (name, Instant::now());
     }
 
     /// A response with this status was given.
@@ -65,6 +71,8 @@ impl Account {
     pub(super) fn object(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
+        self.metrics.dimse_objects.inc();
+        self.metrics.dimse_object_bytes.inc_by(bytes);
     }
 
     /// The status that was given last.
@@ -85,8 +93,15 @@ impl Account {
             Class::Cancel => "cancelled",
             Class::Failure => "failure",
         };
-        let outcome = Outcome { archive: archive.to_owned(), outcome };
+        let outcome = AtArchive { archive: archive.to_owned(), operation: self.request.0, outcome };
         self.metrics.dimse_operations.get_or_create(&outcome).inc();
+    }
+
+    /// The request has been served, in whatever way.
+    pub(super) fn served(&self) {
+        let (operation, begin) = self.request;
+        let took = begin.elapsed().as_secs_f64();
+        self.metrics.dimse_operation_seconds.observe(&AtClient { operation }, took);
     }
 
     /// The association has ended so.
@@ -119,24 +134,6 @@ impl Drop for Account {
 
 fn listed<'a, T: Display>(counts: impl Iterator<Item = (T, &'a usize)>) -> String {
     counts.map(|(what, count)| format!("{what} {count}")).collect::<Vec<_>>().join(", ")
-}
-
-/// The name of a request (PS3.7 E.1).
-fn name(command_field: u16) -> &'static str {
-    match command_field {
-        field::C_STORE_RQ => "C-STORE",
-        field::C_GET_RQ => "C-GET",
-        field::C_FIND_RQ => "C-FIND",
-        field::C_MOVE_RQ => "C-MOVE",
-        field::C_ECHO_RQ => "C-ECHO",
-        field::N_EVENT_REPORT_RQ => "N-EVENT-REPORT",
-        field::N_GET_RQ => "N-GET",
-        field::N_SET_RQ => "N-SET",
-        field::N_ACTION_RQ => "N-ACTION",
-        field::N_CREATE_RQ => "N-CREATE",
-        field::N_DELETE_RQ => "N-DELETE",
-        _ => "other",
-    }
 }
 
 #[cfg(test)]
@@ -217,13 +214,14 @@ mod tests {
         let metrics = Metrics::default();
         let mut account = Account::new(1, 1, 0, metrics.clone());
         for code in [0, 0xB000, 0xC000, 0] {
+            account.operation(field::C_FIND_RQ);
             account.status(code);
             account.done("main");
         }
         let text = metrics.text();
         let counted = |outcome: &str, count| {
             text.contains(&format!(
-                "gantry_dimse_operations_total{{archive=\"main\",outcome=\"{outcome}\"}} {count}\n"
+                "gantry_dimse_operations_total{{archive=\"main\",operation=\"C-FIND\",outcome=\"{outcome}\"}} {count}\n"
             ))
         };
         assert!(counted("success", 2) && counted("warning", 1) && counted("failure", 1), "{text}");

@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::archive::commitment::Commitments;
 use crate::archive::dimse::config::Timeouts;
@@ -43,8 +44,9 @@ use crate::dimse::negotiation::AcceptedContext;
 use crate::dimse::pdu::{AssociateRj, AssociateRq};
 use crate::dimse::scp::{self, Negotiated, Peer};
 use crate::event::Events;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reason};
 use crate::router::Router;
+use crate::trace;
 pub use entrance::Entrance;
 
 use admission::{Admission, Refusal, Seat};
@@ -203,12 +205,13 @@ impl Front {
         self.destinations.shut_down(deadline).await;
     }
 
-    fn rejected(&self, peer: &Peer, reason: &str) {
+    fn rejected(&self, peer: &Peer, rj: AssociateRj, reason: &str) {
         let Peer { address, calling, called, .. } = peer;
         // As it is to be written in `certificate_subject`; quoted, since others have chosen it.
         let certificate = peer.certificate.as_ref().map(|shown| shown.subject.as_str());
         tracing::info!(%address, %calling, %called, certificate, reason, "association rejected");
-        self.services.metrics.dimse_rejected.inc();
+        let told = Reason { reason: rj.reason_text() };
+        self.services.metrics.dimse_rejected.get_or_create(&told).inc();
     }
 
     async fn converse(&self, client: &mut Client) -> End {
@@ -247,13 +250,22 @@ impl Front {
                 );
             }
             let archive = served.passed_on_to().cloned();
-            let served = self.serve_one(client, Request { context, command, served }).await;
+            let is_echo = command.field == field::C_ECHO_RQ;
+            let span = trace::dimse_request(field::name(command.field));
+            let served = self.serve_one(client, Request { context, command, served });
+            let served = served.instrument(span.clone()).await;
+            trace::status(&span, client.account.last_status());
+            trace::ended(&span);
+            client.account.served();
             client.trail.answered(client.account.last_status(), served.as_ref().err());
             if let Err(end) = served {
                 return end;
             }
-            if let Some(archive) = archive {
-                client.account.done(archive.name());
+            match archive {
+                Some(archive) => client.account.done(archive.name()),
+                // Nobody else is asked.
+                None if is_echo => client.account.done(""),
+                None => {}
             }
         }
     }
@@ -327,7 +339,7 @@ impl scp::Service for Front {
             && negotiate::may_bring(request, &self.config.storage_classes);
         let closing = self.services.shutdown.is_cancelled();
         self.common.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
-            self.rejected(peer, why);
+            self.rejected(peer, rj, why);
             trail::rejected(&self.services.events, peer, rj, why);
             rj
         })
@@ -343,10 +355,10 @@ impl scp::Service for Front {
             let negotiated = negotiate::negotiate(self, peer, seat.kind, request).await;
             match &negotiated {
                 Err(rj) if *rj == AssociateRj::CALLING_TITLE => {
-                    self.rejected(peer, NOT_FROM_THERE);
+                    self.rejected(peer, *rj, NOT_FROM_THERE);
                     trail::rejected(&self.services.events, peer, *rj, NOT_FROM_THERE);
                 }
-                Err(_) => self.rejected(peer, "the archive behind cannot be asked what it takes"),
+                Err(rj) => self.rejected(peer, *rj, "the archive behind cannot be asked what it takes"),
                 Ok(_) => {}
             }
             negotiated

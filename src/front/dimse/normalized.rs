@@ -3,6 +3,7 @@
 //! Storage commitment is recorded before it is asked for, so that its report finds the client (PS3.4 Annex J).
 
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 use bytes::Bytes;
 
@@ -59,7 +60,7 @@ pub(super) async fn run(front: &Front, client: &mut Client, request: Request) ->
         client.mailbox.prefer();
     }
     // In a task, as a request that was made cannot be taken back.
-    let mut passed = front.common.tasks.spawn(passing.run());
+    let mut passed = front.common.tasks.spawn(passing.run().in_current_span());
     let (response, data) = loop {
         tokio::select! {
             biased;

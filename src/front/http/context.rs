@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::error::Problem;
 use super::identity::{admit, no_such_archive};
+use super::observe::Notes;
 use super::record::Record;
 use super::{Server, origin};
 use crate::access::{Means, Restriction};
@@ -91,6 +92,7 @@ impl FromRequestParts<Server> for Context {
             .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "the path is not UTF-8"))?;
         let part = |name: &str| path.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_owned());
         let (archive, prefix) = find_archive(server, part("archive"))?;
+        Notes::of(&parts.extensions).archive(archive.name());
         let identity = admit(server, parts, archive.name())?;
         let restriction = identity.grants.restriction().cloned();
         let confine =

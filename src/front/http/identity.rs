@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::error::Problem;
+use super::observe::Notes;
 use super::{PAGES, Server, host, origin, stow};
 use crate::access::{Identity, Means, Operation, Refused};
 use crate::event::{Alert, Event, Outcome, What, Who};
@@ -67,6 +68,8 @@ pub(super) async fn identify(State(server): State<Server>, mut request: Request,
                 return answer_in_place_of(&server, request, problem.into_response()).await;
             }
         }
+    } else {
+        Notes::of(request.extensions()).user(&identity.name);
     }
     request.extensions_mut().insert(identity);
     next.run(request).await

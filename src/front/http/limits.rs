@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -16,6 +18,7 @@ use super::error::Problem;
 use super::{Config, origin};
 use crate::dicomweb::request::MAX_QUERY_LENGTH;
 use crate::image::frames::MAX_FRAMES_ASKED;
+use crate::metrics::Reason;
 use crate::net::{Connection, Place, Places, counted_as};
 
 /// For how long a client that was silent may ask as fast as it likes, in seconds of its rate: a viewer that opens a study
@@ -72,6 +75,7 @@ pub(super) struct Gate {
     all: Arc<Semaphore>,
     clients: Places<IpAddr>,
     rates: Mutex<Rates>,
+    refused: Family<Reason, Counter>,
 }
 
 /// A request's place among those under way, until it is dropped.
@@ -82,9 +86,15 @@ pub(super) struct Admitted {
 }
 
 impl Gate {
-    pub(super) fn new(limits: LimitsConfig) -> Self {
+    /// `refused` counts whom it does not let in, by reason.
+    pub(super) fn new(limits: LimitsConfig, refused: Family<Reason, Counter>) -> Self {
         let all = Arc::new(Semaphore::new(limits.max_requests));
-        Self { limits, all, clients: Places::default(), rates: Mutex::default() }
+        Self { limits, all, clients: Places::default(), rates: Mutex::default(), refused }
+    }
+
+    /// Another one that counts in the same place.
+    pub(super) fn under(&self, limits: LimitsConfig) -> Self {
+        Self::new(limits, self.refused.clone())
     }
 
     /// The limits that it holds to.
@@ -107,6 +117,7 @@ impl Gate {
         if let (Some(client), Some(rate)) = (client, self.limits.rate) {
             let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
             rates.ask(client, rate, Instant::now()).map_err(|wait| {
+                self.count("rate");
                 let text = format!("more than {rate} requests a second from one address (http.limits.rate)");
                 Problem::client(StatusCode::TOO_MANY_REQUESTS, text).try_again_in(wait)
             })?;
@@ -114,6 +125,7 @@ impl Gate {
         let place = client.map(|client| {
             let most = self.limits.max_requests_per_client;
             self.clients.take(&client, most).ok_or_else(|| {
+                self.count("client");
                 let text = format!(
                     "{most} requests of one address are under way (http.limits.max_requests_per_client)"
                 );
@@ -122,10 +134,15 @@ impl Gate {
         });
         let client = place.transpose()?;
         let all = Arc::clone(&self.all).try_acquire_owned().map_err(|_| {
+            self.count("all");
             let text = "as many requests as there may be are under way (http.limits.max_requests)";
             Problem::bridge(StatusCode::SERVICE_UNAVAILABLE, text).try_again_in(SOON)
         })?;
         Ok(Admitted { _all: all, _client: client })
+    }
+
+    fn count(&self, reason: &'static str) {
+        self.refused.get_or_create(&Reason { reason }).inc();
     }
 }
 
@@ -174,7 +191,7 @@ mod tests {
     #[test]
     fn a_client_has_so_many_requests_under_way_and_others_have_their_own() {
         let limits = LimitsConfig { max_requests_per_client: 2, max_requests: 3, ..LimitsConfig::default() };
-        let (gate, config) = (Gate::new(limits), Config::default());
+        let (gate, config) = (Gate::new(limits, Family::default()), Config::default());
         let ask = |address| {
             gate.admit(&config, Some(&from(address)), &headers()).map_err(|problem| problem.status().as_u16())
         };
@@ -190,7 +207,7 @@ mod tests {
     #[test]
     fn who_hides_behind_a_forged_header_is_counted_all_the_same() {
         let limits = LimitsConfig { max_requests_per_client: 1, ..LimitsConfig::default() };
-        let (gate, config) = (Gate::new(limits), Config::default());
+        let (gate, config) = (Gate::new(limits, Family::default()), Config::default());
         let forged = |n: u8| [("x-forwarded-for".parse().unwrap(), format!("10.9.9.{n}").parse().unwrap())];
         let _first = gate.admit(&config, Some(&from("10.0.0.1")), &forged(1).into_iter().collect()).unwrap();
         assert!(gate.admit(&config, Some(&from("10.0.0.1")), &forged(2).into_iter().collect()).is_err());

@@ -14,11 +14,13 @@ mod cors;
 mod error;
 mod frames;
 mod guard;
+mod health;
 mod host;
 mod identity;
 mod limits;
 mod metadata;
 mod objects;
+mod observe;
 mod origin;
 mod pages;
 mod parts;
@@ -34,12 +36,10 @@ mod wado;
 mod wado_uri;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, options, post};
 use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,7 @@ use crate::net::Network;
 use crate::router;
 
 pub use cors::Origin;
+pub use health::ReadyConfig;
 pub use host::HostName;
 pub use identity::Needs;
 pub use limits::LimitsConfig;
@@ -85,6 +86,8 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// How much a client may ask for.
     pub limits: LimitsConfig,
+    /// Which archives have to answer for `/health/ready`.
+    pub ready: ReadyConfig,
 }
 
 impl Default for Config {
@@ -99,6 +102,7 @@ impl Default for Config {
             inline_limit: 1024,
             cors_origins: Vec::new(),
             limits: LimitsConfig::default(),
+            ready: ReadyConfig::default(),
         }
     }
 }
@@ -227,6 +231,7 @@ struct Shared {
     metrics: Metrics,
     events: Events,
     shutdown: CancellationToken,
+    health: health::Health,
 }
 
 /// What bounds all requests together, also those that began before the configuration was read again. Cheap to clone.
@@ -238,17 +243,19 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Nothing is under way yet.
-    pub fn new(limits: LimitsConfig) -> Self {
+    /// Nothing is under way yet. Whom it turns away is counted.
+    pub fn new(limits: LimitsConfig, metrics: &Metrics) -> Self {
         let (room, metadata_room) = <(room::Room, stow::Room)>::default();
-        Self { gate: Arc::new(limits::Gate::new(limits)), room, metadata_room }
+        let gate = Arc::new(limits::Gate::new(limits, metrics.http_refused.clone()));
+        Self { gate, room, metadata_room }
     }
 
     /// The same under these limits. Where they are others, requests are counted from here on.
     pub fn under(&self, limits: LimitsConfig) -> Self {
-        let gate = &self.gate;
-        let gate =
-            if gate.limits() == limits { Arc::clone(gate) } else { Arc::new(limits::Gate::new(limits)) };
+        let gate = match self.gate.limits() == limits {
+            true => Arc::clone(&self.gate),
+            false => Arc::new(self.gate.under(limits)),
+        };
         Self { gate, ..self.clone() }
     }
 }
@@ -277,8 +284,19 @@ pub fn app(config: Config, services: Services) -> Router {
     let Services { archives, access, kept, cache, metrics, events, shutdown } = services;
     let base_path = config.base_path.clone();
     let (owners, snapshots) = <(Owners, snapshot::Snapshots)>::default();
-    let shared =
-        Shared { config, kept, archives, access, owners, snapshots, cache, metrics, events, shutdown };
+    let shared = Shared {
+        config,
+        kept,
+        archives,
+        access,
+        owners,
+        snapshots,
+        cache,
+        metrics,
+        events,
+        shutdown,
+        health: health::Health::default(),
+    };
     let server = Server(Arc::new(shared));
     let permit = |needs| from_fn_with_state((server.clone(), needs), identity::permit);
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
@@ -317,7 +335,7 @@ pub fn app(config: Config, services: Services) -> Router {
         .layer(from_fn_with_state(server.clone(), guard::guard))
         .layer(from_fn_with_state(server.clone(), record::record))
         .layer(from_fn_with_state(server.clone(), cors::allow))
-        .layer(from_fn(log))
+        .layer(from_fn_with_state(server.clone(), observe::observe))
         .with_state(server)
 }
 
@@ -338,8 +356,8 @@ fn method(resource: Resource) -> MethodRouter<Server> {
 fn show(page: Page) -> MethodRouter<Server> {
     match page {
         Page::Welcome => get(pages::welcome),
-        Page::Live => get(pages::live),
-        Page::Ready => get(pages::ready),
+        Page::Live => get(health::live),
+        Page::Ready => get(health::ready),
         Page::OpenApi => get(pages::openapi),
         Page::Metrics => get(pages::metrics),
         Page::Cache => get(admin::cache_state).delete(admin::purge_cache),
@@ -357,18 +375,6 @@ impl Predicate for Text {
         let text = media_type.is_some_and(|text| text.contains("json") || text.contains("xml"));
         text && response.body().size_hint().upper().is_none_or(|length| length >= MIN_COMPRESSED)
     }
-}
-
-/// One line a request: the route's pattern and no URL, which has patients' names in its query.
-async fn log(request: Request, next: Next) -> Response {
-    let begin = Instant::now();
-    let method = request.method().clone();
-    let pattern = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let route = pattern.as_ref().map_or("-", MatchedPath::as_str);
-    let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(%method, route, status = response.status().as_u16(), milliseconds, "answered");
-    response
 }
 
 #[cfg(test)]

@@ -4,15 +4,12 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use serde_json::{Map, json};
-
 use super::error::Problem;
-use super::{Server, Shared, admin, stow};
-use crate::access::{Identity, Operation};
-use crate::archive::Associations;
+use super::{Server, stow};
+use crate::access::Identity;
 
 /// The interface's description, as it is served.
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
@@ -43,42 +40,21 @@ pub(super) async fn welcome(
     ))
 }
 
-/// The process runs.
-pub(super) async fn live() -> &'static str {
-    "live\n"
-}
-
-/// Requests are welcome. Archives do not count: a bridge whose archive is down still says so better than
-/// a load balancer would. A cache that does without its disk says so, and is no reason to turn requests away.
-pub(super) async fn ready(State(server): State<Server>, identity: Option<Extension<Identity>>) -> Response {
-    if server.0.shutdown.is_cancelled() {
-        return Problem::bridge(StatusCode::SERVICE_UNAVAILABLE, "the bridge is shutting down")
-            .into_response();
-    }
-    if !identity.is_some_and(|identity| identity.grants.has(Operation::Admin)) {
-        return admin::answer(json!({ "status": "ready" }));
-    }
-    let Shared { archives, cache, .. } = &*server.0;
-    let mut associations = Map::new();
-    for name in archives.names() {
-        if let Some(Associations { open, idle }) = archives.by_name(name).and_then(|a| a.associations()) {
-            let counts = json!({ "associations": { "open": open, "idle": idle } });
-            associations.insert(name.to_owned(), counts);
-        }
-    }
-    let cache = admin::cache_json(&cache.state());
-    admin::answer(json!({ "status": "ready", "cache": cache, "archives": associations }))
-}
-
 /// The interface's description.
 pub(super) async fn openapi() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/yaml")], OPENAPI)
 }
 
-/// What is counted.
-pub(super) async fn metrics(State(server): State<Server>) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], server.0.metrics.text())
+/// What is counted: in the newer format for who asks for it, in the one that everything reads for everybody else.
+pub(super) async fn metrics(State(server): State<Server>, headers: HeaderMap) -> impl IntoResponse {
+    let metrics = &server.0.metrics;
+    metrics.ready.set(i64::from(!server.0.shutdown.is_cancelled()));
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepted.any(|value| value.contains("application/openmetrics-text")) {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        return ([(CONTENT_TYPE, content_type)], metrics.text());
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.plain_text())
 }
 
 /// No such path. Who posts to it, as with a slip in the URL, is to read so.

@@ -145,6 +145,6 @@ fn named(config: Config) -> Config {
 fn services(archives: router::Router, shutdown: CancellationToken) -> Services {
     let metrics = Metrics::default();
     let (cache, events) = (Cache::new(CacheConfig::off(), metrics.clone()), Events::none());
-    let kept = Kept::new(LimitsConfig::default());
+    let kept = Kept::new(LimitsConfig::default(), &metrics);
     Services { archives, access: Access::open(), kept, cache, metrics, events, shutdown }
 }

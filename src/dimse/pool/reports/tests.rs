@@ -11,7 +11,7 @@ use super::*;
 use crate::caller::{Caller, Priority};
 use crate::dimse::association::{Io, Requested};
 use crate::dimse::negotiation::Proposal;
-use crate::dimse::pool::{Config, Connect, Contexts, Gauges, Lease, Pool};
+use crate::dimse::pool::{Config, Connect, Contexts, Lease, Pool};
 use crate::dimse::scu::{Limits, Operation, Reply};
 
 const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
@@ -77,7 +77,7 @@ where
     };
     let (called, calling) = ("PACS".parse().unwrap(), "GANTRY".parse().unwrap());
     let reports = taker.map(|taker| Arc::clone(taker) as Arc<dyn Reports>);
-    (Pool::new(called, calling, connect, config, Gauges::default(), reports), opened)
+    (Pool::new(called, calling, connect, config, crate::metrics::OfArchive::default(), reports), opened)
 }
 
 /// The archive's end.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::super::record::Record;
 use super::refusal::Refusal;
@@ -107,7 +108,8 @@ impl Stores {
         let (log, object) = ObjectLog::new(head, &Budget::new(BUDGET));
         let (archive, caller, index) =
             (Arc::clone(&self.archive), self.caller.clone(), self.instances.len() - 1);
-        self.under_way.spawn(async move { (index, archive.store(&caller, object).await) });
+        let storing = async move { (index, archive.store(&caller, object).await) };
+        self.under_way.spawn(storing.in_current_span());
         Some(log)
     }
 
