@@ -4,31 +4,25 @@
 //! All state is in the association, none in a future: a call that is dropped half-way, in a `select!`, loses
 //! nothing, and both directions are always polled, so that a full send buffer never stops reading.
 
+mod link;
+mod receiving;
+
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use super::command::{Command, MAX_REQUEST_LENGTH, MAX_RESPONSE_LENGTH};
 use super::negotiation::{self, Agreement, Answer, Decision, OUR_MAX_PDU, Proposal};
 use super::pdu::{self, AssociateAc, AssociateRj, AssociateRq, Role, UserInformation, kind};
-use super::wire::{Frame, FrameReader, Outbound, WireError};
+use super::wire::{Frame, Outbound};
 use crate::dicom::{AeTitle, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Uid};
-
-/// How long an A-ABORT may take to leave before the connection is cut without it.
-const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// How long a peer that has confirmed a release may take to close the connection after us.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// A connection: TCP, TLS, or a pipe in a test.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+use link::Link;
+pub use link::{AssociationError, Io};
+pub use receiving::Event;
+use receiving::Receiving;
 
 /// An established association. Dropped without [`Association::release`] or [`Association::abort`], the
 /// connection is cut, which a peer takes for an abort.
@@ -38,46 +32,6 @@ pub struct Association {
     receiving: Receiving,
     /// Largest command set that the peer may send, in bytes.
     max_command: usize,
-}
-
-/// What the peer did.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A command set is here. If it announces a data set, that follows as [`Event::Data`].
-    Command {
-        /// The presentation context it came in.
-        context: u8,
-        /// The command.
-        command: Command,
-    },
-    /// A piece of the data set that the last command announced.
-    Data {
-        /// The bytes; may be empty when `last` is set.
-        bytes: Bytes,
-        /// The data set is whole now.
-        last: bool,
-    },
-    /// The peer wants to release the association. Answer with [`Association::confirm_release`].
-    ReleaseRequested,
-}
-
-/// The association is of no use any more.
-#[derive(Debug, thiserror::Error)]
-pub enum AssociationError {
-    /// The peer sent A-ABORT.
-    #[error("A-ABORT from the {}, reason {reason}", if *by == 0 { "application" } else { "protocol layer" })]
-    Aborted {
-        /// Source: 0 service user, 2 service provider (PS3.8 9.3.8).
-        by: u8,
-        /// Reason, meaningful from the provider.
-        reason: u8,
-    },
-    /// The connection was closed or failed.
-    #[error("connection lost: {0}")]
-    Lost(String),
-    /// The peer broke the protocol; the text says how.
-    #[error("{0}")]
-    Protocol(String),
 }
 
 /// The association did not come about.
@@ -132,7 +86,7 @@ impl Requested {
                     Err(malformed(error.to_string()))
                 }
             },
-            Frame::Control(kind::ABORT, body) => Err(aborted(&body).into()),
+            Frame::Control(kind::ABORT, body) => Err(AssociationError::aborted(&body).into()),
             _ => {
                 link.abort(2, 2).await;
                 Err(malformed("something else than an association request".into()))
@@ -237,7 +191,7 @@ impl Association {
             Frame::Control(kind::ASSOCIATE_RJ, body) => {
                 Err(EstablishError::Rejected(pdu::decode_associate_rj(&body)))
             }
-            Frame::Control(kind::ABORT, body) => Err(aborted(&body).into()),
+            Frame::Control(kind::ABORT, body) => Err(AssociationError::aborted(&body).into()),
             _ => {
                 link.abort(2, 2).await;
                 Err(malformed("something else than an answer to the association request".into()))
@@ -371,158 +325,12 @@ impl fmt::Debug for Requested {
     }
 }
 
-/// The connection with both its queues.
-struct Link {
-    io: Box<dyn Io>,
-    reader: FrameReader,
-    out: Outbound,
-    /// The tail of the queue has not been written whole: an A-ABORT would land inside a PDU.
-    writing: bool,
-}
-
-impl Link {
-    fn new(io: Box<dyn Io>) -> Self {
-        Self { io, reader: FrameReader::default(), out: Outbound::new(0), writing: false }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() && !self.writing {
-            return Poll::Ready(Ok(()));
-        }
-        self.writing = true;
-        let done = self.out.poll_flush(&mut self.io, cx);
-        self.writing = done.is_pending();
-        done
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, AssociationError>> {
-        // A write that fails does not hide what the peer said before it left: its A-ABORT is still to be read.
-        let write = self.poll_flush(cx);
-        let read = self.reader.poll_frame(&mut self.io, cx).map_err(from_wire);
-        match (read, write) {
-            (Poll::Pending, Poll::Ready(Err(error))) => {
-                Poll::Ready(Err(AssociationError::Lost(error.to_string())))
-            }
-            (read, _) => read,
-        }
-    }
-
-    async fn frame(&mut self) -> Result<Frame, AssociationError> {
-        poll_fn(|cx| self.poll_frame(cx)).await
-    }
-
-    async fn flush(&mut self) -> Result<(), AssociationError> {
-        poll_fn(|cx| self.poll_flush(cx)).await.map_err(|e| AssociationError::Lost(e.to_string()))
-    }
-
-    /// Closes our side and waits, for a moment, until the peer has closed its own: before that it may count the
-    /// association as open.
-    async fn close(&mut self) {
-        let closed = async {
-            self.io.shutdown().await?;
-            while self.frame().await.is_ok() {}
-            Ok::<_, io::Error>(())
-        };
-        let _ = timeout(CLOSE_TIMEOUT, closed).await;
-    }
-
-    /// What is queued and not begun is of no use to the peer any more; only the A-ABORT is sent.
-    async fn abort(&mut self, source: u8, reason: u8) {
-        if !self.writing {
-            self.out = Outbound::new(0);
-        }
-        self.out.push(pdu::abort(source, reason));
-        let _ = timeout(ABORT_TIMEOUT, self.flush()).await;
-    }
-}
-
-/// Where we are within the message that comes in.
-#[derive(Debug, Default)]
-enum Receiving {
-    /// Between messages, or within a command set: its context and what has come of it.
-    #[default]
-    Idle,
-    Command(u8, BytesMut),
-    Data(u8),
-}
-
-impl Receiving {
-    fn is_between_messages(&self) -> bool {
-        matches!(self, Self::Idle)
-    }
-
-    fn step(
-        &mut self,
-        frame: Frame,
-        agreement: &Agreement,
-        max_command: usize,
-    ) -> Result<Option<Event>, AssociationError> {
-        let protocol = |what: &str| Err(AssociationError::Protocol(what.to_owned()));
-        let (context, command, last, bytes) = match frame {
-            Frame::Control(kind::ABORT, body) => return Err(aborted(&body)),
-            Frame::Control(kind::RELEASE_RQ, _) => return Ok(Some(Event::ReleaseRequested)),
-            Frame::Control(..) => return protocol("a PDU that an established association does not have"),
-            Frame::Fragment { context, command, last, bytes } => (context, command, last, bytes),
-        };
-        if agreement.context(context).is_none() {
-            return protocol("a message in a presentation context that was not accepted");
-        }
-        match (std::mem::take(self), command) {
-            (Self::Data(expected), false) if expected == context => {
-                if !last {
-                    *self = Self::Data(context);
-                }
-                Ok(Some(Event::Data { bytes, last }))
-            }
-            (Self::Idle | Self::Command(..), false) => protocol("a data set that no command announced"),
-            (Self::Data(_), _) => protocol("a data set that changed into something else"),
-            (Self::Command(expected, _), true) if expected != context => {
-                protocol("a command that changed its presentation context")
-            }
-            (gathered, true) => {
-                let mut set = match gathered {
-                    Self::Command(_, set) => set,
-                    _ => BytesMut::new(),
-                };
-                if set.len() + bytes.len() > max_command {
-                    return protocol("a command set of impossible length");
-                }
-                set.extend_from_slice(&bytes);
-                if !last {
-                    *self = Self::Command(context, set);
-                    return Ok(None);
-                }
-                let command = Command::decode(&set).map_err(|e| AssociationError::Protocol(e.to_string()))?;
-                if command.has_data_set {
-                    *self = Self::Data(context);
-                }
-                Ok(Some(Event::Command { context, command }))
-            }
-        }
-    }
-}
-
 fn our_user_information() -> UserInformation {
     UserInformation {
         max_pdu: OUR_MAX_PDU,
         implementation_class: IMPLEMENTATION_CLASS_UID.into(),
         implementation_version: IMPLEMENTATION_VERSION_NAME.into(),
         ..UserInformation::default()
-    }
-}
-
-fn aborted(body: &[u8]) -> AssociationError {
-    match body {
-        [_, _, source, reason, ..] => AssociationError::Aborted { by: *source, reason: *reason },
-        _ => AssociationError::Aborted { by: 0, reason: 0 },
-    }
-}
-
-fn from_wire(error: WireError) -> AssociationError {
-    match error {
-        WireError::Io(error) => AssociationError::Lost(error.to_string()),
-        WireError::Closed => AssociationError::Lost("closed by the peer".to_owned()),
-        WireError::Protocol(what) => AssociationError::Protocol(what.to_owned()),
     }
 }
 
