@@ -30,6 +30,7 @@ mod retrieval;
 mod search;
 mod shared;
 mod shared_search;
+mod statement;
 mod store;
 mod stow;
 mod tls;

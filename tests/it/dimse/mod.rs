@@ -16,14 +16,14 @@ use gantry::demo::{Archive, Fault, Instance, Running};
 
 use crate::support::app::TestApp;
 use crate::support::dimse::Destination;
-use scripted::Scripted;
+pub(crate) use scripted::Scripted;
 
 /// The title by which the bridge is called.
-const GANTRY: &str = "GANTRY";
+pub(crate) const GANTRY: &str = "GANTRY";
 
 /// The bridge before a scripted archive, `PACS`. `more`: tables of the configuration; keys of the archive's own table come
 /// first.
-async fn scripted_app(archive: &Scripted, more: &str) -> TestApp {
+pub(crate) async fn scripted_app(archive: &Scripted, more: &str) -> TestApp {
     let configuration = format!(
         "[dimse]\nlisten = \"127.0.0.1:0\"\nae_title = \"{GANTRY}\"\n[ae.CLIENT]\n\
          [archive.main]\nae_title = \"PACS\"\naddress = \"{}\"\n{more}",

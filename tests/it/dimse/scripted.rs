@@ -18,12 +18,12 @@ use tokio::time::timeout;
 use crate::support::dimse::{Message, soon};
 
 /// How long a test waits for what must come.
-pub(super) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Accepts every association with the first transfer syntax of each context, and every role. Extended negotiation is
 /// answered with what was proposed, backwards.
-pub(super) struct Scripted {
-    pub(super) address: SocketAddr,
+pub(crate) struct Scripted {
+    pub(crate) address: SocketAddr,
     seen: UnboundedReceiver<Seen>,
     associations: Associations,
     listening: JoinHandle<()>,
@@ -31,13 +31,13 @@ pub(super) struct Scripted {
 
 /// What came, on which association: they are numbered in the order of their opening.
 #[derive(Debug)]
-pub(super) struct Seen {
-    pub(super) association: usize,
-    pub(super) what: What,
+pub(crate) struct Seen {
+    pub(crate) association: usize,
+    pub(crate) what: What,
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(crate) enum What {
     Message(Message),
     Released,
     Lost(AssociationError),
@@ -62,11 +62,11 @@ enum Order {
 }
 
 impl Scripted {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::at("127.0.0.1:0").await
     }
 
-    pub(super) async fn at(address: &str) -> Self {
+    pub(crate) async fn at(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, seen) = unbounded_channel();
@@ -76,23 +76,23 @@ impl Scripted {
     }
 
     /// Opens an association by this request; its number.
-    pub(super) async fn open(&self, address: SocketAddr, request: &Request) -> usize {
+    pub(crate) async fn open(&self, address: SocketAddr, request: &Request) -> usize {
         let socket = DimseSocket::connect(&address.to_string(), soon()).await.unwrap();
         self.over(Association::request(socket, request, soon()).await.unwrap())
     }
 
     /// Speaks over an association that is open; its number.
-    pub(super) fn over(&self, association: Association) -> usize {
+    pub(crate) fn over(&self, association: Association) -> usize {
         self.associations.play(association, None)
     }
 
     /// What comes next, whatever it is.
-    pub(super) async fn next(&mut self) -> Seen {
+    pub(crate) async fn next(&mut self) -> Seen {
         timeout(SOON, self.seen.recv()).await.expect("nothing came").unwrap()
     }
 
     /// The next message, and the number of its association; releases are passed over.
-    pub(super) async fn message(&mut self) -> (usize, Message) {
+    pub(crate) async fn message(&mut self) -> (usize, Message) {
         loop {
             let Seen { association, what } = self.next().await;
             match what {
@@ -104,36 +104,36 @@ impl Scripted {
     }
 
     /// Whether nothing comes for a moment.
-    pub(super) async fn is_silent(&mut self) -> bool {
+    pub(crate) async fn is_silent(&mut self) -> bool {
         timeout(Duration::from_millis(300), self.seen.recv()).await.is_err()
     }
 
     /// Says something on an association.
-    pub(super) fn say(&self, association: usize, context: u8, command: Command, data: Option<Bytes>) {
+    pub(crate) fn say(&self, association: usize, context: u8, command: Command, data: Option<Bytes>) {
         let command = Box::new(Command { has_data_set: data.is_some(), ..command });
         self.order(association, Order::Say(context, command, data));
     }
 
     /// Answers a request with a status.
-    pub(super) fn answer(&self, association: usize, request: &Message, status: u16) {
+    pub(crate) fn answer(&self, association: usize, request: &Message, status: u16) {
         self.say(association, request.context, request.command.response(status), None);
     }
 
-    pub(super) fn release(&self, association: usize) {
+    pub(crate) fn release(&self, association: usize) {
         self.order(association, Order::Release);
     }
 
-    pub(super) fn abort(&self, association: usize) {
+    pub(crate) fn abort(&self, association: usize) {
         self.order(association, Order::Abort);
     }
 
     /// How an association was asked for.
-    pub(super) fn request(&self, association: usize) -> AssociateRq {
+    pub(crate) fn request(&self, association: usize) -> AssociateRq {
         self.associations.all.lock().unwrap()[association].request.clone().unwrap()
     }
 
     /// How many associations there have been.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.associations.all.lock().unwrap().len()
     }
 
