@@ -138,6 +138,11 @@ impl DimseArchive {
         open == idle && self.inner.tasks.is_empty()
     }
 
+    /// Where it is told to move objects to; `None`: there is no C-MOVE.
+    pub fn moves(&self) -> Option<&MoveDestination> {
+        self.inner.moves.as_ref()
+    }
+
     /// Releases the associations that nobody has at this moment.
     pub fn release_idle(&self) {
         self.inner.pools.iter().for_each(Pool::release_idle);
@@ -194,6 +199,10 @@ impl Archive for DimseArchive {
     }
 
     fn relay(&self) -> Option<&dyn Relay> {
+        Some(self)
+    }
+
+    fn dimse(&self) -> Option<&DimseArchive> {
         Some(self)
     }
 

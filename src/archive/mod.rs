@@ -45,7 +45,7 @@ use crate::dicom::query::{Query, Target};
 pub use arrival::{Arrival, Unclaimed};
 pub use destination::{Destination, Destinations, Place, Visit};
 pub use error::{Error, Fault, Kind};
-pub use move_destination::{MoveDestination, Origin};
+pub use move_destination::{Knock, MoveDestination, Origin};
 use relay::Relay;
 pub use restricted::{Owners, Restricted};
 pub use store::Manner;
@@ -103,6 +103,11 @@ pub trait Archive: Send + Sync + 'static {
 
     /// The archive as one to which DIMSE messages can be passed on; `None`: it speaks something else.
     fn relay(&self) -> Option<&dyn Relay> {
+        None
+    }
+
+    /// The archive as one that is reached by DIMSE; `None`: it is not, or clients must not know.
+    fn dimse(&self) -> Option<&dimse::DimseArchive> {
         None
     }
 

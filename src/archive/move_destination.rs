@@ -27,6 +27,8 @@ use crate::dicom::{AeTitle, Uid, transfer_syntax};
 const LEFTOVERS: Duration = Duration::from_secs(60);
 /// Most ended moves that are remembered.
 const MOST_ENDED: usize = 4096;
+/// Most associations that are remembered, for who wonders why nothing comes.
+const MOST_KNOCKS: usize = 64;
 
 /// The bridge's Storage SCP as the destination of C-MOVEs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ struct State {
     live: Vec<Entry>,
     ended: VecDeque<Ended>,
     last_id: u16,
+    /// Who has asked for an association lately, in order.
+    knocks: VecDeque<Knock>,
     /// Who waits to register, in order.
     waiting: Vec<Ticket>,
     last_ticket: u64,
@@ -110,6 +114,19 @@ struct Ended {
     /// Objects of it may still come.
     open: bool,
     until: Instant,
+}
+
+/// Somebody has asked for an association with our Storage SCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Knock {
+    /// When.
+    pub at: Instant,
+    /// Its address.
+    pub address: IpAddr,
+    /// The title that it calls itself.
+    pub calling: AeTitle,
+    /// Why it was turned away; `None`: it was let in.
+    pub refused: Option<&'static str>,
 }
 
 /// Where an object comes from.
@@ -176,8 +193,28 @@ impl MoveDestination {
     }
 
     /// The title that archives are told to move to.
-    pub(super) fn title(&self) -> &AeTitle {
+    pub fn title(&self) -> &AeTitle {
         &self.shared.title
+    }
+
+    /// Host and port at which archives reach it, as far as we know.
+    pub fn reachable_at(&self) -> &str {
+        &self.shared.reachable_at
+    }
+
+    /// Somebody has asked for an association with the Storage SCP.
+    pub fn knock(&self, address: IpAddr, calling: &AeTitle, refused: Option<&'static str>) {
+        let mut state = self.shared.lock();
+        if state.knocks.len() >= MOST_KNOCKS {
+            state.knocks.pop_front();
+        }
+        let (at, calling) = (Instant::now(), calling.clone());
+        state.knocks.push_back(Knock { at, address, calling, refused });
+    }
+
+    /// Who has asked for an association since then; of many, the last ones.
+    pub fn knocks_since(&self, since: Instant) -> Vec<Knock> {
+        self.shared.lock().knocks.iter().filter(|knock| knock.at >= since).cloned().collect()
     }
 
     /// What a PACS administrator has to enter.

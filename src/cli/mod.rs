@@ -1,11 +1,19 @@
 //! The commands, one file each.
 
+mod acceptor;
 mod check_config;
 mod demo;
+mod doctor;
+mod echo;
 mod explain;
+mod fetch;
+mod find;
 mod health;
 mod pacs;
+mod peer;
+mod send;
 mod serve;
+mod terminal;
 mod token;
 
 use std::ffi::OsString;
@@ -37,6 +45,16 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the built-in test archive: a DIMSE server over made-up studies or a folder of files.
     Pacs(pacs::Arguments),
+    /// Say what stands between Gantry and an archive, and what to do about it.
+    Doctor(doctor::Arguments),
+    /// Ask an archive whether it is there (C-ECHO).
+    Echo(echo::Arguments),
+    /// Search an archive (C-FIND).
+    Find(find::Arguments),
+    /// Bring a study from an archive into a folder (C-GET or C-MOVE).
+    Fetch(fetch::Arguments),
+    /// Store files at an archive (C-STORE).
+    Send(send::Arguments),
     /// Make a token for a program, and the entry by which it is let in.
     Token(token::TokenArguments),
     /// Make the entry by which somebody is let in with a password, which is read from the standard input.
@@ -76,6 +94,11 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Command::Serve(arguments) => block_on(serve::run(arguments)),
         Command::Demo(arguments) => block_on(demo::run(arguments)),
         Command::Pacs(arguments) => block_on(pacs::run(arguments)),
+        Command::Doctor(arguments) => block_on(doctor::run(arguments)),
+        Command::Echo(arguments) => block_on(echo::run(arguments)),
+        Command::Find(arguments) => block_on(find::run(arguments)),
+        Command::Fetch(arguments) => block_on(fetch::run(arguments)),
+        Command::Send(arguments) => block_on(send::run(arguments)),
         Command::Token(arguments) => token::run(arguments),
         Command::Password(arguments) => token::run_password(arguments),
         Command::CheckConfig(arguments) => check_config::run(arguments),

@@ -64,6 +64,14 @@ impl DimseSocket {
         self.peer
     }
 
+    /// Our own address on this connection.
+    ///
+    /// # Errors
+    /// The connection is closed already.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
     /// Turns Nagle's algorithm off (`true`, as it is from the beginning) or on, for who mimics an archive that
     /// leaves it on.
     ///

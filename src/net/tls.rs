@@ -7,13 +7,14 @@ mod client;
 mod failure;
 mod peer;
 mod pem;
+mod probe;
 mod revoked;
 mod server;
 mod standing;
 mod stream;
 mod trust;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use rustls::SupportedProtocolVersion;
@@ -25,6 +26,7 @@ use super::FileError;
 pub use client::{Client, host_of};
 pub use failure::Failure;
 pub use peer::PeerCertificate;
+pub use probe::is_spoken;
 pub use server::{Protocol, Server};
 pub use standing::{Lapsed, Standing};
 pub use stream::Stream;
@@ -88,6 +90,17 @@ impl ClientConfig {
     pub fn check(&self) -> Result<(), FileError> {
         client::read(self).map(drop)
     }
+}
+
+/// A name that the first certificate in a file is for, as a connection to whoever shows it has to know; `None`: it names no
+/// host.
+///
+/// # Errors
+/// The file cannot be used.
+pub fn name_in(certificate: &Path) -> Result<Option<String>, FileError> {
+    let chain = pem::certificates(certificate)?;
+    let names = chain.first().map(|first| PeerCertificate::of(first).names).unwrap_or_default();
+    Ok(names.into_iter().find(|name| ClientConfig::is_server_name(name)))
 }
 
 impl ServerConfig {

@@ -17,7 +17,7 @@ const CHAIN: &[&[&str]] = &[
     &["cli"],
     &["app"],
     &["front"],
-    &["router"],
+    &["router", "doctor"],
     &["archive", "access"],
     &["dimse", "dicomweb", "image"],
     &["dicom"],

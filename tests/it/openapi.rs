@@ -47,6 +47,7 @@ fn a_path_is_described_as_what_it_does() {
         let page = PAGES.iter().find(|(served, _)| *served == path).map(|(_, page)| page);
         let expected: &[&str] = match page {
             Some(Page::Cache) => &["get:", "delete:"],
+            Some(Page::ReturnPath) => &["post:"],
             _ if stores => &["get:", "post:"],
             _ => &["get:"],
         };

@@ -5,6 +5,7 @@ pub(crate) mod app;
 pub(crate) mod bridge;
 pub(crate) mod certificates;
 pub(crate) mod chaos;
+pub(crate) mod command;
 pub(crate) mod curl;
 pub(crate) mod dimse;
 pub(crate) mod http;

@@ -146,6 +146,10 @@ impl Archive for Shared {
         self.engine.archive.relay()
     }
 
+    fn dimse(&self) -> Option<&super::dimse::DimseArchive> {
+        self.engine.archive.dimse()
+    }
+
     fn names_client(&self) -> bool {
         self.engine.archive.names_client()
     }

@@ -338,7 +338,10 @@ impl scp::Service for Front {
         let brings = self.services.moves.expects(&origin)
             && negotiate::may_bring(request, &self.config.storage_classes);
         let closing = self.services.shutdown.is_cancelled();
-        self.common.admission.admit(&self.config, peer, brings, closing).map_err(|Refusal { rj, why }| {
+        let admitted = self.common.admission.admit(&self.config, peer, brings, closing);
+        let refused = admitted.as_ref().err().map(|refusal| refusal.why);
+        self.services.moves.knock(peer.address, &peer.calling, refused);
+        admitted.map_err(|Refusal { rj, why }| {
             self.rejected(peer, rj, why);
             trail::rejected(&self.services.events, peer, rj, why);
             rj
@@ -356,6 +359,7 @@ impl scp::Service for Front {
             match &negotiated {
                 Err(rj) if *rj == AssociateRj::CALLING_TITLE => {
                     self.rejected(peer, *rj, NOT_FROM_THERE);
+                    self.services.moves.knock(peer.address, &peer.calling, Some(NOT_FROM_THERE));
                     trail::rejected(&self.services.events, peer, *rj, NOT_FROM_THERE);
                 }
                 Err(rj) => self.rejected(peer, *rj, "the archive behind cannot be asked what it takes"),

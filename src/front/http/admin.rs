@@ -95,12 +95,12 @@ fn purge(query: &str, archives: &Router) -> Result<shared::Purge, Problem> {
     Ok(purge)
 }
 
-fn uid(name: &str, value: &str) -> Result<Uid, Problem> {
+pub(super) fn uid(name: &str, value: &str) -> Result<Uid, Problem> {
     value.parse().map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("`{name}` is {error}")))
 }
 
 /// Lets through who has said that they are the operator, else who is at this machine; and no pages of other sites.
-fn admit(config: &Config, request: &Request) -> Result<(), Problem> {
+pub(super) fn admit(config: &Config, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
     let is_known = |identity: &Identity| identity.means != Means::Nobody;

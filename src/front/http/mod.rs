@@ -27,6 +27,7 @@ mod parts;
 mod qido;
 mod record;
 mod rendered;
+mod return_path;
 mod room;
 mod site;
 mod snapshot;
@@ -178,13 +179,14 @@ pub const RESOURCES: [(&str, Resource); 22] = [
 pub const STORES: [&str; 2] = ["/studies", "/studies/{study}"];
 
 /// The other pages of the server, from its root.
-pub const PAGES: [(&str, Page); 6] = [
+pub const PAGES: [(&str, Page); 7] = [
     ("/", Page::Welcome),
     ("/health/live", Page::Live),
     ("/health/ready", Page::Ready),
     ("/openapi.yaml", Page::OpenApi),
     ("/metrics", Page::Metrics),
     (admin::CACHE, Page::Cache),
+    ("/admin/archives/{archive}/return-path", Page::ReturnPath),
 ];
 
 /// A page that is no DICOMweb resource.
@@ -203,6 +205,9 @@ pub enum Page {
     /// The cache: how it does, and by DELETE to empty it. Where nobody has to say who they are, for clients on this
     /// machine.
     Cache,
+    /// By POST: has an archive move an instance to this bridge, and says what that shows of the way back. For whom the
+    /// cache is for.
+    ReturnPath,
 }
 
 impl Page {
@@ -210,7 +215,7 @@ impl Page {
     pub fn needs(self) -> Needs {
         match self {
             Self::Welcome | Self::Live | Self::Ready | Self::OpenApi => Needs::Nothing,
-            Self::Metrics | Self::Cache => Needs::Operation(Operation::Admin),
+            Self::Metrics | Self::Cache | Self::ReturnPath => Needs::Operation(Operation::Admin),
         }
     }
 }
@@ -361,6 +366,7 @@ fn show(page: Page) -> MethodRouter<Server> {
         Page::OpenApi => get(pages::openapi),
         Page::Metrics => get(pages::metrics),
         Page::Cache => get(admin::cache_state).delete(admin::purge_cache),
+        Page::ReturnPath => post(return_path::check),
     }
 }
 

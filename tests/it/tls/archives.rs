@@ -19,8 +19,8 @@ use crate::support::peers::{Archive, data};
 use crate::support::process::free_port;
 
 /// TLS before something that has none; ended when it is dropped.
-struct Terminator {
-    address: SocketAddr,
+pub(crate) struct Terminator {
+    pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
 }
 
@@ -31,7 +31,12 @@ impl Drop for Terminator {
 }
 
 /// Shows `FILE.pem` before `behind`, and may want a certificate.
-async fn terminator(pki: &Pki, file: &str, clients: ClientCertificates, behind: SocketAddr) -> Terminator {
+pub(crate) async fn terminator(
+    pki: &Pki,
+    file: &str,
+    clients: ClientCertificates,
+    behind: SocketAddr,
+) -> Terminator {
     let identity = Identity {
         certificate: pki.folder.path(&format!("{file}.pem")),
         key: pki.folder.path(&format!("{file}.key")),

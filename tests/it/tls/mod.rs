@@ -1,6 +1,6 @@
 //! TLS, as clients and archives that others have written speak it.
 
-mod archives;
+pub(crate) mod archives;
 mod dimse;
 mod http;
 mod revoked;
@@ -17,14 +17,14 @@ use crate::support::certificates::{Authority, Folder, Issued, Subject};
 use crate::support::objects::{Kind, study};
 
 /// An authority, what it has issued, and where that lies.
-struct Pki {
+pub(crate) struct Pki {
     authority: Authority,
     folder: Folder,
 }
 
 impl Pki {
     /// With `ca.pem`, and `server.pem` for loopback.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pki = Self { authority: Authority::new("Test CA"), folder: Folder::new() };
         pki.folder.write("ca.pem", &pki.authority.pem);
         pki.issue("server", &Subject { name: "bridge", ..Subject::default() });
@@ -39,7 +39,7 @@ impl Pki {
         self.folder.issued(file, issued);
     }
 
-    fn path(&self, file: &str) -> String {
+    pub(crate) fn path(&self, file: &str) -> String {
         self.folder.path(file).to_str().unwrap().to_owned()
     }
 

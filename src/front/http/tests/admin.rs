@@ -99,3 +99,26 @@ async fn a_tier_that_is_out_of_use_is_told_and_no_reason_to_turn_requests_away()
     let json = super::super::admin::cache_json(&state);
     assert_eq!(json["disk"], serde_json::json!({ "bytes": 7, "size": 9, "problem": "the disk is full" }));
 }
+
+#[tokio::test]
+async fn the_way_back_is_tried_for_who_is_at_this_machine_and_names_a_study() {
+    let bridge = Bridge::new();
+    let path = "/admin/archives/main/return-path";
+    for (query, status, named) in [
+        ("", 400, "study"),
+        ("?study=1..2", 400, "study"),
+        ("?study=1.2&study=1.3", 400, "twice"),
+        ("?study=1.2&instance=1.3", 400, "series"),
+        ("?study=1.2&other=1", 400, "other"),
+        // What stands behind in this test is no archive that speaks DIMSE.
+        ("?study=1.2", 409, "C-MOVE"),
+    ] {
+        let text = bridge.as_client(HERE, "POST", &format!("{path}{query}"), &[]).await.problem(status);
+        assert!(text.contains(named), "{query}: {text}");
+    }
+    bridge.as_client(HERE, "POST", "/admin/archives/other/return-path?study=1.2", &[]).await.problem(404);
+    bridge.as_client(HERE, "GET", path, &[]).await.problem(405);
+    bridge.as_client("10.0.0.7:1", "POST", &format!("{path}?study=1.2"), &[]).await.problem(403);
+    let page = [("Origin", "https://viewer.example")];
+    bridge.as_client(HERE, "POST", &format!("{path}?study=1.2"), &page).await.problem(403);
+}

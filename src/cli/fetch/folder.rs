@@ -1,0 +1,194 @@
+//! The folder that a study is brought into: `SERIES/INSTANCE.dcm`, each file there under its name only when it is whole.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
+
+use crate::dicom::Uid;
+use crate::dicom::encode::part10_header;
+use crate::dicom::object::{BrokenObject, Object};
+
+/// Where objects go that do not say to which series they belong.
+const NO_SERIES: &str = "series-unknown";
+/// What the files are called, behind their SOP Instance UID.
+const SUFFIX: &str = ".dcm";
+
+/// A folder for objects. Names in it are made of UIDs, which are digits and dots and never empty between two dots:
+/// nothing from the wire leads out of it.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+}
+
+/// Why an object was not saved.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsaved {
+    /// It broke off.
+    #[error(transparent)]
+    Broken(#[from] BrokenObject),
+    /// The disk.
+    #[error("{path}: {source}{}", advice(.source))]
+    Disk {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room there, or name another folder by --out, and go on with --resume"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; name a folder by --out that you may write to"
+        }
+        _ => "",
+    }
+}
+
+fn disk(path: &Path) -> impl Fn(io::Error) -> Unsaved {
+    let path = path.display().to_string();
+    move |source| Unsaved::Disk { path: path.clone(), source }
+}
+
+/// A file that is not whole: removed when it is dropped.
+struct Part(Option<PathBuf>);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl Folder {
+    /// The folder at `path`, made where there is none.
+    pub(super) async fn open(path: &Path) -> Result<Self, Unsaved> {
+        fs::create_dir_all(path).await.map_err(disk(path))?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The instances that lie in it, by the names of their files.
+    pub(super) async fn holds(&self) -> Result<BTreeSet<Uid>, Unsaved> {
+        let mut found = BTreeSet::new();
+        let mut series = fs::read_dir(&self.path).await.map_err(disk(&self.path))?;
+        while let Some(folder) = series.next_entry().await.map_err(disk(&self.path))? {
+            if !folder.file_type().await.is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let path = folder.path();
+            let mut files = fs::read_dir(&path).await.map_err(disk(&path))?;
+            while let Some(file) = files.next_entry().await.map_err(disk(&path))? {
+                let name = file.file_name();
+                found.extend(name.to_str().and_then(|name| name.strip_suffix(SUFFIX)?.parse::<Uid>().ok()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes an object as a PS3.10 file, as it is stored at the archive; `seen` is told of its bytes as they come. Not
+    /// to its end, nothing is left of it.
+    pub(super) async fn save(&self, object: Object, mut seen: impl FnMut(&Bytes)) -> Result<(), Unsaved> {
+        let Object { head, series, mut body } = object;
+        let folder = self.path.join(series.as_ref().map_or(NO_SERIES, Uid::as_str));
+        fs::create_dir_all(&folder).await.map_err(disk(&folder))?;
+        let path = folder.join(format!("{}{SUFFIX}", head.sop_instance));
+        let hidden = folder.join(format!(".{}.part", head.sop_instance));
+        let mut file = fs::File::create(&hidden).await.map_err(disk(&hidden))?;
+        let mut part = Part(Some(hidden.clone()));
+        let written = disk(&path);
+        file.write_all(&part10_header(&head)).await.map_err(&written)?;
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes?;
+            seen(&bytes);
+            file.write_all(&bytes).await.map_err(&written)?;
+        }
+        // What was written last fails here, where it fails.
+        file.flush().await.map_err(&written)?;
+        drop(file);
+        fs::rename(&hidden, &path).await.map_err(&written)?;
+        part.0 = None;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::object::{Budget, Head, ObjectLog};
+
+    fn log(series: Option<&'static str>) -> (ObjectLog, Object) {
+        let head = Head {
+            sop_class: Uid::from_static("1.2.840.10008.5.1.4.1.1.2"),
+            sop_instance: Uid::from_static("1.2.3"),
+            transfer_syntax: Uid::from_static("1.2.840.10008.1.2.1"),
+        };
+        let (log, mut object) = ObjectLog::new(head, &Budget::new(1 << 20));
+        object.series = series.map(Uid::from_static);
+        (log, object)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn an_object_is_a_part_10_file_under_its_series_and_is_known_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&scratch.path().join("out")).await.unwrap();
+        for series in [Some("1.2.9"), None] {
+            let (log, object) = log(series);
+            let data = Bytes::from_static(b"\x08\0\x16\0UI\0\0");
+            log.append(&data).await;
+            log.finish();
+            let mut seen = 0;
+            folder.save(object, |bytes| seen += bytes.len()).await.unwrap();
+            assert_eq!(seen, data.len());
+        }
+        assert_eq!(names(folder.path()), ["1.2.9", NO_SERIES]);
+        let file = std::fs::read(folder.path().join("1.2.9/1.2.3.dcm")).unwrap();
+        assert!(file[128..].starts_with(b"DICM") && file.ends_with(b"\x08\0\x16\0UI\0\0"));
+        assert_eq!(folder.holds().await.unwrap(), [Uid::from_static("1.2.3")].into());
+    }
+
+    #[tokio::test]
+    async fn hazard_an_object_that_breaks_off_leaves_no_file_that_looks_whole() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = Folder::open(scratch.path()).await.unwrap();
+        let (log, object) = log(Some("1.2.9"));
+        log.append(&Bytes::from_static(b"half")).await;
+        drop(log);
+        let error = folder.save(object, |_| ()).await.unwrap_err();
+        assert!(matches!(error, Unsaved::Broken(_)), "{error}");
+        assert!(names(&folder.path().join("1.2.9")).is_empty());
+        assert!(folder.holds().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_is_told_with_its_name() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Folder::open(&file).await.unwrap_err().to_string();
+        assert!(error.contains("file"), "{error}");
+        let full = Unsaved::Disk { path: "x".to_owned(), source: io::ErrorKind::StorageFull.into() };
+        assert!(full.to_string().contains("make room") && full.to_string().contains("--resume"));
+    }
+}
