@@ -31,6 +31,7 @@ const ENDING: Duration = Duration::from_secs(1);
 
 /// A Storage SCP that runs. Dropped, it ends at once.
 pub(super) struct Acceptor {
+    address: SocketAddr,
     moves: MoveDestination,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -122,12 +123,17 @@ impl Acceptor {
                 }
             }
         });
-        Ok(Self { moves, stop, task })
+        Ok(Self { address, moves, stop, task })
     }
 
     /// Where the archive is told to move objects to.
     pub(super) fn moves(&self) -> &MoveDestination {
         &self.moves
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Ends it.

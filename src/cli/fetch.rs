@@ -69,6 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let came = format!("{} in {}", progress.summary(), folder.path().display());
     let is_empty = progress.objects() == 0;
     drop(progress);
+    let out_of_reach = opened.out_of_reach();
     let no_way_back = opened.no_way_back().map(|taken| (taken.to_string(), taken.is_in_use()));
     // What was interrupted is cancelled meanwhile.
     opened.close().await;
@@ -84,7 +85,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         End::Interrupted => {
             Err(Failure::Other(format!("interrupted, and cancelled at the archive; {so_far}")))
         }
-        End::Failed(error) => Err(Failure::Other(why(&error, no_way_back, &so_far))),
+        End::Failed(error) => {
+            let text = why(&error, no_way_back, &so_far);
+            let is_return = matches!(
+                &error.kind,
+                Kind::Status { operation: "C-MOVE", .. } | Kind::Timeout(_) | Kind::Incomplete { .. }
+            );
+            let hint = out_of_reach.filter(|_| is_return).map(|hint| format!("\n  {hint}"));
+            Err(Failure::Other(format!("{text}{}", hint.unwrap_or_default())))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which archive a command speaks to: one of the configuration, or one that is named by its title and address.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::caller::{Caller, Priority};
 use crate::config::Config;
 use crate::dicom::AeTitle;
 use crate::metrics::Metrics;
+use crate::net::tls;
 use crate::telemetry;
 
 /// Longest name of an archive that is made up from its title.
@@ -158,6 +159,20 @@ impl Opened {
     /// Why there is no way back, where there should be one.
     pub(super) fn no_way_back(&self) -> Option<&Taken> {
         self.back.as_ref()?.as_ref().err()
+    }
+
+    /// What to do where nothing can come back from the archive, as we listen on this machine alone and it is on another.
+    pub(super) fn out_of_reach(&self) -> Option<String> {
+        let Some(Ok(back)) = &self.back else { return None };
+        let (listen, host) = (back.address(), tls::host_of(&self.archive.config().address));
+        let is_here =
+            host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback());
+        (listen.ip().is_loopback() && !is_here).then(|| {
+            format!(
+                "we listen on {listen}, which is this machine alone: say --listen 0.0.0.0:{}, and have the archive send there",
+                listen.port()
+            )
+        })
     }
 
     /// Lets what is under way be cancelled, and releases what is open.

@@ -22,7 +22,7 @@ const BEGINNING: Duration = Duration::from_secs(150);
 /// How much of an instance that was chosen here is read, in bytes.
 const ENOUGH: u64 = 64 << 20;
 /// Fewest bytes that tell how fast they come.
-const TELLING: u64 = 256 << 10;
+const TELLING: u64 = 1 << 20;
 /// How long the end may take.
 const ENDING: Duration = Duration::from_secs(3);
 
@@ -44,9 +44,9 @@ impl Brought {
         self.error.is_none() && self.bytes > 0
     }
 
-    /// Bytes a second, where enough came to tell.
+    /// Bytes a second from the first one on, where enough came to tell.
     pub(super) fn rate(&self) -> Option<f64> {
-        let seconds = self.took.as_secs_f64();
+        let seconds = self.took.saturating_sub(self.first?).as_secs_f64();
         (self.works() && self.bytes >= TELLING && seconds > 0.0).then(|| self.bytes as f64 / seconds)
     }
 
@@ -150,11 +150,15 @@ pub(super) fn of_move(
         return Finding::new(Code::MoveWorks, what).took(brought.first.unwrap_or(brought.took));
     };
     let refused = knocks.iter().rev().find_map(|knock| Some((knock, knock.refused?)));
+    // What an archive says that it has sent is waited for, for as long as it may be silent; what it says that it could not
+    // send is not.
+    let says_sent = brought.took >= config.timeouts.silence;
     let answer = match &error.kind {
         Kind::Status { code, comment, .. } => {
             format!("it answers C-MOVE with {}", status(*code, comment.as_deref()))
         }
-        Kind::Incomplete { .. } => "it says that it has sent what did not arrive".to_owned(),
+        Kind::Incomplete { .. } if says_sent => "it says that it has sent what did not arrive".to_owned(),
+        Kind::Incomplete { .. } => "it says that it could not send".to_owned(),
         _ => bare(error),
     };
     match (&error.kind, refused) {
@@ -177,7 +181,7 @@ pub(super) fn of_move(
                 ))
         }
         (Kind::Status { .. } | Kind::Timeout(_) | Kind::Incomplete { .. }, None) if knocks.is_empty() => {
-            let is_sent = matches!(error.kind, Kind::Incomplete { .. });
+            let is_sent = says_sent && matches!(error.kind, Kind::Incomplete { .. });
             let (code, meaning) = if is_sent {
                 (
                     Code::ReturnElsewhere,
@@ -253,7 +257,10 @@ mod tests {
         assert_eq!(code(&answered(0xA702), &[]), Code::ReturnBlocked);
         assert_eq!(code(&answered(0xC000), &[]), Code::ReturnBlocked);
         assert_eq!(code(&failed(Kind::Timeout("operation")), &[]), Code::ReturnBlocked);
-        assert_eq!(code(&failed(Kind::Incomplete { missing: 1, named: vec![] }), &[]), Code::ReturnElsewhere);
+        let incomplete = failed(Kind::Incomplete { missing: 1, named: vec![] });
+        assert_eq!(code(&incomplete, &[]), Code::ReturnBlocked);
+        let waited = Brought { took: config().timeouts.silence, ..incomplete };
+        assert_eq!(code(&waited, &[]), Code::ReturnElsewhere);
         assert_eq!(code(&answered(0xA702), &[knock(Some("unknown"))]), Code::ReturnRefusedHere);
         assert_eq!(code(&answered(0xA702), &[knock(None)]), Code::MoveFailed);
         assert_eq!(code(&failed(Kind::Unsupported("no".into())), &[]), Code::MoveRefused);

@@ -272,7 +272,11 @@ impl Examination {
         };
         if self.accepted.get(self.config.model).is_none() {
             let finding = Finding::new(Code::GetRefused, "C-GET is not accepted")
-                .means("objects come by C-MOVE only, for which the archive must be able to reach us");
+                .means("objects come by C-MOVE only, for which the archive must be able to reach us")
+                .remedy(format!(
+                    "where C-MOVE works, nothing; else have C-GET allowed for {}",
+                    self.config.calling
+                ));
             return self.found(finding);
         }
         let (target, is_whole) = (self.target(&sample), self.study.is_some());

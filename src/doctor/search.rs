@@ -59,7 +59,7 @@ impl Texts {
         let has = |kind| parsed.warnings.iter().any(|warning| warning.kind == kind);
         self.undecodable += usize::from(has(WarningKind::UndecodableText));
         self.unknown += usize::from(has(WarningKind::UnknownCharset));
-        let named = if named.is_empty() { "none (ASCII)".to_owned() } else { named };
+        let named = if named.is_empty() { "none".to_owned() } else { named };
         if !self.named.contains(&named) {
             self.named.push(named);
         }
@@ -301,7 +301,8 @@ impl Examination {
                 .means("it reads as UTF-8, which may be right by chance; the standard has it for ASCII")
                 .remedy(format!("say what the archive sends: archive.{name}.assume_charset = \"ISO_IR 192\" (UTF-8) if names look right"))
         } else {
-            Finding::new(Code::CharsetGood, format!("matches are in {named}")).at(Severity::Ok)
+            Finding::new(Code::CharsetGood, format!("character sets of the matches: {named}"))
+                .at(Severity::Ok)
         };
         self.found(finding);
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use gantry::config::Config;
 use gantry::demo::{Archive as Demo, Running};
@@ -313,4 +314,23 @@ fn for_people_there_is_text_without_colours_where_there_is_no_terminal() {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
     assert_eq!(gantry(&["doctor", "main", "--config", "/nowhere/gantry.toml"]).code, 2);
+}
+
+#[test]
+fn colours_are_for_terminals_and_no_color_turns_them_off() {
+    let peer = format!("PACS@127.0.0.1:{}", free_port());
+    let listen = format!("127.0.0.1:{}", free_port());
+    let line = format!("{} doctor {peer} --listen {listen}", env!("CARGO_BIN_EXE_gantry"));
+    let on_terminal = |no_color: bool| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        if no_color {
+            script.env("NO_COLOR", "1");
+        }
+        String::from_utf8_lossy(&script.stdin(Stdio::null()).output().unwrap().stdout).into_owned()
+    };
+    const RED: &str = "\u{1b}[31m";
+    let (coloured, plain) = (on_terminal(false), on_terminal(true));
+    assert!(coloured.contains(RED) && coloured.contains("connect-refused"), "{coloured:?}");
+    assert!(!plain.contains(RED) && plain.contains("connect-refused"), "{plain:?}");
 }
