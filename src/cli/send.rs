@@ -82,7 +82,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     drop(progress);
     opened.close().await;
     if besides > 0 {
-        eprintln!("{besides} files in the folders are no DICOM objects");
+        eprintln!("not counted: {besides} in the folders that are no DICOM objects");
     }
     let Account { stored, failed, .. } = account;
     if stop.is_cancelled() {
@@ -92,7 +92,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         )));
     }
     if failed > 0 {
-        return Err(Failure::Other(format!("{failed} files were not stored; stored {summary}")));
+        let files = if failed == 1 { "1 file was".to_owned() } else { format!("{failed} files were") };
+        return Err(Failure::Other(format!("{files} not stored; stored {summary}")));
     }
     println!("stored {summary}");
     Ok(())

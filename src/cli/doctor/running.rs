@@ -99,7 +99,11 @@ impl<'a> Running<'a> {
                 // Its certificate lies on this machine: nobody else can show it.
                 let ca = Some(own.identity.certificate.clone());
                 let name = tls::name_in(&own.identity.certificate).map_err(|error| error.to_string())?;
-                let client = tls::Client::new(tls::ClientConfig { ca, server_name: name, ..tls::ClientConfig::default() });
+                let client = tls::Client::new(tls::ClientConfig {
+                    ca,
+                    server_name: name,
+                    ..tls::ClientConfig::default()
+                });
                 let host = self.address.ip().to_string();
                 let shaken = client.connect(socket, &host, Instant::now() + ALIVE).await;
                 self.exchange(shaken.map_err(|error| error.to_string())?, method, path).await
