@@ -2,6 +2,7 @@
 
 mod folder;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use crate::archive::{Archive, Error, Form, Retrieval, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::query::Target;
-use folder::{Folder, Unsaved};
+use folder::{Folder, Saved, Unsaved};
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -37,12 +38,27 @@ pub(super) struct Arguments {
     /// Leave out what lies in the folder already.
     #[arg(long)]
     resume: bool,
+    /// Replace files that lie in the folder already and hold something else. Without it they stay as they are.
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
     /// Ask for objects in native form, so that the archive decompresses what it can.
     #[arg(long)]
     native: bool,
     /// The study's Patient ID, where the archive has the Patient Root model only.
     #[arg(long, value_name = "ID")]
     patient: Option<String>,
+}
+
+/// Most files that are named as kept; the rest is counted.
+const MOST_NAMED: usize = 10;
+
+/// What was there before.
+#[derive(Debug, Default)]
+struct Before {
+    /// Files that hold what came.
+    unchanged: usize,
+    /// Files that hold something else.
+    kept: usize,
 }
 
 /// How it ended, where nothing failed here.
@@ -54,7 +70,7 @@ enum End {
 
 /// Runs the command.
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let folder = Folder::open(&arguments.out).await.map_err(Failure::other)?;
+    let folder = Folder::open(&arguments.out, arguments.overwrite).await.map_err(Failure::other)?;
     let having =
         if arguments.resume { folder.holds().await.map_err(Failure::other)? } else { BTreeSet::new() };
     let opened = arguments.peer.open_with_return().await?;
@@ -65,8 +81,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     retrieve.patient = arguments.patient;
     let stop = on_signal()?;
     let mut progress = Progress::new("fetching");
-    let end = bring(&opened, retrieve, &folder, &mut progress, &stop).await;
-    let came = format!("{} in {}", progress.summary(), folder.path().display());
+    let mut before = Before::default();
+    let end = bring(&opened, retrieve, &folder, &mut progress, &mut before, &stop).await;
+    let came = format!("{}, in {}{}", progress.summary(), folder.path().display(), before.shown());
     let is_empty = progress.objects() == 0;
     drop(progress);
     let out_of_reach = opened.out_of_reach();
@@ -75,6 +92,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     opened.close().await;
     let so_far = if is_empty { "nothing has come".to_owned() } else { format!("what came: {came}") };
     match end.map_err(|error| Failure::Other(format!("{error}\n  {so_far}")))? {
+        End::Complete if before.kept > 0 => Err(Failure::Other(format!(
+            "{came}\n  --overwrite replaces what is there; or name another folder by --out"
+        ))),
         End::Complete => {
             match is_empty {
                 true => println!("nothing is missing in {}", folder.path().display()),
@@ -94,6 +114,22 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let hint = out_of_reach.filter(|_| is_return).map(|hint| format!("\n  {hint}"));
             Err(Failure::Other(format!("{text}{}", hint.unwrap_or_default())))
         }
+    }
+}
+
+impl Before {
+    /// Behind what came.
+    fn shown(&self) -> String {
+        let mut text = String::new();
+        for (count, how) in [
+            (self.unchanged, "lay there already, the same"),
+            (self.kept, "not written: files of these names lie there with something else in them"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!("; {count} {how}"));
+            }
+        }
+        text
     }
 }
 
@@ -119,6 +155,7 @@ async fn bring(
     retrieve: Retrieve,
     folder: &Folder,
     progress: &mut Progress,
+    before: &mut Before,
     stop: &CancellationToken,
 ) -> Result<End, Unsaved> {
     let caller = caller(Priority::Bulk);
@@ -149,7 +186,22 @@ async fn bring(
             () = stop.cancelled() => return Ok(End::Interrupted),
         };
         match saved {
-            Ok(()) => progress.object(),
+            Ok(Saved::New) => progress.object(),
+            Ok(Saved::Unchanged) => {
+                before.unchanged += 1;
+                progress.object();
+            }
+            Ok(Saved::Kept(path)) => {
+                before.kept += 1;
+                progress.object();
+                match before.kept.cmp(&MOST_NAMED) {
+                    Ordering::Greater => {}
+                    Ordering::Equal => progress.say("… and more, which are only counted"),
+                    Ordering::Less => {
+                        progress.say(&format!("{}: holds something else, and stays as it is", path.display()))
+                    }
+                }
+            }
             // The feed's end tells why.
             Err(Unsaved::Broken(_)) => {}
             Err(error) => return Err(error),

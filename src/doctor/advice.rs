@@ -10,6 +10,9 @@ use super::finding::Code;
 use super::{Examination, Report};
 use crate::archive::dimse::config::{Method, Model};
 
+/// A file for the certificate of who signed the archive's, as long as nobody has named another one.
+pub(super) const CA: &str = "/etc/gantry/pacs-ca.pem";
+
 /// What the archive has to know of us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -101,6 +104,8 @@ impl Examination {
             line(format!("[archive.{}.tls]", config.name));
             if let Some(ca) = &tls.ca {
                 line(format!("ca = {}", quoted(&ca.display().to_string())));
+            } else if has(Code::TlsUntrusted) {
+                line(ca_unknown());
             }
             if let Some(own) = &tls.identity {
                 line(format!("certificate = {}", quoted(&own.certificate.display().to_string())));
@@ -110,8 +115,13 @@ impl Examination {
                 line(format!("server_name = {}", quoted(name)));
             }
         } else if has(Code::TlsRequired) {
-            line(format!("[archive.{}.tls]\nca = \"/etc/gantry/pacs-ca.pem\"", config.name));
+            line(format!("[archive.{}.tls]", config.name));
+            line(ca_unknown());
         }
         text
     }
+}
+
+fn ca_unknown() -> String {
+    format!("ca = \"{CA}\"     # who signed its certificate, or that itself")
 }

@@ -11,6 +11,7 @@ use crate::archive::dimse::config::{Config, Method};
 use crate::archive::error::Kind;
 use crate::archive::{Archive, Error, Form, Knock, MoveDestination, Retrieve, Step};
 use crate::caller::{Caller, Priority};
+use crate::dicom::object::Head;
 use crate::dicom::query::Target;
 use crate::dimse::status::MOVE_DESTINATION_UNKNOWN;
 use crate::metrics::Metrics;
@@ -57,6 +58,9 @@ impl Brought {
     }
 }
 
+/// Who is told of each object that has come whole.
+pub(super) type Seen<'a> = &'a mut (dyn FnMut(&Head) + Send);
+
 /// Retrieves `target` by one method, and throws away what comes. `is_whole`: somebody asked for just this, so that it is
 /// brought to its end.
 pub(super) async fn bring(
@@ -66,6 +70,7 @@ pub(super) async fn bring(
     target: Target,
     patient: Option<String>,
     is_whole: bool,
+    seen: Seen<'_>,
 ) -> Brought {
     // One association, and one that the archive opens back.
     let config = Config { retrieve: method, max_associations: 2, ..config.clone() };
@@ -78,7 +83,7 @@ pub(super) async fn bring(
     retrieve.patient = patient;
     let most = if is_whole { u64::MAX } else { ENOUGH };
     let late = || Error::new(archive.name(), Kind::Timeout("retrieval"));
-    let ended = timeout_at(until, take(&archive, retrieve, most, &mut brought)).await;
+    let ended = timeout_at(until, take(&archive, retrieve, most, &mut brought, seen)).await;
     brought.error = match ended {
         Ok(ended) => ended.err(),
         Err(_) if brought.bytes > 0 && !is_whole => None,
@@ -94,17 +99,19 @@ async fn take(
     retrieve: Retrieve,
     most: u64,
     brought: &mut Brought,
+    seen: Seen<'_>,
 ) -> Result<(), Error> {
     let begin = Instant::now();
     let caller = Caller { client: None, priority: Priority::Bulk, title: None };
     let mut objects = archive.retrieve(&caller, retrieve).await?.objects;
-    loop {
+    'objects: loop {
         let mut object = match objects.next().await {
             Step::Item(object) => object,
             Step::End(end) => return end.map(drop),
         };
-        // What breaks off, the end tells.
-        while let Some(Ok(bytes)) = object.body.next().await {
+        while let Some(bytes) = object.body.next().await {
+            // Of one that breaks off the end tells.
+            let Ok(bytes) = bytes else { continue 'objects };
             brought.first.get_or_insert_with(|| begin.elapsed());
             brought.bytes += bytes.len() as u64;
             if brought.bytes >= most {
@@ -113,6 +120,7 @@ async fn take(
             }
         }
         brought.objects += 1;
+        seen(&object.head);
     }
 }
 

@@ -105,6 +105,7 @@ codes! {
     TlsAgreed "tls-agreed" Tls Ok,
     TlsNotSpoken "tls-not-spoken" Tls Error,
     TlsRequired "tls-required" Tls Error,
+    TlsUntrusted "tls-untrusted" Tls Error,
     TlsFailed "tls-failed" Tls Error,
     Associated "associated" Association Ok,
     CalledTitleRefused "called-title-refused" Association Error,

@@ -23,9 +23,10 @@ use tokio::time::{Instant, timeout};
 use crate::archive::MoveDestination;
 use crate::archive::dimse::config::{Config, Method};
 use crate::dicom::Uid;
+use crate::dicom::object::Head;
 use crate::dicom::query::Target;
 use crate::net::tls;
-use bring::{Brought, bring};
+use bring::{Brought, Seen, bring};
 use contexts::{Accepted, few};
 use reach::Way;
 use search::{Sample, Texts};
@@ -171,7 +172,15 @@ impl Examination {
             return self.out_of_reach();
         }
         let is_whole = self.study.is_some();
-        let (brought, finding) = return_path(&self.config, moves, target, patient, is_whole, true).await;
+        let (brought, finding) = return_path(
+            &self.config,
+            moves,
+            target,
+            patient,
+            Asked { is_whole, is_alone: true },
+            &mut |_| (),
+        )
+        .await;
         self.moved = Some(brought);
         self.found(finding);
     }
@@ -280,7 +289,9 @@ impl Examination {
             return self.found(finding);
         }
         let (target, is_whole) = (self.target(&sample), self.study.is_some());
-        let brought = bring(&self.config, Method::Get, None, target, sample.patient.clone(), is_whole).await;
+        let brought =
+            bring(&self.config, Method::Get, None, target, sample.patient.clone(), is_whole, &mut |_| ())
+                .await;
         let finding = bring::of_get(&self.config, &brought);
         self.get = Some(brought);
         self.found(finding);
@@ -349,18 +360,26 @@ impl Examination {
     }
 }
 
-/// Has the archive move something to us, and says what that shows of the way back. `is_alone`: nobody else comes to our
-/// Storage SCP, so that whoever came is the archive.
+/// How the way back is tried.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// What is moved is brought to its end.
+    is_whole: bool,
+    /// Nobody else comes to our Storage SCP, so that whoever came is the archive.
+    is_alone: bool,
+}
+
+/// Has the archive move something to us, and says what that shows of the way back.
 async fn return_path(
     config: &Config,
     moves: MoveDestination,
     target: Target,
     patient: Option<String>,
-    is_whole: bool,
-    is_alone: bool,
+    Asked { is_whole, is_alone }: Asked,
+    seen: Seen<'_>,
 ) -> (Brought, Finding) {
     let begin = Instant::now();
-    let brought = bring(config, Method::Move, Some(moves.clone()), target, patient, is_whole).await;
+    let brought = bring(config, Method::Move, Some(moves.clone()), target, patient, is_whole, seen).await;
     let mut knocks = moves.knocks_since(begin);
     if !is_alone {
         let found = timeout(config.timeouts.connect, lookup_host(&config.address)).await;
@@ -375,14 +394,16 @@ async fn return_path(
     (brought, finding)
 }
 
-/// What a bridge that runs finds when it has the archive move `target` to itself.
+/// What a bridge that runs finds when it has the archive move `target` to itself; `seen` is told of each object that has
+/// come whole.
 pub async fn try_return_path(
     config: &Config,
     moves: MoveDestination,
     target: Target,
     patient: Option<String>,
+    mut seen: impl FnMut(&Head) + Send,
 ) -> Finding {
-    return_path(config, moves, target, patient, false, false).await.1
+    return_path(config, moves, target, patient, Asked { is_whole: false, is_alone: false }, &mut seen).await.1
 }
 
 impl fmt::Debug for Examination {

@@ -8,6 +8,7 @@ use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
 use super::Examination;
+use super::advice::CA;
 use super::finding::{Code, Finding};
 use super::talk::Talk;
 use crate::archive::dimse::config::Config;
@@ -154,14 +155,7 @@ impl Examination {
                     config.name
                 ))
         } else {
-            match tls::Failure::of(&error) {
-                Some(failure) => Finding::new(Code::TlsFailed, failure.what.clone())
-                    .means("nobody can be sure who stands at the other end, so that nothing is sent")
-                    .remedy(failure.advice.clone().unwrap_or_else(|| "see the archive's log".to_owned())),
-                None => Finding::new(Code::TlsFailed, error.to_string())
-                    .means("the connection broke in the TLS handshake")
-                    .remedy("see the archive's log for why it closed the connection"),
-            }
+            not_secured(config, &error)
         };
         self.found(finding.took(took));
         None
@@ -231,6 +225,31 @@ fn tls_required(config: &Config) -> Finding {
             "add [archive.{}.tls], with `ca` naming the certificate of who signed the archive's; or give the port where it speaks without TLS",
             config.name
         ))
+}
+
+fn not_secured(config: &Config, error: &io::Error) -> Finding {
+    let Some(failure) = tls::Failure::of(error) else {
+        return Finding::new(Code::TlsFailed, error.to_string())
+            .means("the connection broke in the TLS handshake")
+            .remedy("see the archive's log for why it closed the connection");
+    };
+    let mut advice = failure.advice.clone().unwrap_or_else(|| "see the archive's log".to_owned());
+    for key in ["ca", "revoked", "certificate", "key", "server_name"] {
+        advice = advice.replace(&format!("`{key}`"), &format!("archive.{}.tls.{key}", config.name));
+    }
+    let code = if failure.is_untrusted { Code::TlsUntrusted } else { Code::TlsFailed };
+    let listed = config.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+    let advice = match (failure.is_untrusted, listed) {
+        (false, _) => advice,
+        (true, Some(file)) => format!("{advice}, {}", file.display()),
+        (true, None) => format!(
+            "{advice}: write ca = \"{CA}\" below [archive.{}.tls], and that certificate into the file; the PACS administrator has it, and openssl s_client -showcerts -connect {} shows it: compare fingerprints before you trust it",
+            config.name, config.address
+        ),
+    };
+    Finding::new(code, failure.what.clone())
+        .means("nobody can be sure who stands at the other end, so that nothing is sent")
+        .remedy(advice)
 }
 
 fn not_associated(config: &Config, error: &EstablishError) -> Finding {

@@ -12,7 +12,7 @@ use super::identity::{admit, no_such_archive};
 use super::observe::Notes;
 use super::record::Record;
 use super::{Server, origin};
-use crate::access::{Means, Restriction};
+use crate::access::{Identity, Means, Restriction};
 use crate::archive::{Archive, Restricted};
 use crate::caller::{Caller, Priority};
 use crate::dicom::query::Target;
@@ -110,10 +110,7 @@ impl FromRequestParts<Server> for Context {
             .and_then(|()| origin::root_url(config, peer, is_secure, &parts.uri, &parts.headers))
             .map_err(|_| Problem::client(StatusCode::BAD_REQUEST, "there has to be one good Host header"))?;
         let client = origin::client_address(config, peer, &parts.headers);
-        let certificate = connection.and_then(|connection| connection.certificate.as_ref());
-        let certificate = certificate.map(|certificate| certificate.subject.as_str().into());
-        let user = (identity.means != Means::Nobody).then(|| Arc::clone(&identity.name));
-        let who = Who { user, title: None, address: client, certificate };
+        let who = who(Some(&identity), connection, client);
         Ok(Self {
             service_url: root + &prefix,
             query,
@@ -132,6 +129,18 @@ impl FromRequestParts<Server> for Context {
             archive,
         })
     }
+}
+
+/// Who asks, as far as is known, for whoever reads the audit trail.
+pub(super) fn who(
+    identity: Option<&Identity>,
+    connection: Option<&Connection>,
+    address: Option<IpAddr>,
+) -> Who {
+    let certificate = connection.and_then(|connection| connection.certificate.as_ref());
+    let certificate = certificate.map(|certificate| certificate.subject.as_str().into());
+    let known = identity.filter(|identity| identity.means != Means::Nobody);
+    Who { user: known.map(|identity| Arc::clone(&identity.name)), title: None, address, certificate }
 }
 
 /// The archive that a path names, or the default one, and the path of its service.

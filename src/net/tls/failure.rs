@@ -5,6 +5,10 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
+/// What the library says of a certificate that is marked as an authority's, as those are that `openssl req -x509` has sign
+/// themselves; it has no variant of its own for that.
+const OF_AN_AUTHORITY: &str = "CaUsedAsEndEntity";
+
 /// What is wrong with TLS between a peer and us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -14,6 +18,8 @@ pub struct Failure {
     pub advice: Option<String>,
     /// The handshake was not finished in time.
     pub is_timeout: bool,
+    /// The peer's certificate may be a good one, and nobody whom we trust vouches for it.
+    pub is_untrusted: bool,
 }
 
 /// Which end we are.
@@ -30,7 +36,11 @@ impl Failure {
     }
 
     pub(super) fn new(what: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what: what.into(), advice: Some(advice.into()), is_timeout: false }
+        Self { advice: Some(advice.into()), ..Self::without_advice(what) }
+    }
+
+    fn without_advice(what: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: None, is_timeout: false, is_untrusted: false }
     }
 
     /// The handshake took too long.
@@ -109,7 +119,7 @@ fn failure(error: &Error, end: End) -> Failure {
             Failure::new(what, advice)
         }
         Error::PeerIncompatible(how) => of_incompatible(how),
-        other => Failure { what: format!("TLS: {other}"), advice: None, is_timeout: false },
+        other => Failure::without_advice(format!("TLS: {other}")),
     }
 }
 
@@ -139,12 +149,18 @@ fn of_certificate(error: &CertificateError, end: End) -> Failure {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Failure::new(format!("{peer} is not valid yet"), "check the clocks of both machines")
         }
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => Failure::new(
-            format!("{peer} is signed by nobody whom we trust"),
-            format!(
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            let advice = format!(
                 "put the certificate of the authority that signed it, or itself, into the file of {trust}"
-            ),
-        ),
+            );
+            let what = format!("{peer} is signed by nobody whom we trust");
+            Failure { is_untrusted: true, ..Failure::new(what, advice) }
+        }
+        CertificateError::Other(cause) if cause.to_string().contains(OF_AN_AUTHORITY) => {
+            let what = format!("{peer} has signed itself, or is an authority's own, and is not listed here");
+            let advice = format!("if it is the right one, put it itself into the file of {trust}");
+            Failure { is_untrusted: true, ..Failure::new(what, advice) }
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
             let (expected, presented) = (expected.to_str(), listed(presented));
             Failure::new(
@@ -176,7 +192,21 @@ fn of_certificate(error: &CertificateError, end: End) -> Failure {
                 "put the authority's list (CRL) into that file, of each authority up to the root",
             )
         }
-        other => Failure::new(format!("{peer} cannot be used: {other}"), "have another one issued"),
+        CertificateError::BadEncoding | CertificateError::UnhandledCriticalExtension => {
+            Failure::new(format!("{peer} cannot be read ({error:?})"), "have another one issued")
+        }
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            Failure::new(
+                format!("the list of revoked certificates that covers {peer} is past its time"),
+                "fetch it again from the authority that signed it",
+            )
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => Failure::new(
+            format!("{peer} is signed in a way that is no longer safe, or with a key of an unusual kind"),
+            "have another one issued, with SHA-256 and RSA of 2048 bits or more, or ECDSA P-256",
+        ),
+        other => Failure::new(format!("{peer} cannot be used ({other:?})"), "have another one issued"),
     }
 }
 
@@ -228,6 +258,6 @@ fn of_alert(alert: AlertDescription, end: End) -> Failure {
             };
             Failure::new(format!("the peer ended the TLS handshake ({alert:?})"), advice)
         }
-        other => Failure { what: format!("the peer ended TLS ({other:?})"), advice: None, is_timeout: false },
+        other => Failure::without_advice(format!("the peer ended TLS ({other:?})")),
     }
 }

@@ -183,6 +183,11 @@ async fn a_servers_certificate_that_is_no_good_is_refused_with_what_to_do() {
     scene.shows(&Subject::default());
     let text = told(scene.meet("localhost").await.1);
     assert!(text.contains("signed by nobody whom we trust") && text.contains("`ca`"), "{text}");
+    // What `openssl req -x509` makes is marked as an authority's, which is another error to the library.
+    let own = self_signed(&Subject { name: "pacs", ..Subject::default() });
+    scene.server.identity = identity(&scene.folder, "own", &own);
+    let text = told(scene.meet("localhost").await.1);
+    assert!(text.contains("has signed itself") && text.contains("`ca`") && !text.contains("Ca"), "{text}");
 }
 
 #[tokio::test]

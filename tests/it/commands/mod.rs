@@ -130,6 +130,29 @@ async fn ctrl_c_cancels_at_the_archive_and_says_what_came_and_the_rest_is_fetche
     assert!(again <= 10 - came.len() + 1, "{again} were sent again, {} were there", came.len());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_a_file_that_is_there_already_is_never_replaced_without_a_word() {
+    let archive = demo(|demo| demo).await;
+    let scratch = Scratch::new("fetch");
+    let out = scratch.path().join("out");
+    let (peer, study) = (peer(&archive), study_uid(1));
+    let fetch = ["fetch", &peer, &study, "--out", out.to_str().unwrap()];
+    assert_eq!(gantry_beside(&fetch).await.code, 0);
+    let again = gantry_beside(&fetch).await;
+    assert!(again.code == 0 && again.out.contains("10 lay there already, the same"), "{again:?}");
+    let one = files(&out).pop().unwrap();
+    let whole = fs::read(&one).unwrap();
+    fs::write(&one, "somebody's notes").unwrap();
+    let kept = gantry_beside(&fetch).await;
+    assert!(kept.code == 1 && kept.err.contains("--overwrite"), "{kept:?}");
+    assert!(kept.err.contains(&format!("{}: holds something else", one.display())), "{kept:?}");
+    assert_eq!(fs::read(&one).unwrap(), b"somebody's notes");
+    let replaced = gantry_beside(&[&fetch[..], &["--overwrite"]].concat()).await;
+    assert_eq!((replaced.code, fs::read(&one).unwrap() == whole), (0, true), "{replaced:?}");
+    assert_eq!(files(&out).len(), 10);
+    assert_eq!(gantry_beside(&[&fetch[..], &["--overwrite", "--resume"]].concat()).await.code, 2);
+}
+
 /// The files below a folder that have their name.
 fn brought_whole(folder: &Path) -> Vec<PathBuf> {
     files(folder).into_iter().filter(|path| path.extension().is_some_and(|suffix| suffix == "dcm")).collect()

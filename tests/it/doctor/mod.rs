@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::bridge::{Bridge, before};
-use crate::support::command::{Ran, gantry, gantry_beside};
+use crate::support::certificates::{Subject, self_signed};
+use crate::support::command::{Ran, command, gantry, gantry_beside};
 use crate::support::objects::{Kind, study, study_uid};
 use crate::support::peers::{Archive, Destination, data};
 use crate::support::process::{Scratch, free_port};
@@ -226,6 +227,36 @@ async fn tls_on_one_end_only_is_named_both_ways() {
     let report = good.examine_beside(&[]).await;
     report.tells("tls-agreed", "ok", &[]);
     report.tells("get-works", "ok", &[]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_nobody_whom_we_trust_has_signed_is_told_with_the_line_that_is_missing() {
+    let (pki, theirs, archive) = (Pki::new(), Pki::new(), demo().await);
+    let (own, subject) = (Pki::new(), Subject { name: "pacs", ..Subject::default() });
+    own.keep("server", &self_signed(&subject));
+    for (shown, words) in [(&theirs, "signed by nobody"), (&own, "signed itself")] {
+        let tls = terminator(shown, "server", ClientCertificates::None, archive.addr()).await;
+        let listed = pki.path("ca.pem");
+        let trust = format!("[archive.main.tls]\nca = \"{listed}\"\n");
+        let report = Scene::new(&configuration(tls.address, free_port(), &trust)).examine_beside(&[]).await;
+        report.tells("tls-untrusted", "error", &["archive.main.tls.ca", &listed]);
+        let what = report.finding("tls-untrusted").unwrap()["what"].as_str().unwrap().to_owned();
+        assert!(what.contains(words) && !what.contains("Ca") && !what.contains("Error"), "{what}");
+        // Without a file the system's authorities count, among which there is neither.
+        let scene = Scene::new(&configuration(tls.address, free_port(), "[archive.main.tls]\n"));
+        let mut examine = command(&["doctor", "--json", "--config", scene.file().to_str().unwrap()]);
+        examine.env("SSL_CERT_FILE", &listed);
+        let ran = tokio::task::spawn_blocking(move || Ran::from(examine.output().unwrap())).await.unwrap();
+        let report = Report::of(ran);
+        report.tells("tls-untrusted", "error", &["ca = \"", "[archive.main.tls]", "openssl s_client"]);
+        let suggested = report.json["suggested"].as_str().unwrap();
+        assert!(suggested.contains("\nca = \"/etc/gantry/pacs-ca.pem\""), "{suggested}");
+        // What is suggested helps: a file with the authority, or with the certificate itself.
+        let named = shown.path(if std::ptr::eq(shown, &own) { "server.pem" } else { "ca.pem" });
+        let trust = format!("[archive.main.tls]\nca = \"{named}\"\n");
+        let report = Scene::new(&configuration(tls.address, free_port(), &trust)).examine_beside(&[]).await;
+        report.tells("tls-agreed", "ok", &[]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,7 +35,7 @@ impl Pki {
         self.keep(file, &self.authority.issue(subject));
     }
 
-    fn keep(&self, file: &str, issued: &Issued) {
+    pub(crate) fn keep(&self, file: &str, issued: &Issued) {
         self.folder.issued(file, issued);
     }
 

@@ -11,6 +11,9 @@ use crate::dicom::{VR, tags};
 use crate::event::{Event, Outcome, Recorder, What};
 use crate::net::Connection;
 
+/// Where the operator has an archive move something to the bridge.
+const RETURN_PATH: &str = "/admin/archives/main/return-path?study=1.2";
+
 /// A server over two archives that wants to know who asks, and tokens by the names of those who have them.
 struct Guarded {
     bridge: Bridge,
@@ -113,6 +116,7 @@ async fn whoever_is_not_known_gets_401_whatever_they_ask_for() {
         ["/", "/dicom-web", "/archives/main"].map(|path| ("OPTIONS", path.to_owned(), Operation::Search)),
     );
     paths.push(("DELETE", "/admin/cache".to_owned(), Operation::Admin));
+    paths.push(("POST", RETURN_PATH.to_owned(), Operation::Admin));
     let mut bodies = std::collections::BTreeSet::new();
     for (method, path, _) in &paths {
         let answer = guarded.ask("nobody", method, path).await;
@@ -157,8 +161,11 @@ async fn who_may_not_do_such_a_thing_anywhere_gets_403_before_any_archive_is_loo
     for who in ["searcher", "patient"] {
         guarded.ask(who, "GET", "/metrics").await.problem(403);
         guarded.ask(who, "DELETE", "/admin/cache").await.problem(403);
+        guarded.ask(who, "POST", RETURN_PATH).await.problem(403);
     }
     assert_eq!(guarded.ask("operator", "GET", "/metrics").await.status, 200);
+    // The operator gets as far as an archive that is reached by no C-MOVE.
+    guarded.ask("operator", "POST", RETURN_PATH).await.problem(409);
 }
 
 #[tokio::test]
