@@ -150,8 +150,10 @@ fn columns(query: &Query) -> Vec<AttributePath> {
         Level::Instance => &[tags::INSTANCE_NUMBER, tags::SOP_CLASS_UID, tags::SOP_INSTANCE_UID],
     };
     let mut columns: Vec<AttributePath> = query.include.clone();
+    // What is the same in every row tells nothing.
+    let is_one = |path: &AttributePath| query.single_uid(path.leaf()).is_some();
     let asked = query.keys.iter().map(|key| key.path.clone());
-    columns.extend(asked.filter(|path| path.sequences().is_empty()));
+    columns.extend(asked.filter(|path| path.sequences().is_empty() && !is_one(path)));
     columns.extend(of_level.iter().copied().map(AttributePath::from));
     // What stands there by itself keeps its place.
     let mut ordered: Vec<AttributePath> = of_level.iter().copied().map(AttributePath::from).collect();

@@ -254,7 +254,7 @@ impl Examination {
         }
         times.sort();
         let middle = times[times.len() / 2];
-        let what = format!("an exchange takes {:.1} ms", middle.as_secs_f64() * 1e3);
+        let what = format!("the archive answers; the middle one of {ECHOES} exchanges");
         self.found(Finding::new(Code::Echoed, what).took(middle));
         let round_trip = self.way.map_or(Duration::ZERO, |way| way.round_trip);
         if middle > round_trip * 2 + NAGLE {

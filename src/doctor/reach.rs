@@ -1,7 +1,7 @@
 //! The way to an archive, one step at a time: its name, a connection, TLS, an association.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -82,8 +82,8 @@ impl Examination {
             Ok(Ok(found)) => found.map(|address| address.ip().to_string()).collect(),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
+        let host = tls::host_of(&config.address);
         if addresses.is_empty() {
-            let host = tls::host_of(&config.address);
             let finding = Finding::new(Code::NameUnknown, format!("{host} has no address"))
                 .means("this machine cannot turn the archive's name into an address")
                 .remedy(format!(
@@ -93,7 +93,11 @@ impl Examination {
             self.found(finding.took(begin.elapsed()));
             return None;
         }
-        let what = format!("{} is {}", config.address, addresses.join(", "));
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let what = match is_address {
+            true => format!("{host} is an address and no name"),
+            false => format!("{host} is {}", addresses.join(", ")),
+        };
         self.found(Finding::new(Code::Resolved, what).took(begin.elapsed()));
         Some(())
     }

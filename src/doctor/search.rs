@@ -238,7 +238,8 @@ impl Examination {
                 let of = found.iter().flat_map(|found| &found.matches);
                 sample.instance = of.filter_map(|parsed| parsed.data_set.uid(tags::SOP_INSTANCE_UID)).next();
                 let at_least = if count >= MOST_INSTANCES { "at least " } else { "" };
-                Finding::new(Code::FoundInstances, format!("{at_least}{count} instances of one series"))
+                let instances = if count == 1 { "instance" } else { "instances" };
+                Finding::new(Code::FoundInstances, format!("{at_least}{count} {instances} of one series"))
                     .took(first)
             }
             Ok((0, _)) => failed(Code::InstanceFindFailed, "instances", "a series that is there has none")

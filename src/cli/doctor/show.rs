@@ -54,14 +54,19 @@ fn row(finding: &Finding, width: usize) -> String {
     };
     let room = width.saturating_sub(INDENT).max(20);
     let time = match finding.milliseconds {
-        Some(time) if time >= 1000.0 => format!(" ({:.1} s)", time / 1e3),
-        Some(time) => format!(" ({time:.1} ms)"),
+        // A number and its unit stay together.
+        Some(time) if time >= 1000.0 => format!(" ({:.1}\u{a0}s)", time / 1e3),
+        Some(time) => format!(" ({time:.1}\u{a0}ms)"),
         None => String::new(),
     };
     let mut lines = wrapped(&harmless(&format!("{}{time}", finding.what)), room);
     let mut more = |word: &str, text: &str| {
         if !text.is_empty() {
-            lines.extend(wrapped(&harmless(&format!("{word}: {text}")), room));
+            let mut wrapped = wrapped(&harmless(&format!("{word}: {text}")), room);
+            if let Some(rest) = wrapped[0].strip_prefix(word) {
+                wrapped[0] = format!("{}{rest}", style(word).bold());
+            }
+            lines.append(&mut wrapped);
         }
     };
     more("meaning", &finding.meaning);

@@ -68,7 +68,9 @@ impl Progress {
     pub(in crate::cli) fn summary(&self) -> String {
         let seconds = self.begin.elapsed().as_secs_f64();
         let objects = if self.objects == 1 { "object" } else { "objects" };
-        format!("{} {objects}, {} in {seconds:.1} s ({})", self.objects, amount(self.bytes), self.rate())
+        let digits = if seconds < 1.0 { 2 } else { 1 };
+        let (bytes, rate) = (amount(self.bytes), self.rate());
+        format!("{} {objects}, {bytes} in {seconds:.digits$} s ({rate})", self.objects)
     }
 
     /// Objects that are whole.

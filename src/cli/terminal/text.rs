@@ -12,13 +12,13 @@ pub(in crate::cli) fn harmless(text: &str) -> String {
     text.chars().map(|c| if is_command(c) { '\u{FFFD}' } else { c }).collect()
 }
 
-/// The lines of `text` where none may be wider than `width`. A word that is wider by itself stays whole: it may be what
+/// The lines of `text` where none may be wider than `width`; none ends at a no-break space, which becomes a common one. A word that is wider by itself stays whole: it may be what
 /// somebody wants to copy.
 pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
+        for word in paragraph.split(' ').filter(|word| !word.is_empty()) {
             let fits = measure_text_width(&line) + 1 + measure_text_width(word) <= width;
             if !line.is_empty() && !fits {
                 lines.push(std::mem::take(&mut line));
@@ -30,7 +30,7 @@ pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
         lines.push(line);
     }
-    lines
+    lines.iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
 /// An amount of bytes, in decimal units.
@@ -68,6 +68,7 @@ mod tests {
         assert_eq!(wrapped(text, 9), ["one two", "three", "fourteen", "five"]);
         assert_eq!(wrapped("a-word-that-is-long b", 5), ["a-word-that-is-long", "b"]);
         assert_eq!(wrapped("", 5), Vec::<String>::new());
+        assert_eq!(wrapped("it took 1\u{a0}ms", 9), ["it took", "1 ms"]);
     }
 
     #[test]
