@@ -81,7 +81,7 @@ impl Settings {
         }
         config.dimse.listen = self.listen.unwrap_or(config.dimse.listen);
         if self.verbose {
-            telemetry::init(&config.log);
+            telemetry::init(&config.log, None);
         }
         Ok(config)
     }
