@@ -16,6 +16,7 @@ mod demo;
 mod deploy;
 mod dimse;
 mod doctor;
+mod ending;
 mod engine;
 mod frames;
 mod fuzz;

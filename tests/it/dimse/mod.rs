@@ -9,7 +9,7 @@ mod own;
 mod peers;
 mod retrieve;
 mod scripted;
-mod store;
+pub(crate) mod store;
 mod together;
 
 use gantry::demo::{Archive, Fault, Instance, Running};

@@ -49,7 +49,7 @@ fn request(instance: &Instance, id: u16) -> Command {
 }
 
 /// Sends an object, and waits for the response.
-pub(super) async fn store(client: &mut Client, instance: &Instance) -> Result<Command, AssociationError> {
+pub(crate) async fn store(client: &mut Client, instance: &Instance) -> Result<Command, AssociationError> {
     send(client, instance, bytes_of(instance)).await
 }
 
@@ -69,7 +69,7 @@ async fn status(client: &mut Client, instance: &Instance) -> u16 {
 }
 
 /// The data set of an object in memory.
-fn bytes_of(instance: &Instance) -> Bytes {
+pub(crate) fn bytes_of(instance: &Instance) -> Bytes {
     match &instance.data {
         Data::Memory(bytes) => bytes.clone(),
         Data::Parts(parts) => parts.concat().into(),

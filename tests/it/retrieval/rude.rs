@@ -66,11 +66,12 @@ async fn be_rude(method: Method, name: &str) -> String {
     scene.app.settle(&what).await;
     scene.archive.clear_faults();
     let begin = Instant::now();
-    // What failed is told once more, and what did not answer is left alone for a while.
+    // What failed is told once more, and what did not answer is left alone for a while; on a busy machine nothing may come in
+    // time for once.
     loop {
         match scene.study(&what).await {
             Outcome::Complete => break,
-            Outcome::Partial | Outcome::Failed(503) if begin.elapsed() < PROBED => {
+            Outcome::Partial | Outcome::Failed(503 | 504) if begin.elapsed() < PROBED => {
                 sleep(Duration::from_millis(50)).await;
             }
             other => panic!("{what}: {other:?} when it is polite again"),

@@ -82,16 +82,16 @@ impl Scene {
 
 /// What an answer tells of each instance.
 #[derive(Debug)]
-struct Fates {
-    status: u16,
-    stored: BTreeSet<String>,
+pub(super) struct Fates {
+    pub(super) status: u16,
+    pub(super) stored: BTreeSet<String>,
     /// With their Failure Reasons.
     failed: Vec<(String, u64)>,
     others: usize,
 }
 
 impl Fates {
-    fn of(reply: Reply) -> Self {
+    pub(super) fn of(reply: Reply) -> Self {
         assert!(reply.whole, "an answer that broke off: {reply:?}");
         let module: Value = match reply.header("content-type") {
             "application/dicom+json" => serde_json::from_slice(&reply.body).unwrap(),
@@ -110,7 +110,7 @@ impl Fates {
 }
 
 /// A PS3.10 file.
-fn part10(instance: &Instance) -> Vec<u8> {
+pub(super) fn part10(instance: &Instance) -> Vec<u8> {
     let Data::Memory(bytes) = &instance.data else { panic!("{:?}", instance.data) };
     [part10_header(&instance.head), bytes.to_vec()].concat()
 }
@@ -120,7 +120,7 @@ fn delimiter() -> String {
     format!("\r\n--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n")
 }
 
-fn body(parts: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn body(parts: &[Vec<u8>]) -> Vec<u8> {
     let mut body = Vec::new();
     for part in parts {
         body.extend(delimiter().into_bytes());
@@ -141,7 +141,7 @@ async fn begin(address: SocketAddr, path: &str, length: u64) -> TcpStream {
     stream
 }
 
-async fn post(address: SocketAddr, path: &str, body: &[u8]) -> Reply {
+pub(super) async fn post(address: SocketAddr, path: &str, body: &[u8]) -> Reply {
     let mut stream = begin(address, path, body.len() as u64).await;
     stream.write_all(body).await.expect("the server reads all that is written");
     read(&mut stream).await
