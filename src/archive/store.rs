@@ -14,10 +14,11 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout_at};
 
+use self::broken::{Broken, PATIENCE};
 use self::check::Check;
 pub(super) use self::contexts::Recent;
 use self::contexts::Refusal;
-use self::source::{Broken, PATIENCE, Source};
+use self::source::Source;
 use super::error::{Error, Kind};
 use super::remote::Inner;
 use super::{Result, Stored};
@@ -30,6 +31,7 @@ use crate::dimse::pool::{Contexts, Lease};
 use crate::dimse::scu::{Limits, Operation, OperationError, Reply};
 use crate::dimse::status::{self, Class};
 
+mod broken;
 mod check;
 mod contexts;
 mod source;

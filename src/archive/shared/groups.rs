@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Key};
 use super::claim::{Claim, Reader};
-use super::proofs::Proof;
+use super::proofs::{Proof, Proven};
 use super::writer::{Reserve, Writer};
 use crate::archive::{Complete, Expected, Form, Result};
 use crate::dicom::Uid;
@@ -72,16 +72,6 @@ pub(super) struct Begun {
     pub(super) form: Form,
     /// The right to fetch ahead in it, of which there is one.
     pub(super) lane: Arc<Semaphore>,
-}
-
-/// What a group has brought that proves its target to be whole.
-#[derive(Debug)]
-pub(super) struct Proven {
-    /// Every instance of the target, with its series as far as it is known.
-    pub(super) instances: Vec<(Uid, Option<Uid>)>,
-    /// Those that are known not to come.
-    pub(super) missing: Vec<Uid>,
-    pub(super) complete: Complete,
 }
 
 /// What a member of a group gets next.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::groups::Proven;
 use crate::archive::{Complete, Form};
 use crate::dicom::Uid;
 use crate::dicom::query::Target;
@@ -25,6 +24,16 @@ pub(super) struct Proofs {
     proofs: HashMap<(Target, Form), Arc<Proof>>,
     /// How often what the archive holds has changed.
     changes: u64,
+}
+
+/// What a group has brought that proves its target to be whole.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// Every instance of the target, with its series as far as it is known.
+    pub(super) instances: Vec<(Uid, Option<Uid>)>,
+    /// Those that are known not to come.
+    pub(super) missing: Vec<Uid>,
+    pub(super) complete: Complete,
 }
 
 /// A target was whole.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-use super::source::Broken;
+use super::broken::Broken;
 use crate::dicom::head::OpenValue;
 use crate::dicom::object::Head;
 use crate::dicom::scan::{Event, Scanner};
