@@ -55,4 +55,5 @@ for _ in association.send_c_get(identifier, StudyRootQueryRetrieveInformationMod
     pass
 association.release()
 matches = sum(1 for status, _ in find if status.Status in (0xFF00, 0xFF01))
-print(f"echo {echo.Status:04X}, {matches} match, {len(came)} objects")
+answers = " ".join(f"{status.Status:04X}" if "Status" in status else "nothing" for status, _ in find)
+print(f"echo {echo.Status:04X}, {matches} match, {len(came)} objects; C-FIND was answered with {answers}")

@@ -279,6 +279,21 @@ mod tests {
         assert_eq!(names(&scratch.path().join("1.2.9")), ["1.2.3.dcm"]);
     }
 
+    #[test]
+    fn hazard_no_name_from_the_wire_leads_out_of_the_folder() {
+        for bad in
+            ["", ".", "..", "../1", "1/../../2", "/etc/passwd", "1\\2", "1.2\0/../3", "1..2", "C:1", "~"]
+        {
+            assert!(Uid::from_padded(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        for good in ["0.0", "1.2.840.10008"] {
+            let name = Uid::from_padded(good.as_bytes()).unwrap();
+            let path = Path::new("out").join(name.as_str()).join(format!("{name}{SUFFIX}"));
+            let normal = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+            assert!(path.components().all(normal) && path.components().count() == 3, "{}", path.display());
+        }
+    }
+
     #[tokio::test]
     async fn a_folder_that_cannot_be_is_told_with_its_name() {
         let scratch = tempfile::tempdir().unwrap();
