@@ -5,10 +5,12 @@
 //! that a client or an archive may make up: neither memory nor the watcher's is theirs to fill.
 
 mod archive;
+mod few;
 mod figures;
 mod labels;
 mod plain;
 mod process;
+mod route;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,12 +22,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-pub use archive::{OfArchive, Waited};
+pub use archive::{Gauges, OfArchive, Waited};
 pub use figures::Figures;
 pub use labels::{
     AtArchive, AtClient, Durations, InState, Of, OfOperation, OfRoute, OfRouteEnd, Outcome, Reason, Request,
     Tier, Went,
 };
+pub use route::Route;
 
 /// The counters. Cheap to clone; all clones count together.
 #[derive(Clone)]
@@ -42,6 +45,10 @@ struct Inner {
 impl Default for Metrics {
     fn default() -> Self {
         let figures = Figures::default();
+        // An alert would miss the first of what begins with 1.
+        for outcome in ["applied", "refused"] {
+            let _ = figures.config_reloads.get_or_create(&Went { outcome });
+        }
         let mut own = Registry::with_prefix("gantry");
         figures.register(&mut own);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);

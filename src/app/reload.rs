@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::running::Running;
 use crate::config::{Config, ConfigError};
-use crate::net::FileStamp;
+use crate::net::{FileStamp, Notify};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ pub struct Reload {
     pub path: Option<PathBuf>,
     /// Somebody asks for it.
     pub asked: mpsc::Receiver<Asked>,
+    /// Who waits for it to have ended; `None`: nobody.
+    pub manager: Option<Arc<Notify>>,
 }
 
 impl Reload {
@@ -49,7 +51,18 @@ impl Reload {
             // As it is before it is read: what is written meanwhile is another.
             watch.known = watch.look().await;
             watch.seen.clone_from(&watch.known);
+            if let Some(manager) = &self.manager {
+                manager.reloading();
+            }
             let told = self.read(running).await;
+            if let Some(manager) = self.manager.as_ref().filter(|_| !shutdown.is_cancelled()) {
+                manager.ready();
+                if told.is_err() {
+                    manager.status(
+                        "Serving by the configuration before: the new one is wrong, the log says where",
+                    );
+                }
+            }
             running.metrics().configuration(told.is_ok());
             match &told {
                 Ok(changes) => tracing::info!("the configuration was read again: {changes}"),

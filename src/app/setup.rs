@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::dicom::AeTitle;
 use crate::event::Events;
 use crate::front::http;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OfArchive};
 use crate::router::Router;
 
 /// What stays while configurations come and go. Cheap to clone.
@@ -100,6 +100,7 @@ impl Foundation {
     fn archive(&self, config: &ArchiveConfig) -> (DimseArchive, SharedArchive) {
         let (moves, reports) = (self.moves.clone(), self.commitments.of(&config.name));
         let archive = DimseArchive::new(config.clone(), Some(moves), Some(reports), self.metrics.clone());
+        OfArchive::new(&self.metrics, &config.name).from_zero();
         let shared = Shared::new(Arc::new(archive.clone()), self.cache.clone(), self.metrics.clone());
         (archive, SharedArchive(Arc::new(shared)))
     }

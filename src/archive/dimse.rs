@@ -113,7 +113,6 @@ impl DimseArchive {
             get_refused: Mutex::default(),
             tasks: TaskTracker::new(),
             figures,
-            metrics,
         };
         Self { inner: Arc::new(inner) }
     }

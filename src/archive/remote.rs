@@ -24,7 +24,7 @@ use crate::dimse::command::Command;
 use crate::dimse::negotiation::Proposal;
 use crate::dimse::pool::{Contexts, Lease, LeaseError, Pool};
 use crate::dimse::scu::{Limits, Operation, OperationError};
-use crate::metrics::{Metrics, OfArchive};
+use crate::metrics::OfArchive;
 use crate::net::tls;
 
 /// What the operations of an archive share.
@@ -63,8 +63,6 @@ pub(super) struct Inner {
     pub(super) tasks: TaskTracker,
     /// What is counted of it.
     pub(super) figures: OfArchive,
-    /// What is counted of all.
-    pub(super) metrics: Metrics,
 }
 
 impl Inner {

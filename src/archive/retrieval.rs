@@ -13,8 +13,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +29,6 @@ use crate::dicom::Uid;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Level, Target};
 use crate::dimse::pool::Contexts;
-use crate::metrics::{Figures, Of, Outcome};
 use crate::trace;
 use work::Meter;
 
@@ -202,7 +199,7 @@ impl Driver {
         if let Verdict::Missing { named, .. } = self.verdict()
             && !named.is_empty()
         {
-            self.count(|metrics| &metrics.asked_again, named.len());
+            self.inner.figures.asked_again(named.len());
             self.collector.update(Ledger::settle);
             self.bring_named(named).await?;
         }
@@ -274,7 +271,7 @@ impl Driver {
         if count == 0 && is_limited && unnamed == 0 && self.matches_nothing() {
             return Err(self.inner.error(Kind::NotFound));
         }
-        self.count(|metrics| &metrics.missing, named.len() + unnamed);
+        self.inner.figures.missing(named.len() + unnamed);
         let incomplete = self.inner.error(Kind::Incomplete { missing: named.len() + unnamed, named });
         Err(self.state().failure.take().filter(|_| count == 0).unwrap_or(incomplete))
     }
@@ -297,12 +294,6 @@ impl Driver {
         Complete::mint()
     }
 
-    /// Counts `number` more of something.
-    fn count(&self, what: impl Fn(&Figures) -> &Family<Of, Counter>, number: usize) {
-        let of = Of { archive: self.inner.config.name.clone() };
-        what(&self.inner.metrics).get_or_create(&of).inc_by(number as u64);
-    }
-
     /// Counts the retrieval by how it ended.
     fn count_end(&self, result: &Result<Complete, Error>, took: Duration) {
         let outcome = match result.as_ref().map_err(|error| &error.kind) {
@@ -311,15 +302,11 @@ impl Driver {
             Err(Kind::Cancelled | Kind::ReaderStalled) => "cancelled",
             Err(_) => "failed",
         };
-        let archive = self.inner.config.name.clone();
-        self.inner.figures.retrieved(took);
-        self.inner.metrics.retrievals.get_or_create(&Outcome { archive, outcome }).inc();
         let (objects, bytes) = self.collector.ledger().volume();
+        self.inner.figures.retrieved(outcome, took, objects, bytes);
         let span = Span::current();
         trace::outcome(&span, outcome, matches!(outcome, "incomplete" | "failed"));
         trace::brought(&span, objects, bytes);
-        self.count(|metrics| &metrics.objects, objects);
-        self.count(|metrics| &metrics.object_bytes, usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     /// Whether one of the missing objects can be had as it is stored: then nothing failed but the form.

@@ -32,8 +32,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let path = arguments.config;
     let file = path.clone();
     let load: Load = Arc::new(move || check_config::read(file.as_deref()));
-    let app = app.reloading(Reload { load, path, asked: on_hangup()? });
-    let _service = Notify::from_environment().map(|notify| notify.attend(shutdown.clone()));
+    let manager = Notify::from_environment().map(Arc::new);
+    let app = app.reloading(Reload { load, path, asked: on_hangup()?, manager: manager.clone() });
+    let _attending = manager.map(|manager| manager.attend(shutdown.clone()));
     tracing::info!("serving DICOMweb on {}://{}{}", app.scheme(), app.http_address(), app.base_path());
     app.run(shutdown).await;
     if let Some(exporter) = exporter {

@@ -75,7 +75,7 @@ mod tests {
              [dimse]\nlisten = \"127.0.0.1:2\"\nae_title = \"OTHER\"\nmax_associations = 7\ntimeouts = { artim = \"7s\" }\n\
              tls = { certificate = \"c\", key = \"k\" }\ncommitment = { wait = \"7h\" }\n\
              [cache]\nmemory = \"7MiB\"\n[state]\npath = \"/s\"\n\
-             [audit]\nstdout = true\nspool = { path = \"/a\" }\n[log]\nfilter = \"warn\"\n",
+             [audit]\nstdout = true\nspool = { path = \"/a\" }\n[log]\nfilter = \"warn\"\n[telemetry]\notlp = \"http://127.0.0.1:7\"\n",
         );
         let different = other.keep_what_needs_a_restart(&running);
         assert_eq!(other.keep_what_needs_a_restart(&running), Vec::<&str>::new());

@@ -25,6 +25,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a peer that was rejected has to close the connection (PS3.8 9.2.3, AE-8).
 const REJECTED: Duration = Duration::from_secs(2);
 
+/// Why a connection was closed without a word.
+const TOO_MANY: &str = "too many connections";
+/// Why a connection did not become an association: TLS, or the request for one, did not come, or could not be understood.
+const NOTHING_ASKED: &str = "no association request";
+
 /// The limits of an acceptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -68,6 +73,9 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// The reason to reject it.
     fn admit(&self, peer: &Peer, request: &AssociateRq) -> Result<Self::Seat, AssociateRj>;
+
+    /// Somebody was turned away before it could be asked whether to admit them, for this reason.
+    fn turned_away(&self, reason: &'static str);
 
     /// Decides about the presentation contexts, and may ask others meanwhile. It logs a rejection, and bounds its own time; dropped, it leaves
     /// nothing behind.
@@ -116,8 +124,12 @@ pub async fn serve(
                 continue;
             }
         };
-        let Some(asks) = asking.take(&counted_as(address), limits.max_asking) else { continue };
-        let Ok(place) = Arc::clone(&connections).try_acquire_owned() else { continue };
+        let asks = asking.take(&counted_as(address), limits.max_asking);
+        let place = Arc::clone(&connections).try_acquire_owned();
+        let (Some(asks), Ok(place)) = (asks, place) else {
+            service.turned_away(TOO_MANY);
+            continue;
+        };
         let arrived = Arrived { stream, address, tls: tls.clone(), asks, _place: place };
         tasks.spawn(welcome(arrived, Arc::clone(&service), limits, shutdown.clone()));
     }
@@ -144,10 +156,13 @@ async fn welcome(arrived: Arrived, service: Arc<impl Service>, limits: Limits, s
     };
     let (requested, certificate) = match requested {
         Ok(requested) => requested,
-        Err(error) if error.is_for_people() => {
-            return tracing::info!(%address, %error, "no association");
+        Err(error) => {
+            service.turned_away(NOTHING_ASKED);
+            return match error.is_for_people() {
+                true => tracing::info!(%address, %error, "no association"),
+                false => tracing::debug!(%address, %error, "no association"),
+            };
         }
-        Err(error) => return tracing::debug!(%address, %error, "no association"),
     };
     let request = requested.request();
     let (calling, called) = (request.calling.clone(), request.called.clone());
@@ -156,6 +171,7 @@ async fn welcome(arrived: Arrived, service: Arc<impl Service>, limits: Limits, s
         Some(rj) => {
             let Peer { calling, called, .. } = &peer;
             tracing::info!(%address, %calling, %called, reason = rj.reason_text(), "association rejected");
+            service.turned_away(rj.reason_text());
             Err(rj)
         }
         None => service.admit(&peer, request),

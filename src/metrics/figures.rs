@@ -114,7 +114,8 @@ figures! {
     dimse_accepted: Counter =
         "Associations of DIMSE clients, and of archives that bring what we asked for, that were accepted";
     dimse_rejected: Family<Reason, Counter> =
-        "Associations that were rejected, by the reason that the client was told (PS3.8 Table 9-21)";
+        "Associations that were rejected, by the reason that the client was told (PS3.8 Table 9-21), and connections \
+         that came to no request for one";
     dimse_operations: Family<AtArchive, Counter> =
         "Requests of DIMSE clients by the archive that served them, kind and status: success, warning, failure, cancelled";
     dimse_operation_seconds: Durations<AtClient> =

@@ -67,7 +67,7 @@ pub struct AtClient {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Request {
     /// The route's pattern, below the service's root: never a path.
-    pub route: String,
+    pub route: &'static str,
     /// The method, or `other`.
     pub method: &'static str,
     /// The class of the status, such as `2xx`.
@@ -78,14 +78,14 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfRoute {
     /// The route's pattern, below the service's root: never a path.
-    pub route: String,
+    pub route: &'static str,
 }
 
 /// Answers that did not come to their end, for each route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfRouteEnd {
     /// The route's pattern, below the service's root: never a path.
-    pub route: String,
+    pub route: &'static str,
     /// Who ended it.
     pub reason: &'static str,
 }

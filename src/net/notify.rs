@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -82,7 +83,7 @@ impl Notify {
 
     /// Tells that the bridge is ready, then that it lives, and from `shutdown` on that it ends, until the handle is dropped.
     /// To be called in a runtime: one that does not run its tasks any more is not alive.
-    pub fn attend(self, shutdown: CancellationToken) -> AbortOnDropHandle<()> {
+    pub fn attend(self: Arc<Self>, shutdown: CancellationToken) -> AbortOnDropHandle<()> {
         AbortOnDropHandle::new(tokio::spawn(async move {
             self.ready();
             tokio::select! {
@@ -149,7 +150,7 @@ mod tests {
         let (_folder, socket, path) = manager();
         let notify = Notify::to(&path, Some("20000")).unwrap();
         let shutdown = CancellationToken::new();
-        let attending = notify.attend(shutdown.clone());
+        let attending = Arc::new(notify).attend(shutdown.clone());
         let heard = tokio::task::spawn_blocking(move || {
             let mut heard = vec![received(&socket)];
             while !heard.iter().any(|text| text.starts_with("WATCHDOG")) {

@@ -23,7 +23,7 @@ CHART = REPOSITORY / "helm/gantry"
 # The oldest that the chart takes, some between, and the newest that the schemas have.
 VERSIONS = ("1.30.0", "1.32.0", "1.34.0", "1.36.0", "1.37.0")
 # Not of Kubernetes itself.
-FOREIGN = {"ServiceMonitor"}
+FOREIGN = {"ServiceMonitor", "PrometheusRule"}
 
 SMALLEST = {
     "config": {
@@ -87,6 +87,8 @@ FULL = {
         "dimse": [{"ipBlock": {"cidr": "10.1.0.0/16"}}],
     },
     "serviceMonitor": {"enabled": True, "tokenSecret": {"name": "prometheus-token"}},
+    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+    "dashboard": {"enabled": True},
 }
 
 
@@ -343,6 +345,16 @@ def test_one_replica_wants_no_hashing():
     return objects
 
 
+def test_alerts_and_dashboard_are_those_beside_the_chart(objects):
+    rule, dashboard = objects["PrometheusRule", "gantry"], objects["ConfigMap", "gantry-dashboard"]
+    assert rule["spec"] == yaml.safe_load((CHART / "alerts.yaml").read_text())
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert json.loads(dashboard["data"]["gantry.json"]) == json.loads((CHART / "dashboards/gantry.json").read_text())
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    without, _ = rendered(SMALLEST)
+    assert not {("PrometheusRule", "gantry"), ("ConfigMap", "gantry-dashboard")} & set(without)
+
+
 def test_probes_speak_what_the_server_speaks():
     with_tls = {"config": {"http": {"tls": TLS}}, "secrets": [{"name": "tls", "secretName": "t"}]}
     for values, expected in (
@@ -398,6 +410,7 @@ def test(gantry):
     test_only_what_a_running_bridge_does_not_read_again_starts_it_anew(full)
     test_secrets_are_mounted_and_nothing_else_holds_them(objects)
     test_what_cannot_work_is_refused_with_its_reason()
+    test_alerts_and_dashboard_are_those_beside_the_chart(objects)
     test_probes_speak_what_the_server_speaks()
     test_helm_lint_has_nothing_to_say(SMALLEST)
     test_helm_lint_has_nothing_to_say(over(full, INGRESS))

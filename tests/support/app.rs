@@ -52,7 +52,7 @@ impl TestApp {
         let load: Load = Arc::new(move || Config::parse(&read.lock().unwrap(), environment.clone()));
         let app = App::bind(load().unwrap_or_else(|errors| panic!("{errors:?}"))).await.unwrap();
         let (reload, asked) = mpsc::channel(1);
-        let app = app.reloading(Reload { load, path: None, asked });
+        let app = app.reloading(Reload { load, path: None, asked, manager: None });
         let (dimse, dimse_tls) = (app.dimse_address(), app.dimse_tls_address());
         let (http, archives, moves) = (app.http_address(), app.archives().to_vec(), app.moves().clone());
         let shutdown = CancellationToken::new();

@@ -5,8 +5,10 @@ use tokio::io::duplex;
 
 use super::*;
 use crate::caller::Priority;
+use crate::dicom::Uid;
 use crate::dimse::association::{AssociationError, Event, Requested};
 use crate::dimse::command::{Command, field};
+use crate::dimse::negotiation::Proposal;
 use crate::dimse::pdu::AssociateRj;
 
 const FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Instant;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
 use crate::dimse::command::field;
 use crate::dimse::scp::Peer;
 use crate::dimse::status::{Class, class};
@@ -27,6 +30,14 @@ pub(super) struct Account {
     last_status: u16,
     objects: usize,
     bytes: u64,
+    at_hand: AtHand,
+}
+
+/// The figures that were counted last, at hand, as most requests of an association are like the one before.
+#[derive(Debug, Default)]
+struct AtHand {
+    operations: Option<(AtArchive, Counter)>,
+    seconds: Option<(AtClient, Histogram)>,
 }
 
 impl Account {
@@ -46,6 +57,7 @@ impl Account {
             last_status: 0,
             objects: 0,
             bytes: 0,
+            at_hand: AtHand::default(),
         }
     }
 
@@ -81,27 +93,43 @@ impl Account {
     }
 
     /// The request that was answered last is done; it was for this archive.
-    pub(super) fn done(&self, archive: &str) {
+    pub(super) fn done(&mut self, archive: &str) {
         self.done_with(archive, self.last_status);
     }
 
     /// A request, or its part for this archive, is done with this status.
-    pub(super) fn done_with(&self, archive: &str, code: u16) {
+    pub(super) fn done_with(&mut self, archive: &str, code: u16) {
         let outcome = match class(code) {
             Class::Success | Class::Pending => "success",
             Class::Warning => "warning",
             Class::Cancel => "cancelled",
             Class::Failure => "failure",
         };
-        let outcome = AtArchive { archive: archive.to_owned(), operation: self.request.0, outcome };
-        self.metrics.dimse_operations.get_or_create(&outcome).inc();
+        let operation = self.request.0;
+        let is_same = |(of, _): &&(AtArchive, Counter)| {
+            (&*of.archive, of.operation, of.outcome) == (archive, operation, outcome)
+        };
+        if let Some((_, counter)) = self.at_hand.operations.as_ref().filter(is_same) {
+            counter.inc();
+            return;
+        }
+        let of = AtArchive { archive: archive.to_owned(), operation, outcome };
+        let counter = self.metrics.dimse_operations.get_or_create_owned(&of);
+        counter.inc();
+        self.at_hand.operations = Some((of, counter));
     }
 
     /// The request has been served, in whatever way.
-    pub(super) fn served(&self) {
+    pub(super) fn served(&mut self) {
         let (operation, begin) = self.request;
-        let took = begin.elapsed().as_secs_f64();
-        self.metrics.dimse_operation_seconds.observe(&AtClient { operation }, took);
+        let of = AtClient { operation };
+        let at_hand = self.at_hand.seconds.take().filter(|(at_hand, _)| *at_hand == of);
+        let (of, seconds) = at_hand.unwrap_or_else(|| {
+            let seconds = self.metrics.dimse_operation_seconds.of(&of);
+            (of, seconds)
+        });
+        seconds.observe(begin.elapsed().as_secs_f64());
+        self.at_hand.seconds = Some((of, seconds));
     }
 
     /// The association has ended so.

@@ -44,6 +44,10 @@ impl Service for Entrance {
         self.front().admit(peer, request)
     }
 
+    fn turned_away(&self, reason: &'static str) {
+        self.front().turned_away(reason);
+    }
+
     fn negotiate<'a>(
         &'a self,
         peer: &'a Peer,

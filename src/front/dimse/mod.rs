@@ -210,8 +210,7 @@ impl Front {
         // As it is to be written in `certificate_subject`; quoted, since others have chosen it.
         let certificate = peer.certificate.as_ref().map(|shown| shown.subject.as_str());
         tracing::info!(%address, %calling, %called, certificate, reason, "association rejected");
-        let told = Reason { reason: rj.reason_text() };
-        self.services.metrics.dimse_rejected.get_or_create(&told).inc();
+        scp::Service::turned_away(self, rj.reason_text());
     }
 
     async fn converse(&self, client: &mut Client) -> End {
@@ -346,6 +345,10 @@ impl scp::Service for Front {
             trail::rejected(&self.services.events, peer, rj, why);
             rj
         })
+    }
+
+    fn turned_away(&self, reason: &'static str) {
+        self.services.metrics.dimse_rejected.get_or_create(&Reason { reason }).inc();
     }
 
     fn negotiate<'a>(

@@ -237,6 +237,7 @@ struct Shared {
     events: Events,
     shutdown: CancellationToken,
     health: health::Health,
+    routes: observe::Routes,
 }
 
 /// What bounds all requests together, also those that began before the configuration was read again. Cheap to clone.
@@ -289,6 +290,7 @@ pub fn app(config: Config, services: Services) -> Router {
     let Services { archives, access, kept, cache, metrics, events, shutdown } = services;
     let base_path = config.base_path.clone();
     let (owners, snapshots) = <(Owners, snapshot::Snapshots)>::default();
+    let routes = observe::Routes::new(&metrics);
     let shared = Shared {
         config,
         kept,
@@ -301,6 +303,7 @@ pub fn app(config: Config, services: Services) -> Router {
         events,
         shutdown,
         health: health::Health::default(),
+        routes,
     };
     let server = Server(Arc::new(shared));
     let permit = |needs| from_fn_with_state((server.clone(), needs), identity::permit);

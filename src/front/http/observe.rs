@@ -4,6 +4,7 @@
 //! who asks, and for which archive, notes it in the request's [`Notes`].
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,14 +23,18 @@ use http_body::{Body as _, Frame, SizeHint};
 use tracing::{Instrument as _, Span};
 
 use super::body::{Broken, BrokenOff};
-use super::{Server, origin};
+use super::{PAGES, RESOURCES, Server, origin};
 use crate::archive::Kind;
-use crate::metrics::{self, Metrics, OfRoute, OfRouteEnd};
+use crate::metrics::{Metrics, Route};
 use crate::net::Connection;
 use crate::trace;
 
 /// How the path of an archive's own service begins, as its routes have it.
 const NAMED: &str = "/archives/{archive}";
+/// The root of an archive's service.
+const SERVICE: &str = "service";
+/// What there is not.
+const NONE: &str = "none";
 /// The routes that are asked every few seconds by those who watch: a line for each would drown the others.
 const WATCHED: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
 
@@ -64,16 +69,14 @@ impl Notes {
 
 /// Watches a request from its head to the last byte of its answer.
 pub(super) async fn observe(State(server): State<Server>, mut request: Request, next: Next) -> Response {
-    let matched = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
-    let route = route(matched, &server.0.config.base_path);
+    let matched = request.extensions().get::<MatchedPath>().map_or(NONE, MatchedPath::as_str);
+    let route = server.0.routes.of(pattern(matched, &server.0.config.base_path));
     let method = method(request.method());
-    let span = trace::http_request(method, &route);
+    let span = trace::http_request(method, route.pattern());
     trace::continues(&span, request.headers());
     let peer = request.extensions().get::<Connection>().map(|connection| connection.peer.ip());
-    let metrics = server.0.metrics.clone();
-    metrics.http_requests_open.inc();
+    route.begins();
     let mut told = Told {
-        metrics,
         begin: Instant::now(),
         method,
         route,
@@ -103,13 +106,41 @@ pub(super) async fn observe(State(server): State<Server>, mut request: Request, 
     response.map(|body| Body::new(Observed { body, left, told }))
 }
 
+/// The figures of each route, at hand.
+#[derive(Debug)]
+pub(super) struct Routes {
+    metrics: Metrics,
+    figures: HashMap<&'static str, OnceLock<Arc<Route>>>,
+}
+
+impl Routes {
+    /// Of all routes that there are.
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let figures = patterns().map(|pattern| (pattern, OnceLock::new())).collect();
+        Self { metrics: metrics.clone(), figures }
+    }
+
+    fn of(&self, pattern: &'static str) -> Arc<Route> {
+        let found = || Arc::new(Route::new(&self.metrics, pattern));
+        self.figures.get(pattern).map_or_else(found, |figures| Arc::clone(figures.get_or_init(found)))
+    }
+}
+
+/// The patterns of all routes.
+fn patterns() -> impl Iterator<Item = &'static str> {
+    let resources = RESOURCES.iter().map(|(pattern, _)| *pattern);
+    resources.chain(PAGES.iter().map(|(pattern, _)| *pattern)).chain([SERVICE, NONE])
+}
+
 /// The pattern of a route below the root of its service, the same for the default archive and for those that are named.
-fn route(matched: &str, base_path: &str) -> Cow<'static, str> {
+fn pattern(matched: &str, base_path: &str) -> &'static str {
     let below = matched.strip_prefix(NAMED).or_else(|| matched.strip_prefix(base_path));
     match below {
-        Some("" | "/") => Cow::Borrowed("service"),
-        Some(below) if below.starts_with('/') => Cow::Owned(below.to_owned()),
-        _ => Cow::Owned(matched.to_owned()),
+        Some("" | "/") => SERVICE,
+        below => {
+            let pattern = below.filter(|below| below.starts_with('/')).unwrap_or(matched);
+            patterns().find(|it| *it == pattern).unwrap_or(NONE)
+        }
     }
 }
 
@@ -150,10 +181,9 @@ impl End {
 /// What is told of a request, when this is dropped.
 #[derive(Debug)]
 struct Told {
-    metrics: Metrics,
     begin: Instant,
     method: &'static str,
-    route: Cow<'static, str>,
+    route: Arc<Route>,
     client: Option<IpAddr>,
     notes: Notes,
     span: Span,
@@ -164,18 +194,12 @@ struct Told {
 }
 
 impl Told {
-    fn of_route(&self) -> OfRoute {
-        OfRoute { route: self.route.to_string() }
-    }
-
     fn begun(&mut self, status: StatusCode) {
         self.status = Some(status);
-        self.metrics.http_first_byte_seconds.observe(&self.of_route(), self.begin.elapsed().as_secs_f64());
+        self.route.answered(self.begin.elapsed());
     }
 
     fn count(&self, read: u64) {
-        let (metrics, of_route) = (&self.metrics, self.of_route());
-        metrics.http_requests_open.dec();
         let status = match self.status.map_or(0, |status| status.as_u16() / 100) {
             1 => "1xx",
             2 => "2xx",
@@ -184,14 +208,9 @@ impl Told {
             5 => "5xx",
             _ => "none",
         };
-        let labels = metrics::Request { route: self.route.to_string(), method: self.method, status };
-        metrics.http_requests.get_or_create(&labels).inc();
-        metrics.http_request_seconds.observe(&of_route, self.begin.elapsed().as_secs_f64());
-        metrics.http_request_bytes.get_or_create(&of_route).inc_by(read);
-        metrics.http_response_bytes.get_or_create(&of_route).inc_by(self.sent);
+        self.route.ended(self.method, status, self.begin.elapsed(), read, self.sent);
         if self.end != End::Whole {
-            let labels = OfRouteEnd { route: self.route.to_string(), reason: self.end.as_str() };
-            metrics.http_unfinished.get_or_create(&labels).inc();
+            self.route.broke_off(self.end.as_str());
         }
     }
 }
@@ -207,8 +226,9 @@ impl Drop for Told {
         let (user, archive) =
             (user.get().map_or("-", |user| user), archive.get().map_or("-", String::as_str));
         let ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let Self { method, route, sent, .. } = self;
-        if WATCHED.contains(&&**route) && status == 200 {
+        let Self { method, sent, .. } = self;
+        let route = self.route.pattern();
+        if WATCHED.contains(&route) && status == 200 {
             tracing::debug!(method, %route, status, ms, "answered");
             return;
         }
@@ -328,8 +348,9 @@ mod tests {
             ("/", "/"),
             ("/metrics", "/metrics"),
             ("none", "none"),
+            ("/archives/{archive}/what/is/not", "none"),
         ] {
-            assert_eq!(route(matched, "/dicom-web"), expected, "{matched}");
+            assert_eq!(pattern(matched, "/dicom-web"), expected, "{matched}");
         }
     }
 

@@ -86,6 +86,20 @@ async fn what_dimse_clients_ask_is_counted_and_whom_we_turn_away_by_the_reason()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_does_not_even_ask_rightly_for_an_association_is_counted_too() {
+    let archive = archive(study(1, 1, 1, &Kind::default())).await;
+    let app = app(archive.addr()).await;
+    let rejected = async |reason: &str| {
+        let figures = Figures::of(app.http).await;
+        figures.sum("dimse_rejected_total", &[&format!("reason=\"{reason}\"")])
+    };
+    assert!(Client::to(app.dimse, "GANTRY", "CLIENT", vec![]).await.is_err());
+    assert_eq!(rejected("no reason given").await, 1);
+    drop(tokio::net::TcpStream::connect(app.dimse).await.unwrap());
+    until("the probe is counted", DEADLINE, async || rejected("no association request").await == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hazard_nothing_that_a_client_makes_up_becomes_a_label() {
     let archive = archive(study(1, 1, 1, &Kind::default())).await;
     let app = app(archive.addr()).await;

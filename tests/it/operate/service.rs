@@ -13,7 +13,7 @@ fn the_unit_waits_for_what_the_bridge_tells() {
 }
 
 #[test]
-fn the_service_manager_learns_that_it_is_ready_lives_and_ends() {
+fn the_service_manager_learns_that_it_is_ready_lives_reads_its_configuration_again_and_ends() {
     let scratch = Scratch::new("notify");
     let path = scratch.path().join("socket");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -27,7 +27,7 @@ fn the_service_manager_learns_that_it_is_ready_lives_and_ends() {
         ),
     );
     let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
-    command.arg("serve").arg("--config").arg(file);
+    command.arg("serve").arg("--config").arg(&file);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
     let server = Server::start("gantry", scratch, command, &[http]);
     let heard = || {
@@ -37,11 +37,27 @@ fn the_service_manager_learns_that_it_is_ready_lives_and_ends() {
     };
     assert!(heard().starts_with("READY=1\n"));
     assert_eq!(heard(), "WATCHDOG=1\n");
-    let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", server.pid())]).status();
-    assert!(killed.unwrap().success());
-    let mut said = heard();
-    while said == "WATCHDOG=1\n" {
-        said = heard();
-    }
-    assert!(said.starts_with("STOPPING=1\n"), "{said}");
+    let signal = |name: &str| {
+        let killed = Command::new("sh").args(["-c", &format!("kill -{name} {}", server.pid())]).status();
+        assert!(killed.unwrap().success());
+    };
+    let said = || {
+        let mut said = heard();
+        while said == "WATCHDOG=1\n" {
+            said = heard();
+        }
+        said
+    };
+    signal("HUP");
+    let reloading = said();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(said(), "READY=1\nSTATUS=Serving\n");
+    std::fs::write(&file, "[archive.main]\nae_titel = \"PACS\"\n").unwrap();
+    signal("HUP");
+    assert!(said().starts_with("RELOADING=1\n"));
+    assert_eq!(said(), "READY=1\nSTATUS=Serving\n");
+    assert!(said().starts_with("STATUS=Serving by the configuration before"));
+    signal("TERM");
+    let stopping = said();
+    assert!(stopping.starts_with("STOPPING=1\n"), "{stopping}");
 }
