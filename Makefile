@@ -6,7 +6,7 @@
 test: peers
 	cargo test --locked --no-fail-fast
 
-# DCMTK, Orthanc, nginx, curl and OpenSSL by apt; the Python clients in .peers/venv.
+# DCMTK, Orthanc, nginx, curl, OpenSSL and Chromium by apt; the Python clients in .peers/venv.
 peers:
 	tests/peers/install
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access;
 use crate::archive::MoveDestination;
+use crate::archive::activity::Activity;
 use crate::archive::commitment::{Commitments, OpenError};
 use crate::archive::dimse::DimseArchive;
 use crate::archive::shared::Cache;
@@ -131,7 +132,8 @@ impl App {
             None => (None, Events::none()),
         };
         let kept = http::Kept::new(config.http.front.limits, &metrics);
-        let foundation = Foundation { cache, moves, commitments, metrics, events, kept };
+        let foundation =
+            Foundation { cache, moves, commitments, metrics, events, kept, activity: Activity::default() };
         let setup = Setup::of(&config, None, &foundation)?;
         let listeners = Listeners { http, http_tls, dimse, dimse_tls };
         Ok(Self { config, listeners, setup, foundation, audit, reload: None })

@@ -7,6 +7,7 @@ mod ae;
 mod archive;
 mod audit;
 mod auth;
+mod console;
 mod dimse;
 mod environment;
 mod limits;
@@ -179,6 +180,7 @@ fn whole(table: Table, report: &Report) -> Config {
     dimse.front.aes = ae::read(root.named_sections("ae"), &names, report);
     ae::check_certificates(&dimse, report);
     dimse::acquaint(&mut dimse.front, &archives, report);
+    http.front.console = console::read(root.section("console"));
     let auth = auth::read(root.section("auth"), &http, &archives, report);
     let cache = cache(root.section("cache"));
     let state = state::state(root.section("state"));
@@ -272,6 +274,7 @@ fn http(mut section: Section<'_>) -> Http {
             cors_origins: cors_origins.unwrap_or_default(),
             limits,
             ready: defaults.ready,
+            console: defaults.console,
         },
         settings: HttpSettings {
             max_connections: max_connections.unwrap_or(1024),
@@ -311,7 +314,7 @@ fn base_path(text: &str) -> Option<String> {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
     };
     // The first parts of the server's own pages.
-    let taken = ["archives", "health", "metrics", "openapi.yaml", "admin"].contains(&parts[0]);
+    let taken = ["archives", "health", "metrics", "openapi.yaml", "admin", "console"].contains(&parts[0]);
     (parts.iter().all(fits) && !taken).then(|| path.to_owned())
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::Extension;
 use gantry::access::Access;
 use gantry::archive::Archive;
+use gantry::archive::activity::Activity;
 use gantry::archive::dimse::DimseArchive;
 use gantry::archive::dimse::config::{Config as ArchiveConfig, Timeouts};
 use gantry::archive::shared::{Cache, Config as CacheConfig, Shared};
@@ -60,6 +61,8 @@ async fn play(peer: Arc<Peer>, client: &[u8]) {
         cache,
         metrics,
         events: Events::none(),
+        activity: Activity::default(),
+        dimse: None,
         shutdown,
     };
     let config = Config {

@@ -48,8 +48,6 @@ impl Running {
         foundation: Foundation,
         shutdown: CancellationToken,
     ) -> Self {
-        let site =
-            Site::new(config.http.front.clone(), web_services(&foundation, &config, &setup, &shutdown));
         let services = dimse::Services {
             router: setup.router(&config),
             moves: foundation.moves.clone(),
@@ -59,6 +57,8 @@ impl Running {
             shutdown: shutdown.clone(),
         };
         let entrance = Arc::new(Entrance::to(Front::new(config.dimse.front.clone(), services)));
+        let services = web_services(&foundation, &config, &setup, &entrance, &shutdown);
+        let site = Site::new(config.http.front.clone(), services);
         let state = Mutex::new(State { config, setup });
         Self { foundation, site, entrance, shutdown, state, farewells: TaskTracker::new() }
     }
@@ -94,7 +94,7 @@ impl Running {
         let setup = Setup::of(&config, Some((&state.config, &state.setup)), &self.foundation)?;
         // First who may send what we ask for, then those who ask.
         self.foundation.acquaint(&config);
-        let services = web_services(&self.foundation, &config, &setup, &self.shutdown);
+        let services = web_services(&self.foundation, &config, &setup, &self.entrance, &self.shutdown);
         self.site.renew(config.http.front.clone(), services);
         self.entrance.renew(config.dimse.front.clone(), setup.router(&config));
         let before = std::mem::replace(&mut *state, State { config, setup });
@@ -133,9 +133,10 @@ fn web_services(
     foundation: &Foundation,
     config: &Config,
     setup: &Setup,
+    entrance: &Arc<Entrance>,
     shutdown: &CancellationToken,
 ) -> http::Services {
-    let Foundation { cache, metrics, events, kept, .. } = foundation.clone();
+    let Foundation { cache, metrics, events, kept, activity, .. } = foundation.clone();
     http::Services {
         archives: setup.router(config),
         access: setup.access.clone(),
@@ -143,6 +144,8 @@ fn web_services(
         cache,
         metrics,
         events,
+        activity,
+        dimse: Some(Arc::clone(entrance)),
         shutdown: shutdown.clone(),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::{self, Access};
+use crate::archive::activity::{Activity, Followed, Observed};
 use crate::archive::commitment::Commitments;
 use crate::archive::dimse::{Config as ArchiveConfig, DimseArchive};
 use crate::archive::shared::{Cache, Shared};
@@ -23,6 +24,7 @@ pub(super) struct Foundation {
     pub(super) metrics: Metrics,
     pub(super) events: Events,
     pub(super) kept: http::Kept,
+    pub(super) activity: Activity,
 }
 
 /// What one configuration comes to. Cheap to clone.
@@ -101,8 +103,11 @@ impl Foundation {
         let (moves, reports) = (self.moves.clone(), self.commitments.of(&config.name));
         let archive = DimseArchive::new(config.clone(), Some(moves), Some(reports), self.metrics.clone());
         OfArchive::new(&self.metrics, &config.name).from_zero();
-        let shared = Shared::new(Arc::new(archive.clone()), self.cache.clone(), self.metrics.clone());
-        (archive, SharedArchive(Arc::new(shared)))
+        // What goes wrong is noted once, however many wait for it; who waits is listed each.
+        let observed = Observed::new(Arc::new(archive.clone()), self.activity.clone());
+        let shared = Shared::new(Arc::new(observed), self.cache.clone(), self.metrics.clone());
+        let followed = Followed::new(Arc::new(shared), self.activity.clone());
+        (archive, SharedArchive(Arc::new(followed)))
     }
 
     /// The archives and clients of this configuration are known from now on.

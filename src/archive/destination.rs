@@ -132,8 +132,8 @@ impl Destination {
         }
     }
 
-    /// Stores an object there, as a sub-operation of the C-MOVE of `originator`: the client's title and message ID (PS3.7
-    /// 9.1.1.1).
+    /// Stores an object there: where somebody's C-MOVE wants it, as a sub-operation of that, which is told by the client's
+    /// title and message ID, `originator` (PS3.7 9.1.1.1).
     ///
     /// # Errors
     /// As [`Archive::store`].
@@ -141,9 +141,9 @@ impl Destination {
         &self,
         caller: &Caller,
         object: Object,
-        originator: (AeTitle, u16),
+        originator: Option<(AeTitle, u16)>,
     ) -> Result<Stored> {
-        let manner = Manner { checked: false, originator: Some(originator) };
+        let manner = Manner { checked: false, originator };
         let stored = self.archive.store_as(caller, object, manner).await;
         if stored.as_ref().is_err_and(|error| matches!(error.kind, Kind::SyntaxRefused(_))) {
             *self.refused_syntax() = Some(Instant::now());

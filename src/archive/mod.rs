@@ -1,5 +1,6 @@
 //! What an archive can do, in any protocol: the narrow waist between front ends and back ends.
 
+pub mod activity;
 mod arrival;
 mod attributes;
 mod collector;
@@ -24,6 +25,7 @@ mod survey;
 mod takes;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transfer;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -269,6 +271,18 @@ pub struct Feed<T> {
     put_back: Option<Step<T>>,
     source: Source<T>,
     watch: Option<Watch<T>>,
+    end: Option<End>,
+}
+
+/// Whoever is told of the end.
+struct End(Box<Hear>);
+
+type Hear = dyn FnOnce(&Result<Complete>) + Send;
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("End")
+    }
 }
 
 /// Whoever is told of the items that are taken.
@@ -302,17 +316,22 @@ impl<T> Feed<T> {
     /// A feed that reads `steps` and cancels its driver through `driver` when it is dropped.
     pub(in crate::archive) fn new(archive: &str, steps: mpsc::Receiver<Step<T>>, driver: DropGuard) -> Self {
         let source = Source::Driver { steps, archive: archive.to_owned(), _guard: driver };
-        Self { put_back: None, source, watch: None }
+        Self { put_back: None, source, watch: None, end: None }
     }
 
     /// A feed over what others read too.
     pub(in crate::archive) fn over(steps: impl Steps<T> + 'static) -> Self {
-        Self { put_back: None, source: Source::Shared(Box::new(steps)), watch: None }
+        Self { put_back: None, source: Source::Shared(Box::new(steps)), watch: None, end: None }
     }
 
     /// The same feed, and `watch` is told of each item as it is taken.
     pub fn watched(self, watch: impl FnMut(&T) + Send + 'static) -> Self {
         Self { watch: Some(Watch(Box::new(watch))), ..self }
+    }
+
+    /// The same feed, and `hear` is told how it ends, where it comes to its end.
+    pub(in crate::archive) fn ending(self, hear: impl FnOnce(&Result<Complete>) + Send + 'static) -> Self {
+        Self { end: Some(End(Box::new(hear))), ..self }
     }
 
     /// The next step. A driver that died, or a call after the end, is an error: never a good end.
@@ -329,12 +348,22 @@ impl<T> Feed<T> {
         if let Some(step) = self.ready() {
             return step;
         }
-        match &mut self.source {
+        let step = match &mut self.source {
             Source::Driver { steps, archive, .. } => match steps.recv().await {
                 Some(step) => step,
                 None => Step::End(Err(Error::new(archive, Kind::DriverDied))),
             },
             Source::Shared(steps) => steps.next().await,
+        };
+        self.tell(&step);
+        step
+    }
+
+    fn tell(&mut self, step: &Step<T>) {
+        if let Step::End(end) = step
+            && let Some(End(hear)) = self.end.take()
+        {
+            hear(end);
         }
     }
 
@@ -343,10 +372,12 @@ impl<T> Feed<T> {
         if let Some(step) = self.put_back.take() {
             return Some(step);
         }
-        match &mut self.source {
+        let step = match &mut self.source {
             Source::Driver { steps, .. } => steps.try_recv().ok(),
             Source::Shared(steps) => steps.ready(),
-        }
+        }?;
+        self.tell(&step);
+        Some(step)
     }
 
     /// Makes a step that was looked at the next one again.

@@ -346,10 +346,18 @@ fn the_cache_has_its_keys_and_their_bounds() {
 }
 
 #[test]
+fn the_console_is_there_unless_it_is_taken_away() {
+    let console = |text: &str| parse(&format!("{SMALLEST}{text}")).unwrap().http.front.console;
+    assert!(console("") && console("[console]\n") && !console("[console]\nenabled = false\n"));
+    assert_eq!(parse(&format!("{SMALLEST}[console]\nenabled = \"no\"\n")).unwrap_err().len(), 1);
+}
+
+#[test]
 fn the_documentation_has_every_key_and_a_valid_example() {
     let text = include_str!("../../docs/configuration.md");
     for key in [
         "default_archive",
+        "enabled",
         "listen",
         "base_path",
         "public_url",

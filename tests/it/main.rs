@@ -11,6 +11,7 @@ mod attacks;
 mod audit;
 mod clients;
 mod commands;
+mod console;
 mod corpus;
 mod demo;
 mod deploy;

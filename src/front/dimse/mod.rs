@@ -35,9 +35,10 @@ use tracing::Instrument as _;
 use crate::archive::commitment::Commitments;
 use crate::archive::dimse::config::Timeouts;
 use crate::archive::relay::Service;
-use crate::archive::{Archive, Destinations, MoveDestination, Origin, Place};
+use crate::archive::{Archive, Destinations, MoveDestination, Origin, Place, Visit};
 use crate::caller::{Caller, Priority};
 use crate::current::Current;
+use crate::dicom::AeTitle;
 use crate::dimse::association::Association;
 use crate::dimse::command::{Command, field};
 use crate::dimse::negotiation::AcceptedContext;
@@ -157,6 +158,25 @@ impl Front {
     /// How many places are taken by clients, those that are negotiating included.
     pub fn associations(&self) -> usize {
         self.common.admission.taken()
+    }
+
+    /// The application entities to which objects can be sent from here: those that have an address, and to which archives
+    /// do not send themselves.
+    pub fn destinations(&self) -> Vec<AeTitle> {
+        let is_one = |ae: &&AeConfig| ae.address.is_some() && ae.moves == config::Moves::Relay;
+        self.config.aes.iter().filter(is_one).map(|ae| ae.title.clone()).collect()
+    }
+
+    /// One of [`Front::destinations`], for as long as objects are sent there.
+    pub fn destination(&self, title: &AeTitle) -> Option<Visit> {
+        let is_one = self.destinations().contains(title);
+        let destination = self.destinations.get(title, &self.config.ae_title).filter(|_| is_one)?;
+        Some(destination.visit())
+    }
+
+    /// Runs something that objects are sent by; when the bridge ends it is waited for, as long as clients are.
+    pub fn accompany(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.common.tasks.spawn(work);
     }
 
     /// Whether who has come is still welcome as it was when it came.

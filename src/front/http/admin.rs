@@ -119,7 +119,7 @@ pub(super) fn admit(config: &Config, request: &Request) -> Result<(), Problem> {
 }
 
 /// Whether the client is on this machine. Where a proxy passed the request on, only a trusted one's word counts.
-fn is_local(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
+pub(super) fn is_local(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
     let is_loopback = |address: IpAddr| address.to_canonical().is_loopback();
     let Some(peer) = peer.filter(|&peer| is_loopback(peer)) else { return false };
     let through_proxy = OF_PROXIES.iter().any(|name| headers.contains_key(*name));

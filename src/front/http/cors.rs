@@ -15,7 +15,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::error::Problem;
-use super::{Server, admin};
+use super::{Server, admin, console};
 
 /// What a page may send.
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -53,7 +53,7 @@ impl FromStr for Origin {
 
 /// Answers preflights, and tells browsers which answers a page may read.
 pub(super) async fn allow(State(server): State<Server>, request: Request, next: Next) -> Response {
-    if request.uri().path() == admin::CACHE {
+    if request.uri().path() == admin::CACHE || console::is_console(request.uri().path()) {
         // No page's business, whatever its origin.
         return next.run(request).await;
     }

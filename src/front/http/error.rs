@@ -108,9 +108,19 @@ impl Problem {
         self
     }
 
-    #[cfg(test)]
+    /// The answer's status.
     pub(super) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What failed.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What to do about it.
+    pub(super) fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
     }
 
     fn body(&self) -> Vec<u8> {
@@ -153,7 +163,7 @@ impl From<Error> for Problem {
             _ => None,
         };
         let fault = error.fault();
-        let advice = error.advice.as_deref().or_else(|| advice(&error.kind)).map(Box::from);
+        let advice = remedy(&error).map(Box::from);
         let detail = public_text(error.clone()).into();
         Self { status, detail, fault, archive: Some(error.archive), dimse, advice, retry_after, length: None }
     }
@@ -179,6 +189,8 @@ impl IntoResponse for Problem {
             let value = HeaderValue::try_from(format!("bytes */{length}"));
             response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
         }
+        // For who tells it in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -232,6 +244,11 @@ pub(super) fn public_text(error: Error) -> String {
         other => other,
     };
     Error { kind, archive: error.archive, advice: None }.to_string()
+}
+
+/// What to do about an error.
+pub(super) fn remedy(error: &Error) -> Option<&str> {
+    error.advice.as_deref().or_else(|| advice(&error.kind))
 }
 
 /// What to do where the archive layer had nothing better to say.

@@ -176,7 +176,13 @@ fn address(server: &Server, extensions: &Extensions, headers: &HeaderMap) -> Opt
 }
 
 /// Tells of somebody who tried what they may not do.
-fn tell(server: &Server, identity: &Identity, from: Option<IpAddr>, archive: Option<&str>, text: &str) {
+pub(super) fn tell(
+    server: &Server,
+    identity: &Identity,
+    from: Option<IpAddr>,
+    archive: Option<&str>,
+    text: &str,
+) {
     let at = archive.map_or_else(String::new, |name| format!(" ({name})"));
     let Some(text) = server.0.access.tell_of_overreach(identity, &format!("{text}{at}")) else { return };
     let who = Who { user: Some(identity.name.clone()), address: from, ..Who::default() };

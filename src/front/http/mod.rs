@@ -9,6 +9,7 @@ mod admin;
 mod body;
 mod bulkdata;
 mod capabilities;
+mod console;
 mod context;
 mod cors;
 mod error;
@@ -46,8 +47,10 @@ use http::header::CONTENT_TYPE;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::{CompressionLayer, Predicate};
 
+use super::dimse::{Entrance, Front};
 use crate::access::{Access, Operation};
 use crate::archive::Owners;
+use crate::archive::activity::Activity;
 use crate::archive::shared::Cache;
 use crate::dicom::query::Level;
 use crate::event::Events;
@@ -89,6 +92,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Which archives have to answer for `/health/ready`.
     pub ready: ReadyConfig,
+    /// Whether operators have a console in their browsers.
+    pub console: bool,
 }
 
 impl Default for Config {
@@ -104,6 +109,7 @@ impl Default for Config {
             cors_origins: Vec::new(),
             limits: LimitsConfig::default(),
             ready: ReadyConfig::default(),
+            console: true,
         }
     }
 }
@@ -235,6 +241,8 @@ struct Shared {
     cache: Cache,
     metrics: Metrics,
     events: Events,
+    activity: Activity,
+    dimse: Option<Arc<Entrance>>,
     shutdown: CancellationToken,
     health: health::Health,
     routes: observe::Routes,
@@ -246,6 +254,7 @@ pub struct Kept {
     gate: Arc<limits::Gate>,
     room: room::Room,
     metadata_room: stow::Room,
+    desk: console::Desk,
 }
 
 impl Kept {
@@ -253,7 +262,7 @@ impl Kept {
     pub fn new(limits: LimitsConfig, metrics: &Metrics) -> Self {
         let (room, metadata_room) = <(room::Room, stow::Room)>::default();
         let gate = Arc::new(limits::Gate::new(limits, metrics.http_refused.clone()));
-        Self { gate, room, metadata_room }
+        Self { gate, room, metadata_room, desk: console::Desk::default() }
     }
 
     /// The same under these limits. Where they are others, requests are counted from here on.
@@ -263,6 +272,13 @@ impl Kept {
             false => Arc::new(self.gate.under(limits)),
         };
         Self { gate, ..self.clone() }
+    }
+}
+
+impl Shared {
+    /// The front end that sends objects to application entities, by the configuration that holds now.
+    fn dimse_front(&self) -> Option<Arc<Front>> {
+        self.dimse.as_ref().map(|entrance| entrance.front())
     }
 }
 
@@ -281,13 +297,17 @@ pub struct Services {
     pub metrics: Metrics,
     /// Where is told what somebody may have to answer for.
     pub events: Events,
+    /// What happens at the archives.
+    pub activity: Activity,
+    /// Who sends objects to application entities; `None`: nobody does.
+    pub dimse: Option<Arc<Entrance>>,
     /// From here on the server is not ready any more.
     pub shutdown: CancellationToken,
 }
 
 /// The routes of the server, ready to be served.
 pub fn app(config: Config, services: Services) -> Router {
-    let Services { archives, access, kept, cache, metrics, events, shutdown } = services;
+    let Services { archives, access, kept, cache, metrics, events, activity, dimse, shutdown } = services;
     let base_path = config.base_path.clone();
     let (owners, snapshots) = <(Owners, snapshot::Snapshots)>::default();
     let routes = observe::Routes::new(&metrics);
@@ -301,6 +321,8 @@ pub fn app(config: Config, services: Services) -> Router {
         cache,
         metrics,
         events,
+        activity,
+        dimse,
         shutdown,
         health: health::Health::default(),
         routes,
@@ -332,6 +354,7 @@ pub fn app(config: Config, services: Services) -> Router {
         };
         routes.route(root, if *root == "/" { method } else { method.merge(wado_uri()) })
     });
+    let pages = if server.0.config.console { pages.merge(console::routes(&server)) } else { pages };
     pages
         .nest(&base_path, resources.clone())
         .nest("/archives/{archive}", resources)
@@ -341,6 +364,7 @@ pub fn app(config: Config, services: Services) -> Router {
         // Whoever floods the server is held up before anybody looks at their passwords.
         .layer(from_fn_with_state(server.clone(), identity::identify))
         .layer(from_fn_with_state(server.clone(), guard::guard))
+        .layer(from_fn_with_state(server.clone(), console::gate))
         .layer(from_fn_with_state(server.clone(), record::record))
         .layer(from_fn_with_state(server.clone(), cors::allow))
         .layer(from_fn_with_state(server.clone(), observe::observe))
@@ -363,7 +387,7 @@ fn method(resource: Resource) -> MethodRouter<Server> {
 
 fn show(page: Page) -> MethodRouter<Server> {
     match page {
-        Page::Welcome => get(pages::welcome),
+        Page::Welcome => get(console::welcome),
         Page::Live => get(health::live),
         Page::Ready => get(health::ready),
         Page::OpenApi => get(pages::openapi),

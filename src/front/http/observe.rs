@@ -36,7 +36,8 @@ const SERVICE: &str = "service";
 /// What there is not.
 const NONE: &str = "none";
 /// The routes that are asked every few seconds by those who watch: a line for each would drown the others.
-const WATCHED: [&str; 3] = ["/health/live", "/health/ready", "/metrics"];
+const WATCHED: [&str; 6] =
+    ["/health/live", "/health/ready", "/metrics", "/console/", "/console/transfers", "/console/failures"];
 
 /// What is noted of a request while it is served. Cheap to clone.
 #[derive(Debug, Clone, Default)]

@@ -1,44 +1,19 @@
 //! The pages that are no DICOMweb resources, and the answers to what is not there.
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::error::Problem;
 use super::{Server, stow};
-use crate::access::Identity;
 
 /// The interface's description, as it is served.
 const OPENAPI: &str = include_str!("../../../openapi/gantry.yaml");
 
 /// The last parts of PS3.18's resources that this version does not have.
 const LATER: [&str; 2] = ["rendered", "thumbnail"];
-
-/// Says what this server is.
-pub(super) async fn welcome(
-    State(server): State<Server>,
-    identity: Option<Extension<Identity>>,
-) -> Html<String> {
-    // Who may do nothing at an archive is not told that it is there.
-    let knows = |name: &str| identity.as_ref().is_some_and(|identity| identity.grants.knows(name));
-    let base = &server.0.config.base_path;
-    let mut services = String::new();
-    if let Some(archive) = server.0.archives.default_archive().filter(|archive| knows(archive.name())) {
-        services.push_str(&format!("<li><code>{base}</code>: archive {}</li>", archive.name()));
-    }
-    for name in server.0.archives.names().filter(|name| knows(name)) {
-        services.push_str(&format!("<li><code>/archives/{name}</code></li>"));
-    }
-    Html(format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Gantry</title>\
-         <h1>Gantry</h1><p>A DICOMweb (QIDO-RS, WADO-RS) front for DICOM archives. Services:</p>\
-         <ul>{services}</ul><p>Try <code>GET {base}/studies</code>. \
-         The interface: <a href=\"/openapi.yaml\">openapi.yaml</a>.</p></html>"
-    ))
-}
 
 /// The interface's description.
 pub(super) async fn openapi() -> impl IntoResponse {

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod console;
 mod envelope;
 mod frames;
 mod metadata;
@@ -49,7 +50,9 @@ impl Bridge {
         let archive = Fake::named("main");
         let shutdown = CancellationToken::new();
         let archives = router::Router::new([archive.clone() as Arc<_>], None);
-        Self { archive, app: app(config, services(archives, shutdown.clone())), shutdown }
+        let kept = Kept::new(config.limits, &Metrics::default());
+        let services = Services { kept, ..services(archives, shutdown.clone()) };
+        Self { archive, app: app(config, services), shutdown }
     }
 
     async fn ask(&self, method: &str, path: &str, accept: &str) -> Answer {
@@ -146,5 +149,6 @@ fn services(archives: router::Router, shutdown: CancellationToken) -> Services {
     let metrics = Metrics::default();
     let (cache, events) = (Cache::new(CacheConfig::off(), metrics.clone()), Events::none());
     let kept = Kept::new(LimitsConfig::default(), &metrics);
-    Services { archives, access: Access::open(), kept, cache, metrics, events, shutdown }
+    let (access, activity) = (Access::open(), Activity::default());
+    Services { archives, access, kept, cache, metrics, events, activity, dimse: None, shutdown }
 }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::sub_operations::unless_cancelled;
+use super::delivery::Asking;
 use crate::archive::relay::{Answer, Invocation, Relay, Service};
+use crate::archive::transfer::unless_cancelled;
 use crate::archive::{Error, Kind};
 use crate::caller::Caller;
 use crate::dimse::command::Command;
@@ -31,7 +32,8 @@ pub(super) async fn run(
         extended: Default::default(),
         repeatable: true,
     };
-    let mut exchange = match unless_cancelled(client, relay.invoke(caller, invocation)).await? {
+    let asking = &mut Asking { client, request, context: context.id };
+    let mut exchange = match unless_cancelled(asking, relay.invoke(caller, invocation)).await? {
         Some(Ok(exchange)) => exchange,
         Some(Err(error)) => {
             client.respond(context.id, failure(request, &error), None);

@@ -5,17 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::archive::{Archive, Error, Form, Kind, Retrieve, Step};
+use crate::archive::transfer::{Unnamed, key, matches};
+use crate::archive::{Archive, Error, Form, Retrieve};
 use crate::caller::{Caller, Priority};
 use crate::dicom::dataset::{DataSet, vr_of};
-use crate::dicom::query::{Level, MatchingKey, Query, Target};
+use crate::dicom::query::{Level, MatchingKey, Target};
 use crate::dicom::{Tag, Uid, sop_class, tags};
 
 /// Most UIDs that one identifier may name, and most studies of a patient: a client that wants more asks at the level
 /// above. So many take some hundred kilobytes of bookkeeping.
 const MOST_UIDS: usize = 4096;
-/// Most instances that are named when they could not be delivered.
-const MOST_NAMED: usize = 60_000;
 /// Most instances of a request for which somebody may wait at a screen.
 const FEW_INSTANCES: usize = 4;
 
@@ -51,6 +50,15 @@ pub(super) enum Unresolved {
     Refused(Refusal),
     /// The archive could not be searched.
     Failed(Error),
+}
+
+impl From<Unnamed> for Unresolved {
+    fn from(unnamed: Unnamed) -> Self {
+        match unnamed {
+            Unnamed::TooMany => Self::Refused(Refusal("it matches more than can be retrieved at once")),
+            Unnamed::Failed(error) => Self::Failed(error),
+        }
+    }
 }
 
 impl From<Refusal> for Unresolved {
@@ -255,19 +263,6 @@ impl Selection {
     }
 }
 
-/// The instances of what was to be retrieved, as far as the archive names them.
-pub(super) async fn named(archive: &dyn Archive, caller: &Caller, retrieve: &Retrieve) -> BTreeSet<Uid> {
-    let Retrieve { target, only, .. } = retrieve;
-    if !only.is_empty() || target.instance.is_some() {
-        return only.iter().chain(&target.instance).cloned().collect();
-    }
-    let series = target.series.iter().map(|series| (tags::SERIES_INSTANCE_UID, series));
-    let above = [(tags::STUDY_INSTANCE_UID, &target.study)].into_iter().chain(series);
-    let keys = above.map(|(tag, uid)| key(tag, std::slice::from_ref(uid))).collect();
-    let found = matches(archive, caller, Level::Instance, keys, MOST_NAMED).await.unwrap_or_default();
-    found.iter().filter_map(|found| found.uid(tags::SOP_INSTANCE_UID)).collect()
-}
-
 const NOT_KNOWN: Refusal = Refusal("the levels above are not known: name their unique keys");
 
 /// What is above a series or an instance.
@@ -275,51 +270,6 @@ const NOT_KNOWN: Refusal = Refusal("the levels above are not known: name their u
 struct Parents {
     study: Uid,
     series: Option<Uid>,
-}
-
-/// A key that matches these UIDs.
-fn key(tag: Tag, uids: &[Uid]) -> MatchingKey {
-    let values = uids.iter().map(|uid| uid.as_str().to_owned()).collect();
-    MatchingKey { path: tag.into(), vr: vr_of(tag), values }
-}
-
-/// All matches of a search, of which there may be so many.
-async fn matches(
-    archive: &dyn Archive,
-    caller: &Caller,
-    level: Level,
-    keys: Vec<MatchingKey>,
-    most: usize,
-) -> Result<Vec<std::sync::Arc<DataSet>>, Unresolved> {
-    let query = Query {
-        level,
-        within: None,
-        keys,
-        include: Vec::new(),
-        include_all: false,
-        as_said: false,
-        fuzzy: false,
-        empty_value: false,
-        multiple_value: false,
-        offset: 0,
-        limit: Some(most + 1),
-    };
-    let mut search = match archive.search(caller, query).await {
-        Ok(search) => search,
-        Err(Error { kind: Kind::NotFound, .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(Unresolved::Failed(error)),
-    };
-    let mut found = Vec::new();
-    loop {
-        match search.matches.next().await {
-            Step::Item(_) if found.len() >= most => {
-                return Err(Refusal("it matches more than can be retrieved at once").into());
-            }
-            Step::Item(item) => found.push(item),
-            Step::End(Ok(_)) => return Ok(found),
-            Step::End(Err(error)) => return Err(Unresolved::Failed(error)),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,28 @@
 //! C-GET and C-MOVE: the archive's objects, to the client or to a destination.
 //!
 //! What the identifier asks for ([`identifier`]) is retrieved from the archive as for the web. Each object is delivered
-//! ([`delivery`]) and counted ([`tally`]), so that the counters are of what the receiver really has. Only a C-MOVE to a
+//! ([`delivery`]) and counted, so that the counters ([`answer`]) are of what the receiver really has. Only a C-MOVE to a
 //! destination that is configured so goes to the archive as it is ([`direct`]).
 
+mod answer;
 mod delivery;
 mod direct;
 mod identifier;
 mod onto_client;
-mod sub_operations;
-mod tally;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use self::delivery::{Delivery, ToDestination};
+use self::answer::Ending;
+use self::delivery::{Asking, Delivery};
 use self::identifier::{Model, Selection, Unresolved, selection};
-use self::sub_operations::{SubOperations, unless_cancelled};
-use self::tally::{Ending, Tally};
 use super::client::{Client, End};
 use super::config::Moves;
 use super::service::Served;
 use super::{Front, Request, refuse};
 use crate::archive::Archive;
+use crate::archive::transfer::{ToDestination, Transfer, unless_cancelled};
 use crate::caller::{Caller, Priority};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::layout;
@@ -82,7 +81,7 @@ pub(super) async fn move_(front: &Front, client: &mut Client, request: Request) 
     };
     let Some(selection) = retrieving.selection(client, &identifier) else { return Ok(()) };
     let caller = front.caller(&client.peer, &*retrieving.archive, selection.priority());
-    let originator = (client.peer.calling.clone(), command.message_id);
+    let originator = Some((client.peer.calling.clone(), command.message_id));
     let destination = destination.visit();
     let to = ToDestination::new(destination, title, caller.clone(), originator);
     retrieving.run(client, selection, caller, Delivery::ToDestination(to)).await
@@ -143,8 +142,9 @@ impl Retrieving {
         delivery: Delivery,
     ) -> Result<(), End> {
         let form = delivery.form(client);
+        let mut asking = Asking { client, request: &self.command, context: self.context.id };
         let resolving = selection.resolve(&*self.archive, &caller, form);
-        let retrieves = match unless_cancelled(client, resolving).await? {
+        let retrieves = match unless_cancelled(&mut asking, resolving).await? {
             Some(Ok(retrieves)) => Ok(retrieves),
             Some(Err(Unresolved::Refused(refusal))) => {
                 self.refuse(client, IDENTIFIER, refusal.0);
@@ -156,24 +156,16 @@ impl Retrieving {
             }
             None => Err(Ending::Cancelled),
         };
-        let mut work = SubOperations {
-            archive: Arc::clone(&self.archive),
-            caller,
-            request: &self.command,
-            context: self.context.id,
-            delivery,
-            tally: Tally::default(),
-            later: 0,
-        };
+        let mut transfer = Transfer::new(Arc::clone(&self.archive), caller, &mut asking, delivery);
         let ending = match retrieves {
-            Ok(retrieves) => work.run(client, retrieves).await?,
+            Ok(retrieves) => Ending::of(transfer.run(retrieves).await?, self.command.field),
             Err(ending) => ending,
         };
-        let last = work.tally.last(ending);
+        let last = answer::last(&transfer.tally, ending);
         let mut response = self.command.response(last.status);
         last.counters.write(&mut response);
         response.comment = last.comment;
-        let identifier = tally::identifier(&last.failed, layout(&self.context.transfer_syntax));
+        let identifier = answer::identifier(&last.failed, layout(&self.context.transfer_syntax));
         client.respond(self.context.id, response, identifier);
         client.account.done(self.archive.name());
         Ok(())

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use super::delivery::Delivered;
 use crate::archive::Form;
+use crate::archive::transfer::Delivered;
 use crate::dicom::native::{Native, can_become};
 use crate::dicom::object::{BrokenObject, Cursor, Head, Object};
 use crate::dicom::transfer_syntax::is_native;

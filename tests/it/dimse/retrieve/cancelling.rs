@@ -36,7 +36,8 @@ async fn cancel_after_fifty(
     assert_eq!(last.command.status, Some(0xFE00));
     let counters = last.counters().map(Option::unwrap);
     assert_eq!(counters.iter().sum::<u16>(), 500, "{counters:?}");
-    assert!((50..100).contains(&counters[1]), "{counters:?}");
+    // One response may have told only that the first object was on its way.
+    assert!((49..100).contains(&counters[1]), "{counters:?}");
     until("a C-CANCEL at the archive", Duration::from_secs(1), async || {
         !scene.archive.observations().cancels.is_empty()
     })

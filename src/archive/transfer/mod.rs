@@ -1,43 +1,140 @@
-//! The sub-operations of a C-GET or C-MOVE: each object that the archive brings is delivered and counted, and the client
-//! is told of it.
+//! Objects of an archive brought to a receiver, one after the other and counted: what a C-GET or C-MOVE asks for, or a
+//! person who sends a study somewhere.
+//!
+//! A [`Transfer`] makes the retrievals and gives each object to its [`Delivery`]; its [`Tally`] counts what the receiver
+//! really has. The [`Requestor`] is told how far it is, and may call it off.
+
+mod destination;
+mod named;
+mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::delivery::{Delivered, Delivery, News};
-use super::identifier::named;
-use super::tally::{Counters, Ending, Outcome, Tally};
-use crate::archive::{Archive, Error, Form, Kind, Retrieval, Retrieve, Step};
+use super::{Archive, Error, Form, Kind, Retrieval, Retrieve, Step};
 use crate::caller::Caller;
 use crate::dicom::Uid;
-use crate::dicom::object::Object;
+use crate::dicom::object::{Head, Object};
 use crate::dicom::query::Target;
-use crate::dimse::command::Command;
 use crate::dimse::status::{self, Class};
-use crate::front::dimse::client::{Client, End, MAX_UNSENT};
-use crate::front::dimse::status::of;
+
+pub use destination::ToDestination;
+pub use named::{Unnamed, key, matches};
+pub use tally::{Outcome, Tally};
 
 /// How long the archive may take to name what was not delivered.
 const NAMING: Duration = Duration::from_secs(10);
 
-/// The sub-operations of one request.
-pub(super) struct SubOperations<'a> {
-    pub(super) archive: Arc<dyn Archive>,
-    pub(super) caller: Caller,
-    /// The request, and its presentation context.
-    pub(super) request: &'a Command,
-    pub(super) context: u8,
-    pub(super) delivery: Delivery,
-    pub(super) tally: Tally,
+/// Whoever has asked for a transfer.
+pub trait Requestor: Send {
+    /// Why it cannot go on for them, such as an association that is over.
+    type Gone: Send;
+
+    /// Resolves when they call it off. Cancel-safe.
+    fn cancelled(&mut self) -> impl Future<Output = Result<(), Self::Gone>> + Send;
+
+    /// Tells them how far it is. Whether they have called it off meanwhile.
+    fn tell(&mut self, tally: &Tally) -> impl Future<Output = Result<bool, Self::Gone>> + Send;
+
+    /// Tells them that an object is still on its way.
+    fn tell_under_way(&mut self, tally: &Tally);
+
+    /// The next objects are of this study, and of this patient, as far as that is known.
+    fn study(&mut self, study: &Uid, patient: Option<&str>);
+
+    /// This object is next.
+    fn next(&mut self, head: &Head);
+
+    /// An object of so many bytes has passed.
+    fn passed(&mut self, bytes: u64);
+
+    /// The object that was next is where it is to be.
+    fn delivered(&mut self);
+}
+
+/// Where objects go.
+pub trait Delivery<R: Requestor>: Send {
+    /// Delivers an object. `cancelled` is set where the requestor calls the transfer off meanwhile.
+    ///
+    /// # Errors
+    /// It cannot go on for the requestor.
+    fn deliver(
+        &mut self,
+        requestor: &mut R,
+        object: Object,
+        tally: &Tally,
+        cancelled: &mut bool,
+    ) -> impl Future<Output = Result<Delivered, R::Gone>> + Send;
+
+    /// Why nothing more is to be delivered.
+    fn given_up(&self) -> Option<String>;
+}
+
+/// What has become of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The receiver has answered, or cannot be made to.
+    Ended(Outcome),
+    /// The receiver does not take it in its transfer syntax.
+    WrongSyntax,
+    /// The archive's bytes broke off.
+    Broken,
+    /// The requestor has called it off, and it took too long.
+    Abandoned,
+}
+
+impl Delivered {
+    /// As the receiver's response says.
+    pub fn by_status(code: u16) -> Self {
+        Self::Ended(match status::class(code) {
+            Class::Success => Outcome::Completed,
+            Class::Warning => Outcome::Warning,
+            _ => Outcome::Failed,
+        })
+    }
+}
+
+/// How a transfer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// There is nothing more to come. Single objects may have failed, which the tally tells.
+    Whole,
+    /// The requestor has called it off.
+    Cancelled,
+    /// Before its time.
+    Failed(Failure),
+}
+
+/// Why a transfer ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The archive could not go on.
+    Archive(Error),
+    /// The archive of this name has no longer the rest.
+    Vanished(String),
+    /// The receiver is given up; the text says why.
+    Receiver(String),
+}
+
+/// Objects on their way from an archive.
+pub struct Transfer<'a, R, D> {
+    archive: Arc<dyn Archive>,
+    caller: Caller,
+    requestor: &'a mut R,
+    delivery: D,
+    /// What has become of the objects.
+    pub tally: Tally,
     /// How many sub-operations what has not begun yet is known to have.
-    pub(super) later: usize,
+    later: usize,
 }
 
 /// How far one retrieval went.
+#[derive(Debug, PartialEq, Eq)]
 enum Flow {
     /// To its end; what failed is counted.
     On,
@@ -56,18 +153,23 @@ struct Progress {
     broken: BTreeSet<Uid>,
 }
 
-impl SubOperations<'_> {
+impl<'a, R: Requestor, D: Delivery<R>> Transfer<'a, R, D> {
+    /// From this archive, on behalf of this caller.
+    pub fn new(archive: Arc<dyn Archive>, caller: Caller, requestor: &'a mut R, delivery: D) -> Self {
+        Self { archive, caller, requestor, delivery, tally: Tally::default(), later: 0 }
+    }
+
     /// Retrieves one after the other; how it ended.
     ///
     /// # Errors
-    /// The client's association is over. What is under way is cancelled at the archive, and aborted at the destination.
-    pub(super) async fn run(&mut self, client: &mut Client, retrieves: Vec<Retrieve>) -> Result<Ending, End> {
+    /// It cannot go on for the requestor. What is under way is cancelled at the archive, and aborted at the receiver.
+    pub async fn run(&mut self, retrieves: Vec<Retrieve>) -> Result<Ending, R::Gone> {
         self.later = retrieves.iter().map(|retrieve| retrieve.only.len().max(1)).sum();
         let mut retrieves = retrieves.into_iter();
         while let Some(retrieve) = retrieves.next() {
             self.later -= retrieve.only.len().max(1);
-            client.trail.study(&retrieve.target.study, retrieve.patient.as_deref());
-            if let Flow::Over(ending) = self.bring(client, retrieve).await? {
+            self.requestor.study(&retrieve.target.study, retrieve.patient.as_deref());
+            if let Flow::Over(ending) = self.bring(retrieve).await? {
                 if self.names_the_rest(&ending) {
                     let goes_on = self.delivery.given_up().is_some();
                     for retrieve in retrieves {
@@ -84,9 +186,9 @@ impl SubOperations<'_> {
     }
 
     /// One retrieval, and what of it is wanted natively once more.
-    async fn bring(&mut self, client: &mut Client, retrieve: Retrieve) -> Result<Flow, End> {
+    async fn bring(&mut self, retrieve: Retrieve) -> Result<Flow, R::Gone> {
         let mut progress = Progress::default();
-        let flow = self.bring_in_form(client, &retrieve, &mut progress).await?;
+        let flow = self.bring_in_form(&retrieve, &mut progress).await?;
         if matches!(flow, Flow::Over(_)) {
             return Ok(flow);
         }
@@ -94,7 +196,7 @@ impl SubOperations<'_> {
             let target = Target { series: Some(series), instance: None, ..retrieve.target.clone() };
             let native = Retrieve { target, form: Form::Native, only: instances.clone(), ..retrieve.clone() };
             let mut progress = Progress::default();
-            let flow = self.bring_in_form(client, &native, &mut progress).await?;
+            let flow = self.bring_in_form(&native, &mut progress).await?;
             for instance in instances.difference(&progress.settled) {
                 self.tally.count(instance, Outcome::Failed);
             }
@@ -107,21 +209,16 @@ impl SubOperations<'_> {
 
     /// One retrieval in one form. It begins again where the engine gave up a receiver that is slow but not dead: others
     /// have had their turn meanwhile.
-    async fn bring_in_form(
-        &mut self,
-        client: &mut Client,
-        retrieve: &Retrieve,
-        progress: &mut Progress,
-    ) -> Result<Flow, End> {
+    async fn bring_in_form(&mut self, retrieve: &Retrieve, progress: &mut Progress) -> Result<Flow, R::Gone> {
         loop {
             let before = progress.settled.len();
             let having = retrieve.having.union(&progress.settled).cloned().collect();
             let again = Retrieve { having, ..retrieve.clone() };
-            let end = match unless_cancelled(client, self.archive.retrieve(&self.caller, again)).await? {
-                None => return Ok(Flow::Over(Ending::Cancelled)),
-                Some(Err(error)) => Err(error),
-                Some(Ok(retrieval)) => {
-                    match self.pass_on(client, retrieve.form, retrieval, progress).await? {
+            let end =
+                match unless_cancelled(self.requestor, self.archive.retrieve(&self.caller, again)).await? {
+                    None => return Ok(Flow::Over(Ending::Cancelled)),
+                    Some(Err(error)) => Err(error),
+                    Some(Ok(retrieval)) => match self.pass_on(retrieve.form, retrieval, progress).await? {
                         Ok(end) => end,
                         Err(ending) => {
                             if self.delivery.given_up().is_some() {
@@ -129,9 +226,8 @@ impl SubOperations<'_> {
                             }
                             return Ok(Flow::Over(ending));
                         }
-                    }
-                }
-            };
+                    },
+                };
             match end {
                 Err(Error { kind: Kind::ReaderStalled, .. }) if progress.settled.len() > before => {}
                 end => return Ok(self.conclude(retrieve, end, progress).await),
@@ -142,18 +238,17 @@ impl SubOperations<'_> {
     /// Delivers what a retrieval brings; how that ended, or what ends everything.
     async fn pass_on(
         &mut self,
-        client: &mut Client,
         form: Form,
         retrieval: Retrieval,
         progress: &mut Progress,
-    ) -> Result<Result<Result<(), Error>, Ending>, End> {
+    ) -> Result<Result<Result<(), Error>, Ending>, R::Gone> {
         let Retrieval { mut objects, missing, expected, .. } = retrieval;
         let begun_with = self.tally.done();
         for instance in missing {
             self.settle(&instance, Outcome::Failed, progress);
         }
         loop {
-            let object = match unless_cancelled(client, objects.next()).await? {
+            let object = match unless_cancelled(self.requestor, objects.next()).await? {
                 None => return Ok(Err(Ending::Cancelled)),
                 Some(Step::End(end)) => return Ok(Ok(end.map(drop))),
                 Some(Step::Item(object)) => object,
@@ -161,12 +256,12 @@ impl SubOperations<'_> {
             let put_off: usize = progress.put_off.values().map(BTreeSet::len).sum();
             self.tally.expect(begun_with + expected.get().unwrap_or(0).max(put_off + 1) + self.later);
             let Object { head, series, .. } = &object;
-            client.trail.next(head);
+            self.requestor.next(head);
             let delivered = self.tally.delivered();
             let (instance, series) = (head.sop_instance.clone(), series.clone());
             let mut cancelled = false;
-            let news = self.news();
-            match self.delivery.deliver(client, object, news, &mut cancelled).await? {
+            let delivering = self.delivery.deliver(self.requestor, object, &self.tally, &mut cancelled);
+            match delivering.await? {
                 Delivered::Ended(outcome) => self.settle(&instance, outcome, progress),
                 Delivered::WrongSyntax => match series.filter(|_| form != Form::Native) {
                     Some(series) => {
@@ -179,38 +274,18 @@ impl SubOperations<'_> {
                 Delivered::Abandoned => {}
             }
             if self.tally.delivered() > delivered {
-                client.trail.delivered();
+                self.requestor.delivered();
             }
             if cancelled {
                 return Ok(Err(Ending::Cancelled));
             }
             if let Some(why) = self.delivery.given_up() {
-                return Ok(Err(Ending::Failed(status::OUT_OF_RESOURCES_SUB_OPERATIONS, Some(why))));
+                return Ok(Err(Ending::Failed(Failure::Receiver(why))));
             }
-            if self.tell(client).await? {
+            if self.requestor.tell(&self.tally).await? {
                 return Ok(Err(Ending::Cancelled));
             }
         }
-    }
-
-    /// A pending response. Whether the client has cancelled while there was no room for it.
-    async fn tell(&mut self, client: &mut Client) -> Result<bool, End> {
-        if let Some(counters) = self.tally.pending() {
-            client.respond(self.context, self.pending(counters), None);
-        }
-        let Some(meanwhile) = client.room(MAX_UNSENT).await? else { return Ok(false) };
-        meanwhile.into_cancel().map(|()| true)
-    }
-
-    /// What is told while an object is on its way.
-    fn news(&self) -> News {
-        News { context: self.context, pending: self.pending(self.tally.under_way()) }
-    }
-
-    fn pending(&self, counters: Counters) -> Command {
-        let mut pending = self.request.response(status::PENDING);
-        counters.write(&mut pending);
-        pending
     }
 
     fn settle(&mut self, instance: &Uid, outcome: Outcome, progress: &mut Progress) {
@@ -241,8 +316,7 @@ impl SubOperations<'_> {
                 Flow::On
             }
             Err(Error { kind: Kind::NotFound, archive, .. }) if !progress.settled.is_empty() => {
-                let comment = format!("{archive}: no longer has the rest");
-                Flow::Over(Ending::Failed(status::OUT_OF_RESOURCES_SUB_OPERATIONS, Some(comment)))
+                Flow::Over(Ending::Failed(Failure::Vanished(archive)))
             }
             Ok(()) | Err(Error { kind: Kind::NotFound, .. }) => Flow::On,
             Err(Error { kind: Kind::Incomplete { missing, named }, .. }) => {
@@ -260,10 +334,10 @@ impl SubOperations<'_> {
                 Flow::On
             }
             Err(error) => {
-                let (code, comment) = of(&error, self.request.field);
                 tracing::debug!(%error, "a retrieval ended early");
-                let ending = Ending::Failed(code, comment);
-                if self.names_the_rest(&ending) || may_answer(&error.kind) {
+                let may_answer = may_answer(&error.kind);
+                let ending = Ending::Failed(Failure::Archive(error));
+                if self.names_the_rest(&ending) || may_answer {
                     self.name_the_rest(retrieve, &progress.settled).await;
                 }
                 Flow::Over(ending)
@@ -271,7 +345,7 @@ impl SubOperations<'_> {
         }
     }
 
-    /// Whether it is to be told by name what is not delivered: where something has begun, a client cannot know it
+    /// Whether it is to be told by name what is not delivered: where something has begun, a requestor cannot know it
     /// otherwise.
     fn names_the_rest(&self, ending: &Ending) -> bool {
         let is_failure = matches!(ending, Ending::Failed(..));
@@ -280,7 +354,7 @@ impl SubOperations<'_> {
 
     /// Counts as failed, by their names, what is not settled: the archive is searched for them. Whether any was named.
     async fn name_the_rest(&mut self, retrieve: &Retrieve, settled: &BTreeSet<Uid>) -> bool {
-        let naming = named(&*self.archive, &self.caller, retrieve);
+        let naming = named::named(&*self.archive, &self.caller, retrieve);
         let named = timeout(NAMING, naming).await.unwrap_or_default();
         let rest: Vec<&Uid> = named.difference(settled).collect();
         rest.iter().for_each(|instance| self.tally.count(instance, Outcome::Failed));
@@ -302,60 +376,21 @@ fn may_answer(kind: &Kind) -> bool {
     }
 }
 
-/// Waits for something, unless the client cancels: `None`.
+/// Waits for something, unless the requestor calls it off: `None`.
 ///
 /// # Errors
-/// The client's association is over.
-pub(super) async fn unless_cancelled<T>(
-    client: &mut Client,
-    wait: impl Future<Output = T>,
-) -> Result<Option<T>, End> {
+/// It cannot go on for the requestor.
+pub async fn unless_cancelled<R: Requestor, T>(
+    requestor: &mut R,
+    wait: impl Future<Output = T> + Send,
+) -> Result<Option<T>, R::Gone> {
     let mut wait = pin!(wait);
     tokio::select! {
         biased;
-        cancelled = client.cancelled() => cancelled.map(|()| None),
+        cancelled = requestor.cancelled() => cancelled.map(|()| None),
         done = &mut wait => Ok(Some(done)),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::testing::Fake;
-    use crate::caller::Priority;
-    use crate::dimse::command::field;
-
-    #[tokio::test]
-    async fn hazard_a_study_that_vanishes_before_its_rest_is_asked_for_has_not_come_well() {
-        let request = Command::request(field::C_GET_RQ, "1.2", 1);
-        let target = Target { study: "1.2.3".parse().unwrap(), series: None, instance: None };
-        let retrieve = Retrieve::new(target, Form::AsStored);
-        let uid = |n: usize| format!("1.2.3.{n}").parse::<Uid>().unwrap();
-        for (settled, only, status, failed) in
-            [(0, 0, 0x0000, 0), (1, 0, 0xB000, 0), (1, 1, 0x0000, 0), (1, 3, 0xB000, 2)]
-        {
-            let retrieve = Retrieve { only: (0..only).map(uid).collect(), ..retrieve.clone() };
-            let mut work = SubOperations {
-                archive: Fake::named("main"),
-                caller: Caller { client: None, priority: Priority::Bulk, title: None },
-                request: &request,
-                context: 1,
-                delivery: Delivery::OntoClient,
-                tally: Tally::default(),
-                later: 0,
-            };
-            let mut progress = Progress::default();
-            for n in 0..settled {
-                work.tally.expect(5);
-                work.settle(&uid(n), Outcome::Completed, &mut progress);
-            }
-            let not_found = Err(Error::new("main", Kind::NotFound));
-            let ending = match work.conclude(&retrieve, not_found, &mut progress).await {
-                Flow::On => Ending::Whole,
-                Flow::Over(ending) => ending,
-            };
-            let last = work.tally.last(ending);
-            assert_eq!((last.status, last.failed.len()), (status, failed), "{settled} of {only} had come");
-        }
-    }
-}
+mod tests;

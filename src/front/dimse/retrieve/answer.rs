@@ -1,45 +1,22 @@
-//! The counters of a C-GET or C-MOVE: what has become of its sub-operations, and what the responses say of it. No I/O.
+//! What the responses of a C-GET or C-MOVE say of its sub-operations. No I/O.
 //!
 //! A pending response has all four counters. The last one has no Number of Remaining Sub-operations, unless the client
 //! cancelled (PS3.4 C.4.2.1.6 to C.4.2.1.9, C.4.3.1.5 to C.4.3.1.8); where sub-operations have failed its identifier is
 //! the Failed SOP Instance UID List (PS3.4 C.4.2.1.4.2, C.4.3.1.3.2).
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
+use crate::archive::transfer::{self, Failure, Tally};
 use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Uid, VR, tags};
 use crate::dimse::command::Command;
 use crate::dimse::status::{self, Class};
+use crate::front::dimse::status::of;
 
 /// Most UIDs of a Failed SOP Instance UID List: some 4 MiB, which is as much as peers can be trusted to read.
 const MOST_FAILED_UIDS: usize = 60_000;
-
-/// Counts the sub-operations of one retrieval.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    /// How many there are going to be, as far as is known.
-    expected: usize,
-    completed: usize,
-    warning: usize,
-    failed: BTreeSet<Uid>,
-    /// Further ones that failed, and that nobody can name.
-    unnamed: usize,
-}
-
-/// What has become of a sub-operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The object is delivered.
-    Completed,
-    /// It is delivered, with reservations of the receiver.
-    Warning,
-    /// It is not.
-    Failed,
-}
 
 /// How a retrieval ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +27,25 @@ pub(super) enum Ending {
     Cancelled,
     /// With a failure: the status that says so where nothing was delivered, and Error Comment.
     Failed(u16, Option<String>),
+}
+
+impl Ending {
+    /// How the transfer for a request with this Command Field ended.
+    pub(super) fn of(ending: transfer::Ending, field: u16) -> Self {
+        let out_of_resources = |comment| Self::Failed(status::OUT_OF_RESOURCES_SUB_OPERATIONS, Some(comment));
+        match ending {
+            transfer::Ending::Whole => Self::Whole,
+            transfer::Ending::Cancelled => Self::Cancelled,
+            transfer::Ending::Failed(Failure::Archive(error)) => {
+                let (code, comment) = of(&error, field);
+                Self::Failed(code, comment)
+            }
+            transfer::Ending::Failed(Failure::Receiver(why)) => out_of_resources(why),
+            transfer::Ending::Failed(Failure::Vanished(archive)) => {
+                out_of_resources(format!("{archive}: no longer has the rest"))
+            }
+        }
+    }
 }
 
 /// The numbers of sub-operations in a response. They have 16 bits: what is more is told as 65,535.
@@ -71,95 +67,55 @@ pub(super) struct Last {
     pub(super) failed: Vec<Uid>,
 }
 
-impl Tally {
-    /// There are going to be so many sub-operations; fewer than were known of before say nothing.
-    pub(super) fn expect(&mut self, count: usize) {
-        self.expected = self.expected.max(count);
-    }
+/// What a pending response says: something remains, as long as there is no last one. `None`: all have ended that
+/// are expected, and the last response is to say so.
+pub(super) fn pending(tally: &Tally) -> Option<Counters> {
+    (tally.done() != tally.expected()).then(|| under_way(tally))
+}
 
-    /// A sub-operation has ended. One that fails twice is counted once.
-    pub(super) fn count(&mut self, instance: &Uid, outcome: Outcome) {
-        match outcome {
-            Outcome::Completed => self.completed += 1,
-            Outcome::Warning => self.warning += 1,
-            Outcome::Failed => drop(self.failed.insert(instance.clone())),
+/// What a pending response says while a sub-operation is under way: it remains.
+pub(super) fn under_way(tally: &Tally) -> Counters {
+    Counters::of(tally, 0, Some(tally.left().max(1)))
+}
+
+/// What the last response says. Where a failure ended the retrieval, what was still expected has failed.
+pub(super) fn last(tally: &Tally, ending: Ending) -> Last {
+    let failed = tally.named_failures().take(MOST_FAILED_UIDS).cloned().collect();
+    let (ended, besides, comment) = match ending {
+        Ending::Cancelled => {
+            let counters = Counters::of(tally, 0, Some(tally.left()));
+            return Last { status: status::CANCEL, counters, comment: None, failed };
         }
-    }
-
-    /// So many objects did not come, and nobody knows which.
-    pub(super) fn fail_unnamed(&mut self, count: usize) {
-        self.unnamed += count;
-    }
-
-    /// How many sub-operations have ended.
-    pub(super) fn done(&self) -> usize {
-        self.delivered() + self.failed()
-    }
-
-    /// How many objects are where they are to be.
-    pub(super) fn delivered(&self) -> usize {
-        self.completed + self.warning
-    }
-
-    /// What a pending response says: something remains, as long as there is no last one. `None`: all have ended that
-    /// are expected, and the last response is to say so.
-    pub(super) fn pending(&self) -> Option<Counters> {
-        (self.done() != self.expected).then(|| self.under_way())
-    }
-
-    /// What a pending response says while a sub-operation is under way: it remains.
-    pub(super) fn under_way(&self) -> Counters {
-        self.counters(Some(self.expected.saturating_sub(self.done()).max(1)))
-    }
-
-    /// What the last response says. Where a failure ended the retrieval, what was still expected has failed.
-    pub(super) fn last(mut self, ending: Ending) -> Last {
-        let left = self.expected.saturating_sub(self.done());
-        let (ended, comment) = match ending {
-            Ending::Cancelled => {
-                return self.say(status::CANCEL, Some(left), None);
-            }
-            Ending::Whole => (None, None),
-            Ending::Failed(status, comment) => {
-                self.unnamed += left;
-                let is_failure = status::class(status) == Class::Failure;
-                (Some(if is_failure { status } else { status::OUT_OF_RESOURCES_SUB_OPERATIONS }), comment)
-            }
-        };
-        let status = match (self.delivered(), self.failed()) {
-            (0, failed) if failed > 0 || ended.is_some() => {
-                ended.unwrap_or(status::OUT_OF_RESOURCES_SUB_OPERATIONS)
-            }
-            (_, failed) if failed > 0 || self.warning > 0 || ended.is_some() => {
-                status::SUB_OPERATIONS_WARNING
-            }
-            _ => status::SUCCESS,
-        };
-        self.say(status, None, comment.filter(|_| status != status::SUCCESS))
-    }
-
-    fn say(self, status: u16, remaining: Option<usize>, comment: Option<String>) -> Last {
-        let counters = self.counters(remaining);
-        let failed = self.failed.into_iter().take(MOST_FAILED_UIDS).collect();
-        Last { status, counters, comment, failed }
-    }
-
-    fn failed(&self) -> usize {
-        self.failed.len() + self.unnamed
-    }
-
-    fn counters(&self, remaining: Option<usize>) -> Counters {
-        let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        Counters {
-            remaining: remaining.map(number),
-            completed: number(self.completed),
-            failed: number(self.failed()),
-            warning: number(self.warning),
+        Ending::Whole => (None, 0, None),
+        Ending::Failed(status, comment) => {
+            let is_failure = status::class(status) == Class::Failure;
+            let status = if is_failure { status } else { status::OUT_OF_RESOURCES_SUB_OPERATIONS };
+            (Some(status), tally.left(), comment)
         }
-    }
+    };
+    let status = match (tally.delivered(), tally.failed() + besides) {
+        (0, failed) if failed > 0 || ended.is_some() => {
+            ended.unwrap_or(status::OUT_OF_RESOURCES_SUB_OPERATIONS)
+        }
+        (_, failed) if failed > 0 || tally.warning() > 0 || ended.is_some() => status::SUB_OPERATIONS_WARNING,
+        _ => status::SUCCESS,
+    };
+    let comment = comment.filter(|_| status != status::SUCCESS);
+    Last { status, counters: Counters::of(tally, besides, None), comment, failed }
 }
 
 impl Counters {
+    /// Those of a tally, with so many failures besides.
+    fn of(tally: &Tally, besides: usize, remaining: Option<usize>) -> Self {
+        let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        Self {
+            remaining: remaining.map(number),
+            completed: number(tally.completed()),
+            failed: number(tally.failed() + besides),
+            warning: number(tally.warning()),
+        }
+    }
+
     /// Writes them into a response.
     pub(super) fn write(self, response: &mut Command) {
         response.remaining = self.remaining;
@@ -186,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::archive::transfer::Outcome;
 
     fn uid(n: usize) -> Uid {
         format!("1.2.{n}").parse().unwrap()
@@ -219,7 +176,7 @@ mod tests {
             (&[], Ending::Whole, 0x0000),
         ] {
             let expected = if ending == Ending::Whole { 0 } else { 2 };
-            let last = tally(expected, outcomes).last(ending.clone());
+            let last = last(&tally(expected, outcomes), ending.clone());
             assert_eq!(last.status, wanted, "{outcomes:?} {ending:?}");
         }
     }
@@ -227,28 +184,22 @@ mod tests {
     #[test]
     fn only_pending_and_cancelled_responses_tell_what_remains() {
         let remaining =
-            |expected| tally(expected, &[Completed, Failed]).pending().map(|counters| counters.remaining);
+            |expected| pending(&tally(expected, &[Completed, Failed])).map(|counters| counters.remaining);
         assert_eq!(remaining(5), Some(Some(3)));
         assert_eq!(remaining(1), Some(Some(1)), "it still runs");
         assert_eq!(remaining(2), None, "nothing remains, which is for the last response to say");
-        assert_eq!(tally(5, &[Completed]).last(Ending::Cancelled).counters.remaining, Some(4));
+        assert_eq!(last(&tally(5, &[Completed]), Ending::Cancelled).counters.remaining, Some(4));
         for ending in [Ending::Whole, Ending::Failed(0xC000, None)] {
-            assert_eq!(tally(5, &[Completed]).last(ending).counters.remaining, None);
+            assert_eq!(last(&tally(5, &[Completed]), ending).counters.remaining, None);
         }
     }
 
     #[test]
     fn hazard_what_did_not_come_has_failed_where_the_archive_broke_off() {
-        let last = tally(500, &[Completed; 50]).last(Ending::Failed(0xA702, Some("it is gone".into())));
+        let ending = Ending::Failed(0xA702, Some("it is gone".into()));
+        let last = last(&tally(500, &[Completed; 50]), ending);
         assert_eq!((last.status, last.counters.completed, last.counters.failed), (0xB000, 50, 450));
         assert_eq!((last.comment.as_deref(), last.failed.len()), (Some("it is gone"), 0));
-    }
-
-    #[test]
-    fn an_instance_that_fails_twice_is_counted_once() {
-        let mut tally = tally(2, &[Failed]);
-        tally.count(&uid(0), Failed);
-        assert_eq!(tally.done(), 1);
     }
 
     #[test]
@@ -295,19 +246,19 @@ mod tests {
                     Step::Count(n, outcome) => tally.count(&uid(n), outcome),
                     Step::FailUnnamed(count) => tally.fail_unnamed(count),
                 }
-                let Some(now) = tally.pending() else {
-                    prop_assert_eq!(tally.done(), tally.expected);
+                let Some(now) = pending(&tally) else {
+                    prop_assert_eq!(tally.left(), 0);
                     continue;
                 };
-                prop_assert_eq!(sum(now), tally.expected.max(tally.done() + 1));
+                prop_assert_eq!(sum(now), tally.expected().max(tally.done() + 1));
                 if let Some(before) = before {
                     prop_assert!(now.completed >= before.completed && now.failed >= before.failed);
                     prop_assert!(now.warning >= before.warning && sum(now) >= sum(before));
                 }
                 before = Some(now);
             }
-            let (expected, done) = (tally.expected, tally.done());
-            let last = tally.last(Ending::Cancelled);
+            let (expected, done) = (tally.expected(), tally.done());
+            let last = last(&tally, Ending::Cancelled);
             prop_assert_eq!(sum(last.counters), expected.max(done));
         }
     }
@@ -317,7 +268,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.expect(usize::MAX);
         tally.fail_unnamed(70_000);
-        let counters = tally.pending().unwrap();
+        let counters = pending(&tally).unwrap();
         assert_eq!((counters.remaining, counters.failed), (Some(u16::MAX), u16::MAX));
     }
 }
