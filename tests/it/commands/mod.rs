@@ -108,11 +108,22 @@ fn orthanc_and_dcmqrscp_without_c_get_are_fetched_from_with_nothing_else_to_star
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_cancels_at_the_archive_and_says_what_came_and_the_rest_is_fetched_later() {
-    let archive = demo(|demo| demo.latency(Duration::from_millis(150))).await;
+    for by_move in [false, true] {
+        cancel_and_resume(by_move).await;
+    }
+}
+
+async fn cancel_and_resume(by_move: bool) {
+    let listen = format!("127.0.0.1:{}", free_port());
+    let archive = demo(|demo| {
+        let demo = demo.latency(Duration::from_millis(150)).destination("GANTRY".parse().unwrap(), &listen);
+        if by_move { demo.no_get() } else { demo }
+    })
+    .await;
     let scratch = Scratch::new("fetch");
     let out = scratch.path().join("out");
     let (peer, study) = (peer(&archive), study_uid(1));
-    let arguments = ["fetch", &peer, &study, "--out", out.to_str().unwrap()];
+    let arguments = ["fetch", &peer, &study, "--out", out.to_str().unwrap(), "--listen", &listen];
     let child = command(&arguments).spawn().unwrap();
     until("something has come", DEADLINE, async || !brought_whole(&out).is_empty()).await;
     let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -120,7 +131,7 @@ async fn ctrl_c_cancels_at_the_archive_and_says_what_came_and_the_rest_is_fetche
     let ran: Ran = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap().into();
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("interrupted") && ran.err.contains("what came: "), "{ran:?}");
-    assert_eq!(archive.observations().cancels.len(), 1, "C-CANCEL");
+    assert_eq!(archive.observations().cancels.len(), 1, "C-CANCEL, by C-MOVE: {by_move}");
     let came = brought_whole(&out);
     assert!(came.len() < 10 && came.len() == files(&out).len(), "no file is there that is not whole");
     let before = archive.observations().objects_sent;
