@@ -23,7 +23,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tracing::{Instrument as _, Span};
 
 use super::body::{Broken, BrokenOff};
-use super::{PAGES, RESOURCES, Server, origin};
+use super::{PAGES, RESOURCES, Server, console, origin};
 use crate::archive::Kind;
 use crate::metrics::{Metrics, Route};
 use crate::net::Connection;
@@ -130,7 +130,8 @@ impl Routes {
 /// The patterns of all routes.
 fn patterns() -> impl Iterator<Item = &'static str> {
     let resources = RESOURCES.iter().map(|(pattern, _)| *pattern);
-    resources.chain(PAGES.iter().map(|(pattern, _)| *pattern)).chain([SERVICE, NONE])
+    let pages = PAGES.iter().map(|(pattern, _)| *pattern);
+    resources.chain(pages).chain(console::ROUTES).chain([SERVICE, NONE])
 }
 
 /// The pattern of a route below the root of its service, the same for the default archive and for those that are named.
@@ -350,6 +351,7 @@ mod tests {
             ("/metrics", "/metrics"),
             ("none", "none"),
             ("/archives/{archive}/what/is/not", "none"),
+            ("/console/archives/{archive}/echo", "/console/archives/{archive}/echo"),
         ] {
             assert_eq!(pattern(matched, "/dicom-web"), expected, "{matched}");
         }

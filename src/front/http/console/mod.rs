@@ -48,31 +48,49 @@ const STYLE: &str = include_str!("console.css");
 const SCRIPT: &str = include_str!("console.js");
 const ICON: &str = include_str!("icon.svg");
 
+/// The patterns of the console's routes.
+pub(super) const ROUTES: [&str; 15] = [
+    ROOT,
+    "/console/",
+    "/console/search",
+    "/console/transfers",
+    "/console/failures",
+    "/console/archives/{archive}/studies/{study}",
+    "/console/archives/{archive}/studies/{study}/series/{series}",
+    "/console/archives/{archive}/studies/{study}/series/{series}/preview",
+    "/console/archives/{archive}/studies/{study}/series/{series}/instances/{instance}/preview",
+    "/console/archives/{archive}/echo",
+    "/console/archives/{archive}/studies/{study}/send",
+    "/console/transfers/{kind}/{id}/cancel",
+    "/console/console.css",
+    "/console/console.js",
+    "/console/icon.svg",
+];
+
 /// The console's routes.
 pub(super) fn routes(server: &Server) -> Router<Server> {
     let needs = |needs| axum::middleware::from_fn_with_state((server.clone(), needs), identity::permit);
+    let [root, first, find, moving, failed, study, series, seen, seen_one, echo, send, cancel, css, js, icon] =
+        ROUTES;
     let pages = Router::new()
-        .route("/console", get(async |at: Operator| Redirect::permanent(&at.url("/"))))
-        .route("/console/", get(overview::page))
-        .route("/console/search", get(search::page))
-        .route("/console/transfers", get(transfers::page))
-        .route("/console/failures", get(failures::page))
-        .route("/console/archives/{archive}/studies/{study}", get(study::study))
-        .route("/console/archives/{archive}/studies/{study}/series/{series}", get(study::series))
-        .route("/console/archives/{archive}/studies/{study}/series/{series}/preview", get(preview::series))
-        .route(
-            "/console/archives/{archive}/studies/{study}/series/{series}/instances/{instance}/preview",
-            get(preview::instance),
-        )
-        .route("/console/archives/{archive}/echo", post(overview::echo))
-        .route("/console/archives/{archive}/studies/{study}/send", post(transfers::send))
-        .route("/console/transfers/{kind}/{id}/cancel", post(transfers::cancel))
+        .route(root, get(async |at: Operator| Redirect::permanent(&at.url("/"))))
+        .route(first, get(overview::page))
+        .route(find, get(search::page))
+        .route(moving, get(transfers::page))
+        .route(failed, get(failures::page))
+        .route(study, get(study::study))
+        .route(series, get(study::series))
+        .route(seen, get(preview::series))
+        .route(seen_one, get(preview::instance))
+        .route(echo, post(overview::echo))
+        .route(send, post(transfers::send))
+        .route(cancel, post(transfers::cancel))
         .route_layer(needs(Needs::Operation(Operation::Admin)));
     // What these show, everybody may read in the sources.
     let assets = [
-        ("/console/console.css", "text/css; charset=utf-8", STYLE),
-        ("/console/console.js", "text/javascript; charset=utf-8", SCRIPT),
-        ("/console/icon.svg", "image/svg+xml", ICON),
+        (css, "text/css; charset=utf-8", STYLE),
+        (js, "text/javascript; charset=utf-8", SCRIPT),
+        (icon, "image/svg+xml", ICON),
     ];
     assets.into_iter().fold(pages, |routes, (path, media_type, content)| {
         let handler = async move || ([(CONTENT_TYPE, media_type)], content);
