@@ -25,7 +25,7 @@ pub enum Event {
         /// The data set is whole now.
         last: bool,
     },
-    /// The peer wants to release the association. Answer with [`Association::confirm_release`].
+    /// The peer wants to release the association. Answer with [`super::Association::confirm_release`].
     ReleaseRequested,
 }
 
