@@ -156,7 +156,12 @@ impl Charset {
                 let is_same = !unmappable && encoding.decode_without_bom_handling(&bytes).0 == text;
                 is_same.then(|| bytes.into_owned())
             }
-            Kind::CodeExtensions(extensions) => extensions.encode(text, Delimiters::of(vr)),
+            Kind::CodeExtensions(extensions) => {
+                let bytes = extensions.encode(text, Delimiters::of(vr))?;
+                // Where the set does not apply, the overline of JIS X 0201 would be read as a tilde.
+                let is_same = is_affected(vr) || self.decode(&bytes, vr).text == text;
+                is_same.then_some(bytes)
+            }
         }
     }
 }

@@ -221,3 +221,12 @@ fn a_character_is_not_sent_as_one_that_looks_like_it() {
     assert_eq!(jis.encode("\u{2212}", VR::LO), None, "a minus sign is no full-width hyphen");
     assert!(jis.encode("\u{FF0D}", VR::LO).is_some());
 }
+
+#[test]
+fn hazard_an_overline_is_not_written_where_it_would_be_read_as_a_tilde() {
+    let charset = Charset::from_values(&["ISO_IR 13"]);
+    assert_eq!(charset.encode("A‾", VR::CS), None);
+    assert_eq!(charset.encode("A~", VR::CS), None, "which the set has not, and must not become an overline");
+    let written = charset.encode("A‾", VR::LO).unwrap();
+    assert_eq!(charset.decode(&written, VR::LO).text, "A‾");
+}
