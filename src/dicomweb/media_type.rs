@@ -18,6 +18,8 @@ pub const DICOM_JSON: &str = "application/dicom+json";
 pub const DICOM_XML: &str = "application/dicom+xml";
 /// A PS3.10 file.
 pub const DICOM: &str = "application/dicom";
+/// An archive of PS3.10 files.
+pub const ZIP: &str = "application/zip";
 /// Plain JSON, as which a client may take DICOM JSON.
 pub const JSON: &str = "application/json";
 
@@ -71,10 +73,21 @@ impl DataSetForm {
 /// The form of an answer with PS3.10 files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectForm {
-    /// Whether the answer is one bare file; else `multipart/related`.
-    pub single_part: bool,
+    /// What stands around the files.
+    pub packaging: Packaging,
     /// The encodings that the client takes.
     pub syntax: SyntaxChoice,
+}
+
+/// What stands around PS3.10 files in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packaging {
+    /// `multipart/related`, one file a part.
+    Multipart,
+    /// `application/zip`, with as many files as there are.
+    Zip,
+    /// Nothing: one bare file.
+    Bare,
 }
 
 /// The transfer syntaxes that a client takes for PS3.10 files.
@@ -119,16 +132,17 @@ impl Accept {
     /// what an archive will send is not known before it does; `transfer-syntax=*` gets what is stored.
     pub fn object_form(&self, single_item: bool) -> Option<ObjectForm> {
         self.choose(|range| {
-            let single_part = match range.essence.as_str() {
+            let packaging = match range.essence.as_str() {
                 "multipart/related" => {
                     let inner = range.parameter("type").map(str::to_ascii_lowercase);
                     if !matches!(inner.as_deref(), None | Some(DICOM | "application/*" | "*/*")) {
                         return None;
                     }
-                    false
+                    Packaging::Multipart
                 }
-                "*/*" | "multipart/*" => false,
-                DICOM | "application/*" if single_item => true,
+                "*/*" | "multipart/*" => Packaging::Multipart,
+                DICOM | "application/*" if single_item => Packaging::Bare,
+                ZIP => Packaging::Zip,
                 _ => return None,
             };
             let syntax = match range.parameter("transfer-syntax") {
@@ -136,7 +150,7 @@ impl Accept {
                 Some("*") => SyntaxChoice::AsStored,
                 Some(_) => return None,
             };
-            Some(ObjectForm { single_part, syntax })
+            Some(ObjectForm { packaging, syntax })
         })
     }
 
@@ -286,9 +300,10 @@ mod tests {
         accept(header).object_form(false)
     }
 
-    const NATIVE: Option<ObjectForm> = Some(ObjectForm { single_part: false, syntax: SyntaxChoice::Native });
+    const NATIVE: Option<ObjectForm> =
+        Some(ObjectForm { packaging: Packaging::Multipart, syntax: SyntaxChoice::Native });
     const STORED: Option<ObjectForm> =
-        Some(ObjectForm { single_part: false, syntax: SyntaxChoice::AsStored });
+        Some(ObjectForm { packaging: Packaging::Multipart, syntax: SyntaxChoice::AsStored });
 
     #[test]
     fn searches_answer_in_dicom_json_and_say_so() {
@@ -371,9 +386,31 @@ mod tests {
     #[test]
     fn one_instance_may_come_as_a_single_part_and_a_study_may_not() {
         let single = accept("application/dicom; transfer-syntax=*");
-        let expected = ObjectForm { single_part: true, syntax: SyntaxChoice::AsStored };
+        let expected = ObjectForm { packaging: Packaging::Bare, syntax: SyntaxChoice::AsStored };
         assert_eq!(single.object_form(true), Some(expected));
         assert_eq!(single.object_form(false), None);
+    }
+
+    #[test]
+    fn a_zip_archive_comes_where_it_is_named() {
+        for (header, syntax) in [
+            ("application/zip", SyntaxChoice::Native),
+            ("Application/Zip; transfer-syntax=*, multipart/related", SyntaxChoice::AsStored),
+            (
+                "application/dicom+json, application/zip;transfer-syntax=1.2.840.10008.1.2.1",
+                SyntaxChoice::Native,
+            ),
+        ] {
+            let expected = Some(ObjectForm { packaging: Packaging::Zip, syntax });
+            assert_eq!(objects(header), expected, "{header}");
+            assert_eq!(accept(header).object_form(true), expected, "{header}");
+        }
+        assert_eq!(
+            objects("application/*"),
+            None,
+            "a study is no bare file, and a zip archive is asked for by name"
+        );
+        assert_eq!(objects("application/zip;transfer-syntax=1.2.840.10008.1.2.4.90"), None);
     }
 
     #[test]

@@ -13,5 +13,6 @@ pub mod store_response;
 pub mod transcribe;
 pub mod wado_uri;
 pub mod xml;
+pub mod zip;
 
 pub use document::Besides;

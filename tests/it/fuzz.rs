@@ -42,6 +42,8 @@ mod scan;
 mod transcribe;
 #[path = "../../fuzz/targets/web.rs"]
 mod web;
+#[path = "../../fuzz/targets/zip.rs"]
+mod zip;
 
 /// How many inputs a target is given besides its seeds: a second or two of a debug build.
 const RUNS: usize = 2000;
@@ -83,7 +85,8 @@ targets!(
     reencode,
     scan,
     transcribe,
-    web
+    web,
+    zip
 );
 
 fn folder(name: &str) -> PathBuf {

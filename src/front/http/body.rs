@@ -33,6 +33,8 @@ pub(super) enum Broken {
     Values(#[from] crate::image::bulk::Error),
     #[error("the object has no such value")]
     NoValue,
+    #[error(transparent)]
+    Zip(#[from] crate::dicomweb::zip::Error),
     #[error("more than the one object came that was asked for")]
     Surplus,
     #[error("the bridge holds as much for other clients as it may")]

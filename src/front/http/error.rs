@@ -75,6 +75,7 @@ impl Problem {
             | Broken::Values(_)
             | Broken::Object(_)
             | Broken::Encoding(_)
+            | Broken::Zip(_)
             | Broken::Surplus => of_archive(),
         }
     }

@@ -14,9 +14,11 @@ use crate::archive::{Complete, Feed, Step};
 use crate::dicom::Uid;
 use crate::dicom::encode::part10_header;
 use crate::dicom::object::{Cursor, Head, Object};
+use crate::dicom::query::Target;
 use crate::dicom::reencode::Reencoder;
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, is_allowed_on_the_web, layout};
 use crate::dicomweb::multipart::Writer;
+use crate::dicomweb::zip;
 
 /// The transfer syntax that an object of this head has on the web: its own, or Explicit VR Little Endian for
 /// those that the web does not have (PS3.18 8.7.3).
@@ -33,6 +35,8 @@ pub(super) fn web_syntax(head: &Head) -> Uid {
 pub(super) enum Framing {
     /// `multipart/related`, one file a part.
     Multipart(Writer<Complete>),
+    /// `application/zip`, with the files of this entity.
+    Zip(zip::Writer<Complete>, Target),
     /// One bare file.
     SinglePart,
 }
@@ -68,12 +72,15 @@ impl Pieces for Files {
             if let Some(file) = &mut self.current {
                 match ready!(Pin::new(&mut file.body).poll_next(cx)).transpose()? {
                     Some(bytes) => match &mut file.reencoder {
-                        None => self.ready.push_back(bytes),
-                        Some(reencoder) => self.ready.extend(reencoder.push(bytes)?),
+                        None => self.write([bytes]),
+                        Some(reencoder) => {
+                            let pieces = reencoder.push(bytes)?;
+                            self.write(pieces);
+                        }
                     },
                     None => {
                         if let Some(reencoder) = self.current.take().and_then(|file| file.reencoder) {
-                            self.ready.extend(reencoder.finish()?);
+                            self.write(reencoder.finish()?);
                         }
                     }
                 }
@@ -102,31 +109,48 @@ impl Files {
 
     /// Begins a file: the part's headers and the File Meta Information, in one piece.
     fn begin(&mut self, object: Object) -> Result<(), Broken> {
-        let Object { head, body, .. } = object;
+        let Object { head, series, body } = object;
         let syntax = web_syntax(&head);
         let reencoder =
             (syntax != head.transfer_syntax).then(|| Reencoder::new(layout(&head.transfer_syntax)));
         let file_head = Head { transfer_syntax: syntax.clone(), ..head };
         let meta = part10_header(&file_head);
-        let opening = match &mut self.framing {
+        match &mut self.framing {
             Some(Framing::Multipart(writer)) => {
                 let content_type = format!("application/dicom; transfer-syntax={syntax}");
                 let mut opening = writer.part(&[("Content-Type", &content_type)]).to_vec();
                 opening.extend(meta);
-                opening
+                self.ready.push_back(opening.into());
             }
-            Some(Framing::SinglePart) if self.objects == 0 => meta,
+            Some(Framing::Zip(writer, target)) => {
+                let series = series.as_ref().or(target.series.as_ref());
+                let name = zip::Name::new(&target.study, series, &file_head.sop_instance);
+                self.ready.push_back(writer.begin(name)?);
+                writer.write(meta.into(), &mut self.ready);
+            }
+            Some(Framing::SinglePart) if self.objects == 0 => self.ready.push_back(meta.into()),
             _ => return Err(Broken::Surplus),
-        };
+        }
         self.objects += 1;
-        self.ready.push_back(opening.into());
         self.current = Some(File { body, reencoder });
         Ok(())
     }
 
+    /// Writes the next bytes of the file.
+    fn write(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
+        match &mut self.framing {
+            Some(Framing::Zip(writer, _)) => {
+                pieces.into_iter().for_each(|piece| writer.write(piece, &mut self.ready));
+            }
+            _ => self.ready.extend(pieces),
+        }
+    }
+
     fn finish(&mut self, complete: Complete) {
-        if let Some(Framing::Multipart(writer)) = self.framing.take() {
-            self.ready.push_back(writer.finish(complete));
+        match self.framing.take() {
+            Some(Framing::Multipart(writer)) => self.ready.push_back(writer.finish(complete)),
+            Some(Framing::Zip(writer, _)) => self.ready.push_back(writer.finish(complete)),
+            Some(Framing::SinglePart) | None => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, WARNING};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::Streaming;
@@ -15,9 +15,9 @@ use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::object::{Head, Object};
 use crate::dicom::query::{Level, Target};
-use crate::dicomweb::media_type::{DICOM, OCTET_STREAM, SyntaxChoice};
+use crate::dicomweb::media_type::{DICOM, OCTET_STREAM, Packaging, SyntaxChoice, ZIP};
 use crate::dicomweb::multipart::Writer;
-use crate::dicomweb::request;
+use crate::dicomweb::{request, zip};
 
 /// Answers with the objects of the entity in the path. Waits for the first of them, so that what fails until
 /// then has a status of its own.
@@ -31,18 +31,31 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         return if bytes { bulkdata::large(context).await } else { Err(not_acceptable(single_item)) };
     };
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let retrieve = Retrieve::new(target, form_of(form.syntax));
+    let retrieve = Retrieve::new(target.clone(), form_of(form.syntax));
     let Begun { first, rest } = begin(&context, priority, retrieve).await?;
-    let (framing, content_type) = if form.single_part {
-        let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
-        (Framing::SinglePart, content_type)
-    } else {
-        let writer = Writer::new();
-        let content_type = writer.content_type(DICOM);
-        (Framing::Multipart(writer), content_type)
+    let file_name = (form.packaging == Packaging::Zip).then(|| file_name(&target));
+    let (framing, content_type) = match form.packaging {
+        Packaging::Multipart => {
+            let writer = Writer::new();
+            let content_type = writer.content_type(DICOM);
+            (Framing::Multipart(writer), content_type)
+        }
+        Packaging::Zip => (Framing::Zip(zip::Writer::new(), target), ZIP.to_owned()),
+        Packaging::Bare => {
+            let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
+            (Framing::SinglePart, content_type)
+        }
     };
     let body = Streaming::new(Files::new(first, rest.objects, framing), context.archive.name());
-    Ok(answer(&context, &content_type, &rest.missing, Body::new(body)))
+    let mut response = answer(&context, &content_type, &rest.missing, Body::new(body));
+    response.headers_mut().extend(file_name.map(|name| (CONTENT_DISPOSITION, name)));
+    Ok(response)
+}
+
+/// What a browser is to call the archive of an entity.
+fn file_name(target: &Target) -> HeaderValue {
+    let uid = target.instance.as_ref().or(target.series.as_ref()).unwrap_or(&target.study);
+    HeaderValue::try_from(format!("attachment; filename=\"{uid}.zip\"")).expect("a UID is digits and dots")
 }
 
 /// The form in which the archive is asked for what a client takes.
@@ -107,9 +120,10 @@ pub(super) fn answer(context: &Context, content_type: &str, missing: &[Uid], bod
 }
 
 fn not_acceptable(single_item: bool) -> Problem {
-    let mut offer = "multipart/related; type=\"application/dicom\", with transfer-syntax=* as stored \
-                     or 1.2.840.10008.1.2.1"
-        .to_owned();
+    let mut offer =
+        "multipart/related; type=\"application/dicom\" or application/zip, with transfer-syntax=* \
+                     as stored or 1.2.840.10008.1.2.1"
+            .to_owned();
     if single_item {
         offer.push_str("; or application/dicom");
     }

@@ -8,6 +8,7 @@ mod readers;
 mod rude;
 mod sockets;
 mod steps;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -16,6 +16,8 @@ use crate::dicom::Uid;
 use crate::dicom::object::{Budget, Head, Object, ObjectLog};
 use crate::net::{HttpSettings, serve_http};
 
+mod zip;
+
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const DICOM: &str = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
 
