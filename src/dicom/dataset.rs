@@ -17,6 +17,7 @@ mod parse;
 mod text;
 mod walk;
 
+pub(crate) use self::parse::Builder;
 pub(crate) use self::text::{TextValues, trim, unpadded, values_in};
 pub(crate) use self::walk::Step;
 

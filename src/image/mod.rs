@@ -4,3 +4,4 @@
 pub mod bulk;
 pub mod frames;
 pub mod pixels;
+pub mod render;

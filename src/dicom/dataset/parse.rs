@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -79,18 +79,19 @@ impl DataSet {
     pub fn parse(bytes: &[u8], layout: Layout, assumed: Option<&Charset>) -> Result<Parsed, Error> {
         let mut scanner = Scanner::new(layout);
         scanner.push(Bytes::copy_from_slice(bytes));
-        let charset = Rc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
-        let mut builder = Builder::new(Scope { data_set: DataSet::new(), charset, signed: false });
+        let mut builder = Builder::new(assumed);
         while let Some(event) = scanner.next()? {
-            let (offset, tag) = (scanner.position(), builder.tag);
-            builder.step(event).map_err(|kind| Error { kind, offset, tag })?;
+            builder.step(event, scanner.position())?;
         }
         scanner.finish()?;
-        Ok(Parsed { data_set: builder.current.data_set, warnings: builder.warnings })
+        Ok(builder.finish())
     }
 }
 
-struct Builder {
+/// Puts a data set together from the events of a walk. Elements and items that the walk was made to pass over are
+/// not in it.
+#[derive(Debug)]
+pub(crate) struct Builder {
     current: Scope,
     /// The sequences around `current`, outermost first, each with the data set that it stands in.
     around: Vec<(Scope, OpenSequence)>,
@@ -104,22 +105,26 @@ struct Builder {
 }
 
 /// A data set, or an item, that is being read.
+#[derive(Debug)]
 struct Scope {
     data_set: DataSet,
-    charset: Rc<Charset>,
+    charset: Arc<Charset>,
     /// Pixel Representation is 1.
     signed: bool,
 }
 
+#[derive(Debug)]
 struct OpenSequence {
     tag: Tag,
     items: Vec<DataSet>,
 }
 
 impl Builder {
-    fn new(current: Scope) -> Self {
+    /// Nothing read yet. Text is in the character set `assumed` until the data set names its own.
+    pub(crate) fn new(assumed: Option<&Charset>) -> Self {
+        let charset = Arc::new(assumed.cloned().unwrap_or_else(Charset::ascii));
         Self {
-            current,
+            current: Scope { data_set: DataSet::new(), charset, signed: false },
             around: Vec::new(),
             sequence: None,
             value: Vec::new(),
@@ -130,13 +135,17 @@ impl Builder {
         }
     }
 
-    fn step(&mut self, event: Event) -> Result<(), ErrorKind> {
+    /// The next event of the walk, which has come to byte `offset`.
+    ///
+    /// # Errors
+    /// There are more than [`MAX_ELEMENTS`].
+    pub(crate) fn step(&mut self, event: Event, offset: u64) -> Result<(), Error> {
         match event {
             Event::Element(header) => {
                 self.tag = header.tag;
                 self.elements += 1;
                 if self.elements > MAX_ELEMENTS {
-                    return Err(ErrorKind::TooManyHeaders);
+                    return Err(Error { kind: ErrorKind::TooManyHeaders, offset, tag: self.tag });
                 }
                 match header.content {
                     Content::Items => {
@@ -153,7 +162,7 @@ impl Builder {
             }
             Event::Item(_) => {
                 if let Some(sequence) = self.sequence.take() {
-                    let charset = Rc::clone(&self.current.charset);
+                    let charset = Arc::clone(&self.current.charset);
                     let item = Scope { data_set: DataSet::new(), charset, signed: self.current.signed };
                     self.around.push((std::mem::replace(&mut self.current, item), sequence));
                 }
@@ -179,6 +188,13 @@ impl Builder {
             Event::Fragment(_) | Event::FragmentEnd => {}
         }
         Ok(())
+    }
+
+    /// The data set as far as the walk has come.
+    pub(crate) fn finish(mut self) -> Parsed {
+        let outermost = self.around.drain(..).next();
+        let top = outermost.map_or(self.current, |(scope, _)| scope);
+        Parsed { data_set: top.data_set, warnings: self.warnings }
     }
 
     fn end_of_value(&mut self, header: ElementHeader, value: &[u8]) {
@@ -226,7 +242,7 @@ impl Builder {
             }
             // An empty one says nothing more than none at all.
             if !values.is_empty() {
-                self.current.charset = Rc::new(charset);
+                self.current.charset = Arc::new(charset);
             }
         }
         Value::Strings(values)

@@ -1,0 +1,77 @@
+//! Makes a picture of a frame, as a display would show it (PS3.4 N.2, PS3.18 8.3.5). No I/O.
+//!
+//! [`HeadReader`] gathers from the object what says how its pixels are shown, while a
+//! [`Cutter`](super::frames::Cutter) cuts the frame out of the same bytes. [`render()`] takes both and goes the way of
+//! the standard: the values of the modality, those of interest, grey or colours, the part that is asked for, the size.
+//! [`write`] makes a file of the picture.
+//!
+//! Overlays are not drawn: viewers draw them, and expect a picture without. Windows do not change colours.
+
+use crate::dicom::Tag;
+use crate::image::pixels::{Frame, Photometric};
+
+pub mod attributes;
+mod colour;
+mod grey;
+pub mod head;
+mod lut;
+mod palette;
+pub mod picture;
+mod scale;
+pub mod viewport;
+pub mod voi;
+pub mod write;
+
+pub use self::head::{Head, HeadReader};
+pub use self::picture::{Colours, Picture};
+pub use self::viewport::Viewport;
+pub use self::voi::Window;
+
+/// How a picture is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Options {
+    /// In place of what the image says itself; of no effect on colours.
+    pub window: Option<Window>,
+    /// What of it is wanted, and how large; `None`: all of it, as large as it is.
+    pub viewport: Option<Viewport>,
+}
+
+/// Why there is no picture of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An attribute is missing that is needed, contradicts others, or says something that is not known here.
+    #[error("the pixels cannot be shown for the sake of their attribute {0}")]
+    Attribute(Tag),
+    /// The frame has fewer bytes than its pixels need.
+    #[error("the frame is shorter than its pixels")]
+    TooShort,
+    /// The part that is asked for is outside of the image.
+    #[error("the part that is asked for lies outside of the image")]
+    Region,
+    /// The picture would have more than [`viewport::MAX_PIXELS`].
+    #[error("the picture would be too large")]
+    TooLarge,
+}
+
+/// A picture of a frame, which is the object's frame of this number, from 1.
+///
+/// # Errors
+/// The pixels are none that can be shown, or the wanted part of them is none.
+pub fn render(head: &Head, frame: &Frame, number: u32, options: &Options) -> Result<Picture, Error> {
+    let shape = &frame.shape;
+    attributes::check(shape)?;
+    if shape.pixels() as u64 > viewport::MAX_PIXELS {
+        return Err(Error::TooLarge);
+    }
+    if (frame.bytes.len() as u64) < shape.frame_length() {
+        return Err(Error::TooShort);
+    }
+    let picture = match shape.photometric {
+        Photometric::Monochrome1 | Photometric::Monochrome2 => {
+            grey::render(head, frame, number, options.window)?
+        }
+        Photometric::PaletteColor => grey::palette(head, frame)?,
+        _ => colour::render(frame)?,
+    };
+    viewport::fitted(picture, options.viewport, viewport::aspect(head, number))
+}

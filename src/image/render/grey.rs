@@ -1,0 +1,261 @@
+//! Pixels of one sample become grey, or the colours of a palette: Modality LUT, VOI LUT, Presentation LUT Shape
+//! (PS3.4 N.2.1, PS3.3 C.11.1, C.11.2).
+//!
+//! Samples of up to 16 bits go through one table, with an entry for each value that there can be; longer and floating
+//! ones are computed one by one.
+
+use super::attributes::decimal;
+use super::head::Head;
+use super::lut::Lut;
+use super::palette::Palette;
+use super::picture::{Colours, Picture};
+use super::voi::{Voi, Window};
+use super::{Error, attributes};
+use crate::dicom::dataset::DataSet;
+use crate::dicom::{VR, tags};
+use crate::image::pixels::{Frame, Photometric, Shape};
+
+/// Most Bits Stored that go through a table.
+const MAX_TABLE_BITS: u16 = 16;
+
+/// A frame of grey pixels as a picture; of the pixels that its supplemental palette colours, in their colours.
+pub(super) fn render(
+    head: &Head,
+    frame: &Frame,
+    number: u32,
+    window: Option<Window>,
+) -> Result<Picture, Error> {
+    let pipeline = Pipeline::read(head, &frame.shape, number, window);
+    let samples = Samples::of(head, frame)?;
+    let supplement = supplemental_palette(head, &frame.shape);
+    let Samples::Indices(indices) = samples else { return Ok(wide(&pipeline, frame, samples)) };
+    let voi = pipeline.voi.clone().unwrap_or_else(|| pipeline.range_of_indices(&frame.shape, &indices));
+    let table: Vec<u8> = stored_values(&frame.shape).map(|stored| pipeline.at(stored as f64, &voi)).collect();
+    Ok(match supplement {
+        None => Picture::of(&frame.shape, Colours::Grey, mapped(&indices, &table)),
+        Some(palette) => {
+            let colours: Vec<[u8; 3]> = stored_values(&frame.shape)
+                .zip(&table)
+                .map(|(stored, &grey)| if stored < palette.first() { [grey; 3] } else { palette.at(stored) })
+                .collect();
+            Picture::of(&frame.shape, Colours::Rgb, mapped(&indices, &colours).into_flattened())
+        }
+    })
+}
+
+/// A frame of PALETTE COLOR as a picture.
+pub(super) fn palette(head: &Head, frame: &Frame) -> Result<Picture, Error> {
+    let missing = Error::Attribute(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA);
+    let palette = Palette::read(&head.data_set, frame.shape.signed).ok_or(missing)?;
+    let Samples::Indices(indices) = Samples::of(head, frame)? else {
+        return Err(Error::Attribute(tags::BITS_STORED));
+    };
+    let table: Vec<[u8; 3]> = stored_values(&frame.shape).map(|stored| palette.at(stored)).collect();
+    Ok(Picture::of(&frame.shape, Colours::Rgb, mapped(&indices, &table).into_flattened()))
+}
+
+/// The samples of a frame.
+enum Samples {
+    /// Their bits, without sign and without what surrounds them in their cells.
+    Indices(Vec<u16>),
+    /// To be read one by one.
+    Integers,
+    Floats,
+    Doubles,
+}
+
+impl Samples {
+    fn of(head: &Head, frame: &Frame) -> Result<Self, Error> {
+        let Shape { bits_allocated, bits_stored, high_bit, .. } = frame.shape;
+        match (head.pixels, bits_allocated) {
+            (tags::FLOAT_PIXEL_DATA, 32) => return Ok(Self::Floats),
+            (tags::DOUBLE_FLOAT_PIXEL_DATA, 64) => return Ok(Self::Doubles),
+            (tags::PIXEL_DATA, 32) if bits_stored > MAX_TABLE_BITS => return Ok(Self::Integers),
+            _ => {}
+        }
+        let shift = high_bit + 1 - bits_stored;
+        let mask = u16::MAX >> (16 - bits_stored.min(16));
+        let bytes = &frame.bytes[..];
+        Ok(Self::Indices(match bits_allocated {
+            1 => (0..frame.shape.pixels())
+                .map(|at| bytes.get(at / 8).map_or(0, |&byte| u16::from(byte >> (at % 8) & 1)))
+                .collect(),
+            8 => bytes.iter().map(|&cell| u16::from(cell) >> shift & mask).collect(),
+            16 => bytes.as_chunks().0.iter().map(|&cell| u16::from_le_bytes(cell) >> shift & mask).collect(),
+            32 => {
+                let cells = bytes.as_chunks().0.iter();
+                // Only what the mask leaves.
+                cells.map(|&cell| (u32::from_le_bytes(cell) >> shift) as u16 & mask).collect()
+            }
+            _ => return Err(Error::Attribute(tags::BITS_ALLOCATED)),
+        }))
+    }
+}
+
+/// What becomes of a stored value.
+struct Pipeline {
+    modality: Modality,
+    /// `None`: from the least to the greatest value of the frame.
+    voi: Option<Voi>,
+    padding: Option<(f64, f64)>,
+    inverse: bool,
+}
+
+enum Modality {
+    Rescale { slope: f64, intercept: f64 },
+    Table(Lut),
+}
+
+impl Pipeline {
+    fn read(head: &Head, shape: &Shape, number: u32, window: Option<Window>) -> Self {
+        let modality = Modality::read(head, shape, number);
+        let signed =
+            shape.signed || matches!(modality, Modality::Rescale { intercept, .. } if intercept < 0.0);
+        let own = || Voi::read(head.group_or_top(number, tags::FRAME_VOILUT_SEQUENCE), signed);
+        let binary = || (shape.bits_stored == 1).then_some(Voi::Range(0.0, 1.0));
+        let data_set = &head.data_set;
+        let inverse = data_set.string(tags::PRESENTATION_LUT_SHAPE) == Some("INVERSE");
+        Self {
+            modality,
+            voi: window.map(Voi::Window).or_else(own).or_else(binary),
+            padding: padding(data_set, shape),
+            // An image that is MONOCHROME1 says INVERSE, too: that is one inversion (PS3.3 C.8.11.3.1.2).
+            inverse: inverse || shape.photometric == Photometric::Monochrome1,
+        }
+    }
+
+    /// The grey of a stored value. Padding is the background, which is black.
+    fn at(&self, stored: f64, voi: &Voi) -> u8 {
+        if self.is_padding(stored) {
+            return 0;
+        }
+        let grey = voi.at(self.modality.at(stored));
+        if self.inverse { 255 - grey } else { grey }
+    }
+
+    fn is_padding(&self, stored: f64) -> bool {
+        self.padding.is_some_and(|(least, greatest)| (least..=greatest).contains(&stored))
+    }
+
+    fn range_of_indices(&self, shape: &Shape, indices: &[u16]) -> Voi {
+        let mut seen = vec![false; 1 << shape.bits_stored.min(MAX_TABLE_BITS)];
+        for &index in indices {
+            if let Some(seen) = seen.get_mut(usize::from(index)) {
+                *seen = true;
+            }
+        }
+        let stored =
+            stored_values(shape).zip(seen).filter(|(_, seen)| *seen).map(|(stored, _)| stored as f64);
+        self.range(stored)
+    }
+
+    /// From the least to the greatest value of these, without padding.
+    fn range(&self, stored: impl Iterator<Item = f64>) -> Voi {
+        let values = stored.filter(|&stored| !self.is_padding(stored)).map(|stored| self.modality.at(stored));
+        let (least, greatest) = values
+            .filter(|value| value.is_finite())
+            .fold((f64::MAX, f64::MIN), |(least, greatest), value| (least.min(value), greatest.max(value)));
+        Voi::Range(least, greatest)
+    }
+}
+
+impl Modality {
+    fn read(head: &Head, shape: &Shape, number: u32) -> Self {
+        let table = head.data_set.items(tags::MODALITY_LUT_SEQUENCE).first();
+        if let Some(table) = table.and_then(|table| Lut::read(table, shape.signed)) {
+            return Self::Table(table);
+        }
+        let group = head.group_or_top(number, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
+        let slope = decimal(group, tags::RESCALE_SLOPE, 0).filter(|&slope| slope != 0.0).unwrap_or(1.0);
+        Self::Rescale { slope, intercept: decimal(group, tags::RESCALE_INTERCEPT, 0).unwrap_or(0.0) }
+    }
+
+    fn at(&self, stored: f64) -> f64 {
+        match self {
+            Self::Rescale { slope, intercept } => stored * slope + intercept,
+            Self::Table(lut) => lut.at(stored as i64).into(),
+        }
+    }
+}
+
+/// Samples that no table is made for.
+fn wide(pipeline: &Pipeline, frame: &Frame, samples: Samples) -> Picture {
+    let bytes = &frame.bytes[..];
+    let grey = match samples {
+        Samples::Floats => {
+            let values = bytes.as_chunks().0.iter().map(|&cell| f64::from(f32::from_le_bytes(cell)));
+            computed(pipeline, values)
+        }
+        Samples::Doubles => {
+            computed(pipeline, bytes.as_chunks().0.iter().map(|&cell| f64::from_le_bytes(cell)))
+        }
+        Samples::Integers | Samples::Indices(_) => {
+            let shape = frame.shape;
+            let values = bytes.as_chunks().0.iter().map(|&cell| sample(cell, &shape));
+            computed(pipeline, values)
+        }
+    };
+    Picture::of(&frame.shape, Colours::Grey, grey)
+}
+
+/// The sample in a cell of 32 bits, a whole number of any sign.
+fn sample(cell: [u8; 4], shape: &Shape) -> f64 {
+    let above = u32::from(31_u16.saturating_sub(shape.high_bit));
+    let below = u32::from(32_u16.saturating_sub(shape.bits_stored)).min(31);
+    let top = u32::from_le_bytes(cell) << above;
+    if shape.signed { f64::from(top.cast_signed() >> below) } else { f64::from(top >> below) }
+}
+
+fn computed(pipeline: &Pipeline, stored: impl Iterator<Item = f64> + Clone) -> Vec<u8> {
+    let voi = pipeline.voi.clone().unwrap_or_else(|| pipeline.range(stored.clone()));
+    stored.map(|stored| pipeline.at(stored, &voi)).collect()
+}
+
+/// Every value that a sample of up to 16 bits can have, in the order of its bits without sign.
+fn stored_values(shape: &Shape) -> impl Iterator<Item = i64> + use<> {
+    let bits = shape.bits_stored.min(MAX_TABLE_BITS);
+    let (count, signed) = (1_i64 << bits, shape.signed);
+    (0..count).map(move |index| if signed && index >= count / 2 { index - count } else { index })
+}
+
+fn mapped<T: Copy + Default>(indices: &[u16], table: &[T]) -> Vec<T> {
+    indices.iter().map(|&index| table.get(usize::from(index)).copied().unwrap_or_default()).collect()
+}
+
+/// The stored values that are padding, with both ends (PS3.3 C.7.5.1.1.2).
+fn padding(data_set: &DataSet, shape: &Shape) -> Option<(f64, f64)> {
+    let either = |whole, float, double| {
+        let value = decimal(data_set, whole, 0).map(|value| match data_set.get(whole) {
+            // Words whose VR forgets the sign of the pixels.
+            Some(element) if shape.signed && element.vr == VR::US => {
+                attributes::words(element).first().map_or(value, |word| word.cast_signed().into())
+            }
+            _ => value,
+        });
+        value.or_else(|| decimal(data_set, float, 0)).or_else(|| decimal(data_set, double, 0))
+    };
+    let value = either(
+        tags::PIXEL_PADDING_VALUE,
+        tags::FLOAT_PIXEL_PADDING_VALUE,
+        tags::DOUBLE_FLOAT_PIXEL_PADDING_VALUE,
+    )?;
+    let limit = either(
+        tags::PIXEL_PADDING_RANGE_LIMIT,
+        tags::FLOAT_PIXEL_PADDING_RANGE_LIMIT,
+        tags::DOUBLE_FLOAT_PIXEL_PADDING_RANGE_LIMIT,
+    )
+    .unwrap_or(value);
+    Some((value.min(limit), value.max(limit)))
+}
+
+/// The palette that colours the stored values from its first mapped one on, where some are shown in colour (PS3.3
+/// C.7.6.19, C.8.16.1.2).
+fn supplemental_palette(head: &Head, shape: &Shape) -> Option<Palette> {
+    let coloured = matches!(head.data_set.string(tags::PIXEL_PRESENTATION), Some("COLOR" | "MIXED"));
+    (coloured && shape.photometric == Photometric::Monochrome2)
+        .then(|| Palette::read(&head.data_set, shape.signed))
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests;
