@@ -1,7 +1,8 @@
 //! What lies inside an object besides its attributes: frames of pixel data and other bulk values, cut out of
-//! the encoded data set while it passes, and the pixels of a frame. No I/O.
+//! the encoded data set while it passes, the pixels of a frame, and how they are compressed. No I/O.
 
 pub mod bulk;
+pub mod codec;
 pub mod frames;
 pub mod pixels;
 pub mod render;

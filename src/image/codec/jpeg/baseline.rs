@@ -1,0 +1,60 @@
+//! JPEG of 8 bits with a cosine transform: baseline, extended and progressive, by `zune-jpeg`.
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::markers::{Header, Markers, SOI, SOS};
+use crate::image::codec::Refusal;
+use crate::image::codec::samples::Samples;
+
+/// Most scans of a progressive image: each goes over the whole image again, and what real encoders write has ten or so.
+const SCANS: usize = 100;
+
+/// A comment.
+const COM: u8 = 0xFE;
+
+/// Decodes a frame whose header agrees with the data set: its samples, colour by pixel, as they are in the codestream.
+pub(super) fn decode(codestream: &[u8], header: &Header) -> Result<Samples, Refusal> {
+    // Strict: else what is missing is grey, without a word.
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_max_scans(SCANS);
+    let refused = |error| Refusal::damaged(format!("{error:?}"));
+    let plain = without_application_data(codestream)?;
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&plain), options);
+    decoder.decode_headers().map_err(refused)?;
+    // Out as it is in: no colours are transformed.
+    let colours = decoder.input_colorspace().ok_or(Refusal::Failed)?;
+    decoder.set_options(options.jpeg_set_out_colorspace(colours));
+    let samples = decoder.decode().map_err(refused)?;
+    let components = colours.num_components();
+    if components != header.components.len() || matches!(colours, ColorSpace::Unknown) {
+        return Err(Refusal::unsupported(format!("JPEG with {} components", header.components.len())));
+    }
+    Ok(Samples::Bytes(samples))
+}
+
+/// The codestream without what does not say how it is encoded. The library would take colours from it that the frame
+/// does not have, and refuse segments that others pass over.
+fn without_application_data(codestream: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut markers = Markers::new(codestream)?;
+    let mut plain = Vec::with_capacity(codestream.len());
+    plain.extend([0xFF, SOI]);
+    loop {
+        let (marker, parameters) = markers.next()?;
+        if let 0xE0..=0xEF | COM = marker {
+            continue;
+        }
+        plain.extend([0xFF, marker]);
+        plain.extend((parameters.len() as u16 + 2).to_be_bytes());
+        plain.extend_from_slice(parameters);
+        if marker == SOS {
+            plain.extend_from_slice(markers.rest());
+            return Ok(plain);
+        }
+    }
+}

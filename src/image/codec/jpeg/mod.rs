@@ -1,0 +1,62 @@
+//! JPEG: baseline, extended and lossless (ISO/IEC 10918-1), told apart by what the codestream says rather than by the
+//! transfer syntax, as more than one vendor mixes them up.
+
+mod baseline;
+mod huffman;
+mod lossless;
+pub(super) mod markers;
+
+use self::markers::{Colours, Header, Markers, SOS, sof};
+use super::Refusal;
+use crate::image::pixels::{Frame, Photometric, Shape};
+
+/// Decodes a frame.
+pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
+    let (header, colours) = headers(codestream, shape)?;
+    let (samples, precision) = match (header.process, header.precision) {
+        (sof::LOSSLESS, _) => lossless::decode(codestream, shape)?,
+        (sof::BASELINE | sof::EXTENDED | sof::PROGRESSIVE, 8) => (baseline::decode(codestream, &header)?, 8),
+        (process, precision) => {
+            return Err(Refusal::unsupported(format!(
+                "JPEG process {process:02X} with {precision} bits of a sample"
+            )));
+        }
+    };
+    let shape =
+        Shape { photometric: photometric(&header, &colours, shape.photometric), planar: false, ..*shape };
+    // Whether samples have a sign is not told; where they do, it is where the data set has it.
+    samples.into_frame(precision, shape.bits_stored.into(), shape)
+}
+
+/// The frame header, and what stands before the first scan about colours.
+fn headers(codestream: &[u8], shape: &Shape) -> Result<(Header, Colours), Refusal> {
+    let mut markers = Markers::new(codestream)?;
+    let (mut colours, mut header) = (Colours::default(), None);
+    loop {
+        match markers.next()? {
+            // DHT, JPG and DAC are no frame headers.
+            (0xC4 | 0xC8 | 0xCC, _) => {}
+            (process @ 0xC0..=0xCF, parameters) => header = Some(Header::read(process, parameters, shape)?),
+            (SOS | markers::EOI, _) => break,
+            (marker, parameters) => colours.note(marker, parameters),
+        }
+    }
+    Ok((header.ok_or(Refusal::damaged("no frame header"))?, colours))
+}
+
+/// What the samples of a decoded frame mean. The data set is believed but where the codestream names its components
+/// R, G and B, or is of JFIF, which has no red, green and blue; and the samples now have the image's resolution.
+fn photometric(header: &Header, colours: &Colours, told: Photometric) -> Photometric {
+    if header.components.len() != 3 {
+        return told;
+    }
+    let ids: Vec<u8> = header.components.iter().map(|component| component.id).collect();
+    match told {
+        _ if ids == *b"RGB" || ids == *b"rgb" => Photometric::Rgb,
+        Photometric::Rgb if colours.jfif => Photometric::YbrFull,
+        Photometric::YbrFull422 | Photometric::YbrPartial422 | Photometric::YbrPartial420 => {
+            Photometric::YbrFull
+        }
+        told => told,
+    }
+}

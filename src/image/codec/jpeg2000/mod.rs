@@ -1,0 +1,62 @@
+//! JPEG 2000 by `hayro-jpeg2000` (ISO/IEC 15444-1).
+
+mod header;
+
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+
+use self::header::Header;
+use super::Refusal;
+use super::samples::Samples;
+use crate::image::pixels::{Frame, Photometric, Shape};
+
+/// Decodes a frame. The transformation of colours is part of the format: what was transformed comes out as RGB.
+pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
+    let codestream = header::codestream(data)?;
+    let header = header::read(codestream, shape)?;
+    if header.precision > 16 {
+        return Err(Refusal::unsupported(format!("JPEG 2000 with {} bits of a sample", header.precision)));
+    }
+    let samples = if header.high_throughput {
+        return Err(Refusal::unsupported("High-Throughput JPEG 2000"));
+    } else {
+        part1(codestream, &header)?
+    };
+    let photometric = match shape.photometric {
+        Photometric::YbrIct | Photometric::YbrRct => Photometric::Rgb,
+        photometric if photometric.is_subsampled() => Photometric::YbrFull,
+        photometric => photometric,
+    };
+    // The data set says whether samples have a sign; where the codestream says otherwise, the same bits are meant.
+    let shape = Shape { photometric, planar: false, ..*shape };
+    Samples::from_words(samples, header.precision).into_frame(header.precision, header.precision, shape)
+}
+
+/// The samples of a codestream of Part 1, colour by pixel, modulo two to the power of their precision.
+fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
+    // Strictly, since what is missing would be grey without a word; but a missing End Of Codestream says nothing.
+    let mut whole = Vec::new();
+    let codestream = if header.ended {
+        codestream
+    } else {
+        whole.extend_from_slice(&codestream[..header.end]);
+        whole.extend([0xFF, 0xD9]);
+        &whole
+    };
+    let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
+    let refused = |error| Refusal::damaged(format!("{error}"));
+    let image = Image::new(codestream, &settings).map_err(refused)?;
+    let mut context = DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(refused)?;
+    let components: Vec<&[f32]> = decoded.components().iter().map(|component| component.samples()).collect();
+    let greatest = ((1_u32 << header.precision) - 1) as f32;
+    // The library moves the range of signed samples up, too: moving it back is turning the first bit over.
+    let sign = if header.signed { 1 << (header.precision - 1) } else { 0 };
+    let sample = |value: f32| value.round_ties_even().clamp(0.0, greatest) as u16 ^ sign;
+    let mut samples = vec![0; components.iter().map(|component| component.len()).sum()];
+    for (place, component) in components.iter().enumerate() {
+        for (to, from) in samples.iter_mut().skip(place).step_by(components.len()).zip(*component) {
+            *to = sample(*from);
+        }
+    }
+    Ok(samples)
+}

@@ -1,0 +1,161 @@
+//! Bits of JPEG-LS: behind a byte of ones stands one of seven bits, so that no marker comes of it (A.1, Annex C).
+
+use std::cmp::Ordering;
+
+use crate::image::codec::Refusal;
+
+/// No error of samples of 16 bits is mapped to more.
+const GREATEST: u32 = 0x1_FFFF;
+
+/// Bits up to a marker.
+pub(super) struct Reader<'a> {
+    data: &'a [u8],
+    at: usize,
+    /// The next bits, left-aligned; what is below them is zero.
+    window: u64,
+    count: u32,
+    /// The last byte was FF.
+    stuffed: bool,
+    /// How many bits were made up behind the end.
+    missing: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(data: &'a [u8]) -> Self {
+        Self { data, at: 0, window: 0, count: 0, stuffed: false, missing: 0 }
+    }
+
+    /// Makes at least 48 bits available.
+    #[inline]
+    fn fill(&mut self) {
+        if self.count > 48 {
+            return;
+        }
+        if let Some(next) = self.data.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let next = u64::from_be_bytes(*next);
+            // Whether any of its bytes may be FF.
+            let ones = (next & 0x7F7F_7F7F_7F7F_7F7F).wrapping_add(0x0101_0101_0101_0101)
+                & next
+                & 0x8080_8080_8080_8080;
+            if ones == 0 && !self.stuffed {
+                let take = (64 - self.count) / 8;
+                self.window |= (next >> (64 - 8 * take) << (64 - 8 * take)) >> self.count;
+                self.count += 8 * take;
+                self.at += take as usize;
+                return;
+            }
+        }
+        self.fill_bytewise();
+    }
+
+    #[inline(never)]
+    fn fill_bytewise(&mut self) {
+        while self.count <= 56 {
+            let bits = if self.stuffed { 7 } else { 8 };
+            let byte = match self.data.get(self.at) {
+                // A byte of ones and a set bit behind it are a marker.
+                Some(0xFF) if self.data.get(self.at + 1).is_none_or(|next| *next >= 0x80) => None,
+                byte => byte.copied(),
+            };
+            if let Some(byte) = byte {
+                self.window |= (u64::from(byte) << (64 - bits)) >> self.count;
+                self.stuffed = byte == 0xFF;
+                self.at += 1;
+            } else {
+                self.missing += u64::from(bits);
+                self.stuffed = false;
+            }
+            self.count += bits;
+        }
+    }
+
+    /// The next bit.
+    #[inline]
+    pub(super) fn bit(&mut self) -> bool {
+        self.bits(1) == 1
+    }
+
+    /// The next 0 to 25 bits.
+    #[inline]
+    pub(super) fn bits(&mut self, bits: u32) -> u32 {
+        self.fill();
+        let value = if bits == 0 { 0 } else { (self.window >> (64 - bits)) as u32 };
+        self.window <<= bits;
+        self.count -= bits;
+        value
+    }
+
+    /// A limited-length Golomb code (A.5.3). `longest`: how many zeros may come before the one bit.
+    #[inline]
+    pub(super) fn golomb(&mut self, k: u32, longest: u32, range_bits: u32) -> Result<i32, Refusal> {
+        self.fill();
+        let mut zeros = self.window.leading_zeros();
+        if zeros < 32 {
+            self.window <<= zeros + 1;
+            self.count -= zeros + 1;
+        } else {
+            zeros = self.zeros(longest)?;
+        }
+        let value = match zeros.cmp(&longest) {
+            Ordering::Less => (zeros << k) | self.bits(k),
+            Ordering::Equal => self.bits(range_bits) + 1,
+            Ordering::Greater => GREATEST + 1,
+        };
+        if value > GREATEST {
+            return Err(Refusal::damaged("a prediction error that is greater than any"));
+        }
+        Ok(value as i32)
+    }
+
+    /// Counts zeros one by one, up to one more than the longest code has.
+    #[cold]
+    fn zeros(&mut self, longest: u32) -> Result<u32, Refusal> {
+        for zeros in 0..=longest {
+            if self.bit() {
+                return Ok(zeros);
+            }
+        }
+        Err(Refusal::damaged("a code that is longer than any"))
+    }
+
+    /// Whether more was read than there is.
+    pub(super) fn is_overrun(&self) -> bool {
+        u64::from(self.count) < self.missing
+    }
+
+    /// The place of the marker that ends these bits; what is left over until there is padding.
+    pub(super) fn end(&self) -> usize {
+        let rest = &self.data[self.at.min(self.data.len())..];
+        // What was read ahead has no marker in it.
+        let marker = rest.windows(2).position(|pair| pair[0] == 0xFF && pair[1] >= 0x80);
+        marker.map_or(self.data.len(), |marker| self.at + marker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_behind_ones_has_seven_bits() {
+        let mut bits = Reader::new(&[0xFF, 0x7F, 0x80, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((bits.bits(15), bits.bits(8)), (0x7FFF, 0x80));
+        assert!(!bits.is_overrun());
+    }
+
+    #[test]
+    fn a_marker_ends_them() {
+        let mut bits = Reader::new(&[0xA5, 0xFF, 0xD9]);
+        assert_eq!(bits.bits(8), 0xA5);
+        assert!(!bits.is_overrun());
+        bits.bit();
+        assert!(bits.is_overrun());
+        assert_eq!(bits.end(), 1);
+    }
+
+    #[test]
+    fn codes_without_end_are_refused() {
+        let mut bits = Reader::new(&[0; 40]);
+        assert!(bits.golomb(3, 23, 8).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! The pixels of one frame, out of their compressed form and into it (PS3.5 8.2, Annex A.4).
+//!
+//! What comes out stands for native Pixel Data in Explicit VR Little Endian: colour by pixel, signs extended to the
+//! whole cell. Colours are not transformed, but for JPEG 2000 and JPEG XL, whose transformations are part of the format:
+//! what a codestream of JPEG holds as luminance and chrominances is YBR_FULL, at full resolution. `docs/codecs.md` says which
+//! code decodes what, and how it compares.
+//!
+//! It is foreign bytes all the way: each codestream's own header is held against the data set before anything is
+//! allocated by it, and a panic of a library is a refusal.
+
+mod jpeg;
+mod jpeg2000;
+mod jpegls;
+mod refusal;
+mod rle;
+mod samples;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use self::refusal::Refusal;
+use crate::dicom::Uid;
+use crate::dicom::transfer_syntax::{Codec, codec};
+use crate::image::pixels::{Frame, Shape};
+
+/// Most bytes of a native frame: more than any single image has that is not tiled, and what one request may cost.
+pub const LONGEST_FRAME: u64 = 1 << 30;
+
+/// A frame that was compressed, and what its data set must say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The frame's codestream, without padding to even length.
+    pub bytes: Vec<u8>,
+    /// What describes it now; as the frame's own, but for Photometric Interpretation and Planar Configuration.
+    pub shape: Shape,
+}
+
+/// Decodes one frame. `codestream`: its fragments, joined, maybe with a padding byte. `shape`: what the data set says.
+/// The frame's own shape is what the data set must say with it.
+///
+/// It costs CPU, and several times the frame's memory: not for a thread that others wait for.
+///
+/// # Errors
+///
+/// See [`Refusal`]. Nothing is made up: a codestream that breaks off is damaged, even where some rows are whole.
+pub fn decode(syntax: &Uid, codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
+    checked(shape)?;
+    isolated(|| match codec(syntax) {
+        Codec::Rle => rle::decode(codestream, shape),
+        Codec::Jpeg => jpeg::decode(codestream, shape),
+        Codec::JpegLs => jpegls::decode(codestream, shape),
+        Codec::Jpeg2000 => jpeg2000::decode(codestream, shape),
+        _ => Err(Refusal::unsupported(format!("decoding the transfer syntax {}", syntax.as_str()))),
+    })
+}
+
+/// Whether frames of this transfer syntax are decoded here, all that is usual of it.
+pub fn can_decode(syntax: &Uid) -> bool {
+    matches!(codec(syntax), Codec::Rle | Codec::Jpeg | Codec::JpegLs | Codec::Jpeg2000)
+}
+
+/// Encodes one frame without loss, or, to JPEG Baseline, with little.
+///
+/// # Errors
+///
+/// A syntax that is not written here, or not for such pixels.
+pub fn encode(syntax: &Uid, frame: &Frame) -> Result<Encoded, Refusal> {
+    checked(&frame.shape)?;
+    isolated(|| match codec(syntax) {
+        Codec::Rle => {
+            let shape = Shape { planar: true, ..frame.shape };
+            Ok(Encoded { bytes: rle::encode(frame)?, shape })
+        }
+        _ => Err(Refusal::unsupported(format!("encoding to the transfer syntax {}", syntax.as_str()))),
+    })
+}
+
+/// Whether frames of this shape can be encoded to the syntax.
+pub fn can_encode(syntax: &Uid, shape: &Shape) -> bool {
+    let cells = checked(shape).is_ok() && !shape.photometric.is_subsampled();
+    match codec(syntax) {
+        Codec::Rle => cells && shape.samples * shape.bits_allocated.div_ceil(8) <= 15,
+        _ => false,
+    }
+}
+
+/// A shape that pixels can have, and whose frame is not too long.
+fn checked(shape: &Shape) -> Result<(), Refusal> {
+    let Shape { rows, columns, samples, bits_allocated, bits_stored, .. } = *shape;
+    if rows == 0 || columns == 0 || !(1..=4).contains(&samples) {
+        return Err(Refusal::disagrees(format!(
+            "an image of {columns} × {rows} pixels with {samples} samples"
+        )));
+    }
+    if !matches!(bits_allocated, 1 | 8 | 16 | 32 | 64) || !(1..=bits_allocated).contains(&bits_stored) {
+        return Err(Refusal::unsupported(format!("{bits_stored} bits stored of {bits_allocated}")));
+    }
+    let bytes = shape.pixels() as u64 * u64::from(samples) * u64::from(bits_allocated.div_ceil(8));
+    if bytes > LONGEST_FRAME {
+        return Err(Refusal::TooLarge(format!("a frame of {bytes} bytes").into()));
+    }
+    Ok(())
+}
+
+/// Runs a codec so that a panic of it ends here. It is the one place where that is done: libraries parse what came
+/// over a network, and not each of them is known to take everything.
+fn isolated<T>(codec: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    // Nothing outlives the closure but its result, so that nothing half done is seen.
+    catch_unwind(AssertUnwindSafe(codec)).unwrap_or(Err(Refusal::Failed))
+}
+
+#[cfg(test)]
+pub(in crate::image) mod testing {
+    //! What the codecs' tests have in common.
+
+    use crate::image::pixels::{Photometric, Shape};
+
+    /// Grey and unsigned, 4 rows of 4.
+    pub(in crate::image) fn shape(bits_allocated: u16, bits_stored: u16) -> Shape {
+        Shape {
+            rows: 4,
+            columns: 4,
+            samples: 1,
+            bits_allocated,
+            bits_stored,
+            high_bit: bits_stored - 1,
+            signed: false,
+            photometric: Photometric::Monochrome2,
+            planar: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::shape;
+    use super::*;
+
+    #[test]
+    fn a_panic_of_a_codec_is_a_refusal() {
+        let planted: Result<(), Refusal> = isolated(|| std::hint::black_box(None).unwrap());
+        assert_eq!(planted, Err(Refusal::Failed));
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_before_anything_is_read() {
+        let huge = Shape { rows: 65535, columns: 65535, ..shape(16, 16) };
+        let rle = Uid::from_static("1.2.840.10008.1.2.5");
+        assert!(matches!(decode(&rle, &[], &huge), Err(Refusal::TooLarge(_))));
+    }
+}

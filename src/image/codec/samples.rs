@@ -1,0 +1,101 @@
+//! Samples as a codestream has them, and the cells of Pixel Data that they stand in (PS3.5 8.1.1).
+
+use super::Refusal;
+use crate::image::pixels::{Frame, Shape};
+
+/// The samples of a frame, colour by pixel: each modulo two to the power of its precision.
+pub(super) enum Samples {
+    /// Of 8 bits, or fewer.
+    Bytes(Vec<u8>),
+    /// Of 9 to 16 bits.
+    Words(Vec<u16>),
+}
+
+impl Samples {
+    /// The native frame. `precision`: the bits of a sample in the codestream. `sign_bit`: which bit is the sign, counted from
+    /// 1, where the data set says that samples are signed; no codestream of JPEG or JPEG-LS knows of signs.
+    pub(super) fn into_frame(self, precision: u32, sign_bit: u32, shape: Shape) -> Result<Frame, Refusal> {
+        if precision > u32::from(shape.bits_allocated) {
+            let why = format!("{precision} bits of a sample in cells of {}", shape.bits_allocated);
+            return Err(Refusal::disagrees(why));
+        }
+        let cell = u32::from(shape.bits_allocated);
+        // Shifted up and down again, the sign fills the rest of the cell.
+        let shift = if shape.signed { cell.saturating_sub(sign_bit) } else { 0 };
+        let bytes = match (self, cell) {
+            (Self::Bytes(mut bytes), 8) => {
+                if shift > 0 {
+                    bytes.iter_mut().for_each(|byte| *byte = (((*byte << shift) as i8) >> shift) as u8);
+                }
+                bytes
+            }
+            (Self::Words(words), 16) => {
+                cells(words, |word| ((((word << shift) as i16) >> shift) as u16).to_le_bytes())
+            }
+            (Self::Bytes(bytes), 16) => {
+                cells(bytes, |byte| ((((u16::from(byte) << shift) as i16) >> shift) as u16).to_le_bytes())
+            }
+            (Self::Bytes(bytes), 32) => cells(bytes, |byte| long(byte.into(), shift)),
+            (Self::Words(words), 32) => cells(words, |word| long(word.into(), shift)),
+            // Single bits, from the least significant one on.
+            (Self::Bytes(bytes), 1) => bytes
+                .chunks(8)
+                .map(|eight| eight.iter().enumerate().fold(0, |byte, (n, bit)| byte | (bit & 1) << n))
+                .collect(),
+            _ => return Err(Refusal::unsupported(format!("cells of {cell} bits"))),
+        };
+        Ok(Frame { shape, bytes })
+    }
+
+    /// Samples of this precision that were decoded to 16 bits.
+    pub(super) fn from_words(words: Vec<u16>, precision: u32) -> Self {
+        if precision > 8 {
+            Self::Words(words)
+        } else {
+            Self::Bytes(words.into_iter().map(|word| word as u8).collect())
+        }
+    }
+}
+
+fn long(sample: u32, shift: u32) -> [u8; 4] {
+    ((((sample << shift) as i32) >> shift) as u32).to_le_bytes()
+}
+
+fn cells<T: Copy, const N: usize>(samples: Vec<T>, cell: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    let mut bytes = vec![0; samples.len() * N];
+    for (to, from) in bytes.chunks_exact_mut(N).zip(samples) {
+        to.copy_from_slice(&cell(from));
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::codec::testing::shape;
+
+    #[test]
+    fn the_sign_fills_the_cell() {
+        let signed = Shape { rows: 1, columns: 2, signed: true, ..shape(16, 12) };
+        let frame = Samples::Words(vec![0x0FFF, 0x07FF]).into_frame(12, 12, signed).unwrap();
+        assert_eq!(frame.bytes, [0xFF, 0xFF, 0xFF, 0x07]);
+        let frame = Samples::Bytes(vec![0x80, 0x7F]).into_frame(8, 8, signed).unwrap();
+        assert_eq!(frame.bytes, [0x80, 0xFF, 0x7F, 0x00]);
+        let unsigned =
+            Samples::Words(vec![0x0FFF, 0x07FF]).into_frame(12, 12, Shape { signed: false, ..signed });
+        assert_eq!(unsigned.unwrap().bytes, [0xFF, 0x0F, 0xFF, 0x07]);
+    }
+
+    #[test]
+    fn a_sample_does_not_lose_bits_to_its_cell() {
+        let eight = Shape { rows: 1, columns: 1, ..shape(8, 8) };
+        assert!(matches!(Samples::Words(vec![0x0FFF]).into_frame(12, 12, eight), Err(Refusal::Disagrees(_))));
+    }
+
+    #[test]
+    fn single_bits_fill_bytes_from_the_least_bit_on() {
+        let bits = Shape { rows: 1, columns: 9, ..shape(1, 1) };
+        let frame = Samples::Bytes(vec![1, 0, 0, 0, 0, 0, 0, 1, 1]).into_frame(1, 1, bits).unwrap();
+        assert_eq!(frame.bytes, [0x81, 0x01]);
+    }
+}
