@@ -5,11 +5,13 @@
 //! and it never fails: an unreadable range is one that matches nothing.
 
 mod content_type;
+mod picture;
 mod pixel;
 
 use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
 
 pub use content_type::ContentType;
+pub use picture::{GIF, JPEG, PNG};
 pub use pixel::{OCTET_STREAM, ValueForm, pixel_type};
 
 /// The DICOM JSON Model (PS3.18 Annex F).

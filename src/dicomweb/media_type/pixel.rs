@@ -142,7 +142,7 @@ impl Accept {
     }
 
     /// What `offer` makes of the first range that it takes; of `default` where the client said nothing.
-    fn each_range<T>(
+    pub(super) fn each_range<T>(
         &self,
         default: &MediaRange,
         mut offer: impl FnMut(&MediaRange) -> Option<T>,
@@ -161,7 +161,7 @@ fn default_range() -> MediaRange {
 }
 
 /// The type of a value that the range asks for, in lower case, by the name that the standard has for it now.
-fn inner_essence(range: &MediaRange) -> String {
+pub(super) fn inner_essence(range: &MediaRange) -> String {
     let essence = match range.essence.as_str() {
         "multipart/related" => range.parameter("type").unwrap_or("*/*").trim().to_ascii_lowercase(),
         "multipart/*" => "*/*".to_owned(),
@@ -177,7 +177,7 @@ fn inner_essence(range: &MediaRange) -> String {
 }
 
 /// Whether a range of types, in lower case, has this type in it.
-fn covers(range: &str, media_type: &str) -> bool {
+pub(super) fn covers(range: &str, media_type: &str) -> bool {
     let main = media_type.split('/').next().unwrap_or_default();
     range == "*/*" || range.eq_ignore_ascii_case(media_type) || range.strip_suffix("/*") == Some(main)
 }

@@ -45,6 +45,7 @@ pub(super) async fn cache_state(State(server): State<Server>, request: Request) 
 pub(super) async fn purge_cache(State(server): State<Server>, request: Request) -> Result<Response, Problem> {
     admit(&server.0.config, &request)?;
     let what = purge(request.uri().query().unwrap_or_default(), &server.0.archives)?;
+    server.0.thumbnails.clear();
     let cache = server.0.cache.clone();
     // Files are deleted on the way.
     let purged = tokio::task::spawn_blocking(move || cache.purge(&what))

@@ -31,6 +31,8 @@ pub(super) enum Broken {
     Frames(#[from] crate::image::frames::Error),
     #[error(transparent)]
     Values(#[from] crate::image::bulk::Error),
+    #[error(transparent)]
+    Picture(#[from] super::pictures::NotDrawn),
     #[error("the object has no such value")]
     NoValue,
     #[error(transparent)]

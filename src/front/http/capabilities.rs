@@ -108,7 +108,20 @@ const PIXELS: &[&str] = &[
     "multipart/related; type=\"image/dicom-rle\"",
 ];
 const VALUE: &[&str] = &["application/octet-stream", "multipart/related; type=\"application/octet-stream\""];
-const RENDERED: &[&str] = &["application/pdf", "video/mp4", "video/mpeg2", "video/H265"];
+const RENDERED: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "multipart/related; type=\"image/jpeg\"",
+    "multipart/related; type=\"image/png\"",
+    "multipart/related; type=\"image/gif\"",
+    "application/pdf",
+    "video/mp4",
+    "video/mpeg2",
+    "video/H265",
+];
+const PICTURES: &[&str] = &["image/jpeg", "image/png"];
+const RENDERING: &[&str] = &["accept", "quality", "viewport", "window"];
 const FILE: &[&str] = &["application/dicom"];
 const WADO_URI: &[&str] =
     &["requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"];
@@ -152,7 +165,8 @@ fn methods(path: &str, resource: Resource) -> &'static [Method] {
         Resource::Value => const { &[get("Retrieve", ACCEPT, VALUE, "200 206")] },
         Resource::BulkData => const { &[get("Retrieve", ACCEPT, PIXELS, "200 206")] },
         Resource::PixelData => const { &[get("Retrieve", ACCEPT, PIXELS, "200 206")] },
-        Resource::Rendered => const { &[get("Retrieve", ACCEPT, RENDERED, "200 206")] },
+        Resource::Rendered => const { &[get("Retrieve", RENDERING, RENDERED, "200 206")] },
+        Resource::Thumbnail => const { &[get("Retrieve", RENDERING, PICTURES, "200")] },
         Resource::WadoUri => const { &[get("Retrieve", WADO_URI, FILE, "200")] },
     }
 }

@@ -11,10 +11,13 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::body::Broken;
+use super::pictures::NotDrawn;
 use crate::archive::{Error, Fault, Kind};
 use crate::dicomweb::request::BadRequest;
 use crate::dimse::status::meaning;
+use crate::image::codec::Refusal;
 use crate::image::frames::Error as FrameError;
+use crate::image::render::Error as RenderError;
 
 /// When to come back where nothing better is known.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -69,6 +72,26 @@ impl Problem {
             Broken::Frames(FrameError::Video) => {
                 Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise("Ask for the instance's bulk data.")
             }
+            Broken::Picture(why) => match why {
+                NotDrawn::NoImage => Self::client(StatusCode::NOT_FOUND, detail),
+                NotDrawn::NotShown(RenderError::Region) => Self::client(StatusCode::BAD_REQUEST, detail),
+                NotDrawn::NotShown(RenderError::TooShort) => of_archive(),
+                NotDrawn::TooLarge | NotDrawn::NotShown(RenderError::TooLarge) | NotDrawn::NotWritten(_) => {
+                    Self::client(StatusCode::PAYLOAD_TOO_LARGE, detail).advise("Ask for a smaller viewport.")
+                }
+                NotDrawn::NotShown(RenderError::Attribute(_))
+                | NotDrawn::NotDecoded(Refusal::Unsupported(_)) => {
+                    Self::bridge(StatusCode::NOT_IMPLEMENTED, detail).advise("Ask for frames.")
+                }
+                NotDrawn::NotDecoded(Refusal::Damaged(_) | Refusal::Disagrees(_)) => of_archive(),
+                NotDrawn::NotDecoded(Refusal::TooLarge(_)) => {
+                    Self::client(StatusCode::PAYLOAD_TOO_LARGE, detail).advise("Ask for frames.")
+                }
+                NotDrawn::Panicked | NotDrawn::NotDecoded(Refusal::Failed) => {
+                    Self::bridge(StatusCode::INTERNAL_SERVER_ERROR, detail)
+                        .advise("This is a defect of the bridge; its log has more.")
+                }
+            },
             Broken::NoRoom => Self::bridge(StatusCode::SERVICE_UNAVAILABLE, detail).try_again(),
             Broken::ReaderStalled => Self::client(StatusCode::REQUEST_TIMEOUT, detail),
             Broken::Frames(_)

@@ -25,6 +25,7 @@ mod observe;
 mod origin;
 mod pages;
 mod parts;
+mod pictures;
 mod qido;
 mod record;
 mod rendered;
@@ -131,8 +132,10 @@ pub enum Resource {
     BulkData,
     /// WADO-RS of all pixel data (PS3.18 10.4.1.1.6).
     PixelData,
-    /// WADO-RS of what is shown as it is stored (PS3.18 10.4.1.1.3).
+    /// WADO-RS of pictures, and of what is shown as it is stored (PS3.18 10.4.1.1.3).
     Rendered,
+    /// WADO-RS of one small picture that stands for an entity (PS3.18 10.4.1.1.7).
+    Thumbnail,
     /// WADO-URI (PS3.18 chapter 9).
     WadoUri,
 }
@@ -149,6 +152,7 @@ impl Resource {
             | Self::BulkData
             | Self::PixelData
             | Self::Rendered
+            | Self::Thumbnail
             | Self::WadoUri => Operation::Retrieve,
         }
     }
@@ -156,7 +160,7 @@ impl Resource {
 
 /// The DICOMweb resources that are served, below `base_path` and below `/archives/{archive}`, by GET and HEAD;
 /// on the root of each service, and of the server, OPTIONS tells what there is.
-pub const RESOURCES: [(&str, Resource); 22] = [
+pub const RESOURCES: [(&str, Resource); 29] = [
     ("/studies", Resource::Search(Level::Study)),
     ("/series", Resource::Search(Level::Series)),
     ("/instances", Resource::Search(Level::Instance)),
@@ -177,7 +181,14 @@ pub const RESOURCES: [(&str, Resource); 22] = [
     ("/studies/{study}/pixeldata", Resource::PixelData),
     ("/studies/{study}/series/{series}/pixeldata", Resource::PixelData),
     ("/studies/{study}/series/{series}/instances/{instance}/pixeldata", Resource::PixelData),
+    ("/studies/{study}/rendered", Resource::Rendered),
+    ("/studies/{study}/series/{series}/rendered", Resource::Rendered),
     ("/studies/{study}/series/{series}/instances/{instance}/rendered", Resource::Rendered),
+    ("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered", Resource::Rendered),
+    ("/studies/{study}/thumbnail", Resource::Thumbnail),
+    ("/studies/{study}/series/{series}/thumbnail", Resource::Thumbnail),
+    ("/studies/{study}/series/{series}/instances/{instance}/thumbnail", Resource::Thumbnail),
+    ("/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail", Resource::Thumbnail),
     ("/wado", Resource::WadoUri),
 ];
 
@@ -238,6 +249,7 @@ struct Shared {
     access: Access,
     owners: Owners,
     snapshots: snapshot::Snapshots,
+    thumbnails: pictures::Thumbnails,
     cache: Cache,
     metrics: Metrics,
     events: Events,
@@ -254,15 +266,16 @@ pub struct Kept {
     gate: Arc<limits::Gate>,
     room: room::Room,
     metadata_room: stow::Room,
+    workshop: pictures::Workshop,
     desk: console::Desk,
 }
 
 impl Kept {
     /// Nothing is under way yet. Whom it turns away is counted.
     pub fn new(limits: LimitsConfig, metrics: &Metrics) -> Self {
-        let (room, metadata_room) = <(room::Room, stow::Room)>::default();
+        let (room, metadata_room, workshop) = <(room::Room, stow::Room, pictures::Workshop)>::default();
         let gate = Arc::new(limits::Gate::new(limits, metrics.http_refused.clone()));
-        Self { gate, room, metadata_room, desk: console::Desk::default() }
+        Self { gate, room, metadata_room, workshop, desk: console::Desk::default() }
     }
 
     /// The same under these limits. Where they are others, requests are counted from here on.
@@ -309,7 +322,7 @@ pub struct Services {
 pub fn app(config: Config, services: Services) -> Router {
     let Services { archives, access, kept, cache, metrics, events, activity, dimse, shutdown } = services;
     let base_path = config.base_path.clone();
-    let (owners, snapshots) = <(Owners, snapshot::Snapshots)>::default();
+    let (owners, snapshots, thumbnails) = <(Owners, snapshot::Snapshots, pictures::Thumbnails)>::default();
     let routes = observe::Routes::new(&metrics);
     let shared = Shared {
         config,
@@ -318,6 +331,7 @@ pub fn app(config: Config, services: Services) -> Router {
         access,
         owners,
         snapshots,
+        thumbnails,
         cache,
         metrics,
         events,
@@ -332,7 +346,10 @@ pub fn app(config: Config, services: Services) -> Router {
     let resources = RESOURCES.iter().fold(Router::new(), |routes, (path, resource)| {
         let held = from_fn_with_state(server.clone(), validate::validate);
         // Many objects stream; what a client asks for again and again is small.
-        let objects = matches!(resource, Resource::Retrieve | Resource::BulkData | Resource::PixelData);
+        let objects = matches!(
+            resource,
+            Resource::Retrieve | Resource::BulkData | Resource::PixelData | Resource::Rendered
+        );
         let streams = objects && !path.contains("{instance}");
         let handler = method(*resource);
         let handler = if streams { handler } else { handler.layer(held) };
@@ -381,6 +398,7 @@ fn method(resource: Resource) -> MethodRouter<Server> {
         Resource::BulkData => get(bulkdata::large),
         Resource::PixelData => get(bulkdata::pixels),
         Resource::Rendered => get(rendered::retrieve),
+        Resource::Thumbnail => get(pictures::thumbnail::retrieve),
         Resource::WadoUri => get(wado_uri::retrieve),
     }
 }

@@ -58,6 +58,18 @@ pub(super) fn decimal(data_set: &DataSet, tag: Tag, at: usize) -> Option<f64> {
     decimal_of(data_set.get(tag)?, at).filter(|value| value.is_finite())
 }
 
+/// How long a frame is shown, in milliseconds: as it was meant, else as it was taken (PS3.3 C.7.6.5, C.12.1.1.6).
+/// `None`: the object does not say.
+pub fn frame_time(data_set: &DataSet) -> Option<f64> {
+    let positive = |tag, at| decimal(data_set, tag, at).filter(|&value| value > 0.0);
+    let rate = |tag| positive(tag, 0).map(|frames_in_a_second| 1000.0 / frames_in_a_second);
+    rate(tags::RECOMMENDED_DISPLAY_FRAME_RATE)
+        .or_else(|| rate(tags::CINE_RATE))
+        .or_else(|| positive(tags::FRAME_TIME, 0))
+        // The first is that of the first frame, which follows none.
+        .or_else(|| positive(tags::FRAME_TIME_VECTOR, 1))
+}
+
 /// The words of a value, whatever binary VR it has.
 pub(super) fn words(element: &Element) -> Vec<u16> {
     let Value::Bytes(bytes) = &element.value else { return Vec::new() };
@@ -109,6 +121,19 @@ mod tests {
         }
         data_set.remove(tags::PHOTOMETRIC_INTERPRETATION);
         assert_eq!(shape(&data_set), Err(Error::Attribute(tags::PHOTOMETRIC_INTERPRETATION)));
+    }
+
+    #[test]
+    fn frames_stand_as_long_as_their_object_says() {
+        let with = |tag, vr, values: &[&str]| {
+            let mut data_set = DataSet::new();
+            data_set.set_strings(tag, vr, values.iter().map(|&value| value.to_owned()).collect());
+            frame_time(&data_set)
+        };
+        assert_eq!(with(tags::CINE_RATE, VR::IS, &["25"]), Some(40.0));
+        assert_eq!(with(tags::FRAME_TIME, VR::DS, &["33.3"]), Some(33.3));
+        assert_eq!(with(tags::FRAME_TIME_VECTOR, VR::DS, &["0", "50", "60"]), Some(50.0));
+        assert_eq!(with(tags::CINE_RATE, VR::IS, &["0"]), None);
     }
 
     #[test]

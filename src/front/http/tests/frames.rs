@@ -51,6 +51,19 @@ pub(super) fn wide(frames: u16, length: usize) -> Vec<u8> {
     image.encode(Layout::ExplicitLe, QueryCharset::Auto)
 }
 
+/// An object of another class.
+pub(super) async fn of_class(class: &'static str, syntax: &'static str, bytes: Vec<u8>) -> Object {
+    let head = Head {
+        sop_class: Uid::from_static(class),
+        sop_instance: Uid::from_static("1.4"),
+        transfer_syntax: Uid::from_static(syntax),
+    };
+    let (log, object) = ObjectLog::new(head, &Budget::new(1 << 24));
+    log.append(&bytes.into()).await;
+    log.finish();
+    object
+}
+
 /// The path of something of the instance.
 pub(super) fn asked_for(path: &str) -> String {
     format!("{INSTANCE}{path}")
@@ -95,7 +108,7 @@ async fn asked(bridge: &Bridge, path: &str, accept: &str, objects: &[(&'static s
 }
 
 /// The parts of a closed multipart body: Content-Type, Content-Location, bytes.
-fn parts(answer: &Answer) -> Vec<(String, String, Vec<u8>)> {
+pub(super) fn parts(answer: &Answer) -> Vec<(String, String, Vec<u8>)> {
     assert_eq!(answer.status, 200, "{:?}", answer.body);
     let boundary = answer.header("content-type").rsplit("boundary=").next().unwrap();
     // Latin-1 keeps every byte.

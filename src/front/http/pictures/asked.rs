@@ -1,0 +1,86 @@
+//! How a picture is asked for: the query parameters of rendered resources (PS3.18 8.3.5.1).
+
+use http::StatusCode;
+
+use crate::dicomweb::request;
+use crate::front::http::error::Problem;
+use crate::image::render::Options;
+use crate::image::render::write::DEFAULT_QUALITY;
+
+/// What the query of a rendered resource says.
+#[derive(Debug, Clone)]
+pub(in crate::front::http) struct Asked {
+    /// The values of `accept`.
+    pub(super) accept: Vec<String>,
+    /// `window` and `viewport`.
+    pub(super) options: Options,
+    /// `quality`, of JPEG.
+    pub(super) quality: u8,
+}
+
+impl Asked {
+    /// Reads the query. Parameters that are not known are ignored.
+    ///
+    /// # Errors
+    /// A value is none that its parameter may have, or one stands there twice.
+    pub(super) fn read(raw_query: &str) -> Result<Self, Problem> {
+        Self::read_with(raw_query, DEFAULT_QUALITY)
+    }
+
+    /// The same, where another quality is the default.
+    pub(super) fn read_with(raw_query: &str, default_quality: u8) -> Result<Self, Problem> {
+        let bad = |why: String| Problem::client(StatusCode::BAD_REQUEST, why);
+        let (mut accept, mut options, mut quality) = (Vec::new(), Options::default(), None);
+        for (name, value) in request::parameters(raw_query)? {
+            let is_new = match name.as_str() {
+                "accept" => {
+                    accept.push(value);
+                    true
+                }
+                "window" => {
+                    let window = value.parse().map_err(|error| bad(format!("`window`: {error}")))?;
+                    options.window.replace(window).is_none()
+                }
+                "viewport" => {
+                    let viewport = value.parse().map_err(|error| bad(format!("`viewport`: {error}")))?;
+                    options.viewport.replace(viewport).is_none()
+                }
+                "quality" => match value.parse() {
+                    Ok(number @ 1..=100) => quality.replace(number).is_none(),
+                    _ => return Err(bad("`quality` is a whole number from 1 to 100".to_owned())),
+                },
+                _ => true,
+            };
+            if !is_new {
+                return Err(bad(format!("`{name}` stands there twice")));
+            }
+        }
+        Ok(Self { accept, options, quality: quality.unwrap_or(default_quality) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_and_what_is_wrong_with_it_is_named() {
+        let query = "viewport=128%2C64&window=40,400,linear&quality=80&accept=image/png&nonsense=1";
+        let asked = Asked::read(query).unwrap();
+        assert_eq!((asked.quality, asked.accept.as_slice()), (80, &["image/png".to_owned()][..]));
+        assert_eq!(asked.options.window, "40,400".parse().ok());
+        assert_eq!(asked.options.viewport, "128,64".parse().ok());
+        assert_eq!(Asked::read("").unwrap().quality, DEFAULT_QUALITY);
+        for (query, named) in [
+            ("window=40", "`window`"),
+            ("viewport=0,1", "`viewport`"),
+            ("quality=0", "`quality`"),
+            ("quality=101", "`quality`"),
+            ("quality=80&quality=80", "`quality` stands there twice"),
+        ] {
+            let problem = Asked::read(query).unwrap_err();
+            assert_eq!(problem.status(), 400);
+            assert!(problem.detail().contains(named), "{query}: {}", problem.detail());
+        }
+    }
+}
