@@ -2,7 +2,8 @@
 //! (ISO/IEC 10918-1 Annex H).
 
 use super::huffman::{Bits, Segment, Table};
-use super::markers::{DHT, DRI, Header, Markers, SOS, Scan, sof};
+use super::markers::{DHT, DRI, EOI, Header, Markers, SOS, Scan, sof};
+use super::tables::{self, Tables};
 use crate::image::codec::Refusal;
 use crate::image::codec::samples::Samples;
 use crate::image::pixels::Shape;
@@ -10,27 +11,15 @@ use crate::image::pixels::Shape;
 /// Decodes a frame: its samples, colour by pixel, and their precision.
 pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<(Samples, u32), Refusal> {
     let mut markers = Markers::new(codestream)?;
-    let mut tables: [Option<Table>; 4] = [const { None }; 4];
+    let mut tables = Tables::default();
     let mut interval = 0;
     let mut frame: Option<(Header, Vec<u16>)> = None;
     let mut decoded = [false; 4];
     loop {
         let (marker, parameters) = markers.next()?;
         match (marker, &mut frame) {
-            (DHT, _) => {
-                let mut rest = parameters;
-                while !rest.is_empty() {
-                    let (place, table, next) = Table::read(rest)?;
-                    rest = next;
-                    *tables
-                        .get_mut(usize::from(place))
-                        .ok_or(Refusal::damaged("a Huffman table's place"))? = Some(table);
-                }
-            }
-            (DRI, _) => {
-                let parameters = parameters.first_chunk().ok_or(Refusal::damaged("a restart interval"))?;
-                interval = usize::from(u16::from_be_bytes(*parameters));
-            }
+            (DHT, _) => tables::read(parameters, &mut tables, &mut Tables::default())?,
+            (DRI, _) => interval = tables::restart_interval(parameters)?,
             (sof::LOSSLESS, None) => {
                 let header = Header::read(marker, parameters, shape)?;
                 if !(2..=16).contains(&header.precision) {
@@ -55,7 +44,7 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<(Samples, u32),
             }
             (0xC0..=0xCF, _) => return Err(Refusal::unsupported(format!("JPEG process {marker:02X}"))),
             (SOS, None) => return Err(Refusal::damaged("a scan before its frame header")),
-            (super::markers::EOI, _) => return Err(Refusal::damaged("it ends before its last scan")),
+            (EOI, _) => return Err(Refusal::damaged("it ends before its last scan")),
             _ => {}
         }
     }
@@ -86,7 +75,7 @@ impl<'a> Reader<'a> {
     fn new(
         header: &Header,
         scan: &Scan,
-        tables: &'a [Option<Table>; 4],
+        tables: &'a Tables,
         shape: &Shape,
         interval: usize,
     ) -> Result<Self, Refusal> {
@@ -101,8 +90,7 @@ impl<'a> Reader<'a> {
         }
         let mut components = Vec::with_capacity(scan.components.len());
         for (place, names) in &scan.components {
-            let table = tables.get(usize::from(names >> 4)).and_then(Option::as_ref);
-            components.push((*place, table.ok_or(Refusal::damaged("a Huffman table that was not defined"))?));
+            components.push((*place, tables.get(names >> 4)?));
         }
         let origin = 1 << (header.precision - transform - 1);
         let interval = if interval == 0 { rows } else { interval / columns };
@@ -117,11 +105,7 @@ impl<'a> Reader<'a> {
         let mut diffs = vec![0; line];
         for (n, lines) in samples.chunks_mut(line * self.interval).enumerate() {
             if n > 0 {
-                // A restart marker, whose number is not looked at: what it stands for is in order, or damaged.
-                let marker =
-                    data.get(at..at + 2).filter(|marker| marker[0] == 0xFF && marker[1] & 0xF8 == 0xD0);
-                marker.ok_or(Refusal::damaged("no restart where one is due"))?;
-                at += 2;
+                at += tables::restart(&data[at..])?;
             }
             let segment = Segment::read(&data[at..]);
             let mut bits = segment.bits();

@@ -27,6 +27,8 @@ pub(in crate::image::codec) const SOI: u8 = 0xD8;
 pub(in crate::image::codec) const EOI: u8 = 0xD9;
 /// Start Of Scan.
 pub(in crate::image::codec) const SOS: u8 = 0xDA;
+/// Define Quantization Tables.
+pub(in crate::image::codec) const DQT: u8 = 0xDB;
 /// Define Restart Interval.
 pub(in crate::image::codec) const DRI: u8 = 0xDD;
 /// Preset parameters of JPEG-LS.

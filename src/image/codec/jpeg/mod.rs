@@ -2,12 +2,15 @@
 //! transfer syntax, as more than one vendor mixes them up.
 
 mod baseline;
+mod extended;
 mod huffman;
 mod lossless;
 pub(super) mod markers;
+pub(super) mod tables;
 
 use self::markers::{Colours, Header, Markers, SOS, sof};
 use super::Refusal;
+use super::samples::Samples;
 use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Decodes a frame.
@@ -16,6 +19,9 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
     let (samples, precision) = match (header.process, header.precision) {
         (sof::LOSSLESS, _) => lossless::decode(codestream, shape)?,
         (sof::BASELINE | sof::EXTENDED | sof::PROGRESSIVE, 8) => (baseline::decode(codestream, &header)?, 8),
+        (sof::BASELINE | sof::EXTENDED, 12) => {
+            (Samples::Words(extended::decode(codestream, &header, shape)?), 12)
+        }
         (process, precision) => {
             return Err(Refusal::unsupported(format!(
                 "JPEG process {process:02X} with {precision} bits of a sample"

@@ -4,6 +4,7 @@ use super::bits::Reader;
 use super::model::{Contexts, Preset, RUNS, predicted};
 use super::{COMPONENTS, Interleave};
 use crate::image::codec::Refusal;
+use crate::image::codec::jpeg::tables::restart;
 
 /// Where the samples of a scan lie in the frame.
 pub(super) struct Layout<'a> {
@@ -29,9 +30,7 @@ pub(super) fn scan(
     let mut at = 0;
     for (n, lines) in samples.chunks_mut(line.saturating_mul(interval)).enumerate() {
         if n > 0 {
-            let marker = data.get(at..at + 2).filter(|marker| marker[0] == 0xFF && marker[1] & 0xF8 == 0xD0);
-            marker.ok_or(Refusal::damaged("no restart where one is due"))?;
-            at += 2;
+            at += restart(&data[at..])?;
         }
         let mut decoder = Decoder::new(&data[at..], preset);
         match layout.interleave {
