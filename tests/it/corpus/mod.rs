@@ -3,6 +3,8 @@
 //!
 //! What a file says is read by pydicom (`tests/peers/corpus.py`). Whatever is different is told of all files at once.
 
+mod decode;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
