@@ -45,8 +45,8 @@ pub(crate) fn run(data: &[u8]) {
     }
     let _ = (text.parse::<AeTitle>(), text.parse::<Uid>());
     let accept = Accept::new([text], [text]);
-    let _ = accept.object_form(true);
-    let _ = accept.object_form(false);
+    let _ = accept.object_forms(true);
+    let _ = accept.object_forms(false);
     let _ = accept.data_set_form(true);
     let _ = (accept.pixel_syntaxes(), accept.takes_any_value());
     for syntax in SYNTAXES.map(Uid::from_static) {

@@ -84,6 +84,11 @@ impl Native {
         Self { inflater: inflates.then(Inflater::default), reencoder, ready: VecDeque::new() }
     }
 
+    /// One that nothing more goes through.
+    pub(crate) fn ended() -> Self {
+        Self { inflater: None, reencoder: None, ready: VecDeque::new() }
+    }
+
     /// Takes the next piece.
     ///
     /// # Errors

@@ -440,4 +440,4 @@ enum Step {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,8 @@
 //! SOP classes that the bridge names itself (PS3.4, PS3.6 Annex A).
 
+use dicom_core::dictionary::UidDictionary;
+use dicom_dictionary_std::StandardSopClassDictionary;
+
 use super::Uid;
 
 /// Verification: C-ECHO.
@@ -170,4 +173,29 @@ const OTHER_STORAGE: [&str; 7] = [
 /// Whether a class is one of the standard's storage classes.
 pub fn is_storage(class: &Uid) -> bool {
     class.as_str().starts_with("1.2.840.10008.5.1.4.1.1.") || OTHER_STORAGE.contains(&class.as_str())
+}
+
+/// Whether objects of a class may be images, by its name in the standard (PS3.6 Table A-1). A class that has none there may
+/// be anything.
+pub fn is_image(class: &Uid) -> bool {
+    StandardSopClassDictionary.by_uid(class.as_str()).is_none_or(|entry| entry.name.contains(" Image "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_told_from_reports_and_states() {
+        for (class, image) in [
+            ("1.2.840.10008.5.1.4.1.1.2", true),
+            ("1.2.840.10008.5.1.4.1.1.77.1.6", true),
+            ("1.2.840.10008.5.1.4.1.1.88.22", false),
+            ("1.2.840.10008.5.1.4.1.1.11.1", false),
+            ("1.2.840.10008.5.1.4.1.1.104.1", false),
+            ("1.3.6.1.4.1.9.9", true),
+        ] {
+            assert_eq!(is_image(&Uid::from_static(class)), image, "{class}");
+        }
+    }
 }

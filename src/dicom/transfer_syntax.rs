@@ -37,6 +37,11 @@ pub fn is_native(syntax: &Uid) -> bool {
     matches!(syntax.as_str(), IMPLICIT_VR_LE | EXPLICIT_VR_LE | EXPLICIT_VR_BE)
 }
 
+/// Whether pixel data under this syntax comes in fragments (PS3.5 A.4).
+pub fn is_encapsulated(syntax: &Uid) -> bool {
+    !is_native(syntax) && syntax.as_str() != DEFLATED_EXPLICIT_VR_LE
+}
+
 /// How pixel data is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {

@@ -8,11 +8,12 @@ mod content_type;
 mod picture;
 mod pixel;
 
-use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicom::Uid;
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, is_allowed_on_the_web, is_lossy};
 
 pub use content_type::ContentType;
 pub use picture::{GIF, JPEG, PNG};
-pub use pixel::{OCTET_STREAM, ValueForm, pixel_type};
+pub use pixel::{FrameForm, OCTET_STREAM, ValueForm, pixel_type};
 
 /// The DICOM JSON Model (PS3.18 Annex F).
 pub const DICOM_JSON: &str = "application/dicom+json";
@@ -73,7 +74,7 @@ impl DataSetForm {
 }
 
 /// The form of an answer with PS3.10 files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectForm {
     /// What stands around the files.
     pub packaging: Packaging,
@@ -93,12 +94,37 @@ pub enum Packaging {
 }
 
 /// The transfer syntaxes that a client takes for PS3.10 files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyntaxChoice {
     /// `transfer-syntax=*`: as they are stored (PS3.18 8.7.3.5.2).
     AsStored,
-    /// Explicit VR Little Endian: asked for, or the default (PS3.18 8.7.3.2).
+    /// The default: Explicit VR Little Endian, and what exists in a lossy form only as it is stored (PS3.18 8.7.3).
     Native,
+    /// This one, of those that the web has.
+    Only(Uid),
+}
+
+impl SyntaxChoice {
+    /// The choice that the parameter says; `None`: one that the web does not have (PS3.18 8.7.3).
+    pub fn read(parameter: Option<&str>) -> Option<Self> {
+        match parameter {
+            None => Some(Self::Native),
+            Some("*") => Some(Self::AsStored),
+            Some(uid) => uid.parse().ok().filter(is_allowed_on_the_web).map(Self::Only),
+        }
+    }
+
+    /// The transfer syntax that an object is sent in which is stored in this one; `None`: the client takes it in none.
+    /// `can`: whether the first becomes the second.
+    pub fn of(&self, stored: &Uid, can: impl Fn(&Uid, &Uid) -> bool) -> Option<Uid> {
+        let native = Uid::from_static(EXPLICIT_VR_LE);
+        match self {
+            Self::AsStored if is_allowed_on_the_web(stored) => Some(stored.clone()),
+            Self::Native if is_lossy(stored) => Some(stored.clone()),
+            Self::AsStored | Self::Native => (*stored == native || can(stored, &native)).then_some(native),
+            Self::Only(wanted) => (stored == wanted || can(stored, wanted)).then(|| wanted.clone()),
+        }
+    }
 }
 
 impl Accept {
@@ -128,11 +154,11 @@ impl Accept {
         })
     }
 
-    /// The form for an answer with PS3.10 files; `single_item` where the resource is one instance, for which
-    /// alone a single part may be asked (PS3.18 10.4.4). `None` where the client takes none that there is
-    /// (406): another transfer syntax than Explicit VR Little Endian cannot be asked for by its UID yet, as
-    /// what an archive will send is not known before it does; `transfer-syntax=*` gets what is stored.
-    pub fn object_form(&self, single_item: bool) -> Option<ObjectForm> {
+    /// The forms for an answer with PS3.10 files, the most wanted first; `single_item` where the resource is one
+    /// instance, for which alone a single part may be asked (PS3.18 10.4.4). None where the client takes none that there
+    /// is (406).
+    pub fn object_forms(&self, single_item: bool) -> Vec<ObjectForm> {
+        let mut forms = Vec::new();
         self.choose(|range| {
             let packaging = match range.essence.as_str() {
                 "multipart/related" => {
@@ -147,18 +173,16 @@ impl Accept {
                 ZIP => Packaging::Zip,
                 _ => return None,
             };
-            let syntax = match range.parameter("transfer-syntax") {
-                None | Some(EXPLICIT_VR_LE) => SyntaxChoice::Native,
-                Some("*") => SyntaxChoice::AsStored,
-                Some(_) => return None,
-            };
-            Some(ObjectForm { packaging, syntax })
-        })
+            let syntax = SyntaxChoice::read(range.parameter("transfer-syntax"))?;
+            forms.push(ObjectForm { packaging, syntax });
+            None::<()>
+        });
+        forms
     }
 
     /// The first range that `offer` can serve, in the client's order of preference; without any range what
     /// `*/*` gets.
-    fn choose<T>(&self, offer: impl Fn(&MediaRange) -> Option<T>) -> Option<T> {
+    fn choose<T>(&self, mut offer: impl FnMut(&MediaRange) -> Option<T>) -> Option<T> {
         if self.lists.is_empty() {
             return offer(&MediaRange::any());
         }
@@ -299,7 +323,11 @@ mod tests {
     }
 
     fn objects(header: &str) -> Option<ObjectForm> {
-        accept(header).object_form(false)
+        first(accept(header), false)
+    }
+
+    fn first(accept: Accept, single_item: bool) -> Option<ObjectForm> {
+        accept.object_forms(single_item).into_iter().next()
     }
 
     const NATIVE: Option<ObjectForm> =
@@ -359,7 +387,7 @@ mod tests {
             "multipart/related; type=\"application/dicom\"",
             "multipart/related; type=application/dicom",
             "multipart/related;type=application/dicom;",
-            "Multipart/Related; Type=\"Application/DICOM\"; Transfer-Syntax=1.2.840.10008.1.2.1",
+            "Multipart/Related; Type=\"Application/DICOM\"",
             "multipart/related; type=\"*/*\"",
             "multipart/related",
             "*/*",
@@ -377,7 +405,8 @@ mod tests {
         for header in [
             "multipart/related; type=application/octet-stream; transfer-syntax=*",
             "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2",
-            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.90",
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.2",
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=nonsense",
             "application/dicom",
             "image/jpeg",
         ] {
@@ -389,8 +418,47 @@ mod tests {
     fn one_instance_may_come_as_a_single_part_and_a_study_may_not() {
         let single = accept("application/dicom; transfer-syntax=*");
         let expected = ObjectForm { packaging: Packaging::Bare, syntax: SyntaxChoice::AsStored };
-        assert_eq!(single.object_form(true), Some(expected));
-        assert_eq!(single.object_form(false), None);
+        assert_eq!(first(single.clone(), true), Some(expected));
+        assert_eq!(first(single, false), None);
+    }
+
+    #[test]
+    fn several_syntaxes_are_told_in_the_order_of_their_weights() {
+        let header = "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.80; q=0.5, \
+                      multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.90";
+        let syntaxes: Vec<_> =
+            accept(header).object_forms(false).into_iter().map(|form| form.syntax).collect();
+        let [jls, j2k] = ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"].map(Uid::from_static);
+        assert_eq!(syntaxes, [SyntaxChoice::Only(j2k), SyntaxChoice::Only(jls)]);
+    }
+
+    #[test]
+    fn what_an_object_is_sent_in_depends_on_how_it_is_stored() {
+        let uid = Uid::from_static;
+        let (native, implicit, baseline, j2k, hidden) = (
+            uid(EXPLICIT_VR_LE),
+            uid("1.2.840.10008.1.2"),
+            uid("1.2.840.10008.1.2.4.50"),
+            uid("1.2.840.10008.1.2.4.90"),
+            uid("1.2.840.10008.1.2.4.94"),
+        );
+        let can = |from: &Uid, to: &Uid| *from != hidden && *to == native;
+        for (choice, stored, sent) in [
+            (SyntaxChoice::AsStored, &j2k, Some(&j2k)),
+            (SyntaxChoice::AsStored, &implicit, Some(&native)),
+            (SyntaxChoice::AsStored, &hidden, Some(&hidden)),
+            (SyntaxChoice::Native, &j2k, Some(&native)),
+            (SyntaxChoice::Native, &implicit, Some(&native)),
+            (SyntaxChoice::Native, &baseline, Some(&baseline)),
+            (SyntaxChoice::Native, &hidden, None),
+            (SyntaxChoice::Only(native.clone()), &baseline, Some(&native)),
+            (SyntaxChoice::Only(native.clone()), &native, Some(&native)),
+            (SyntaxChoice::Only(native.clone()), &hidden, None),
+            (SyntaxChoice::Only(j2k.clone()), &j2k, Some(&j2k)),
+            (SyntaxChoice::Only(j2k.clone()), &native, None),
+        ] {
+            assert_eq!(choice.of(stored, can).as_ref(), sent, "{choice:?} of {stored}");
+        }
     }
 
     #[test]
@@ -400,29 +468,29 @@ mod tests {
             ("Application/Zip; transfer-syntax=*, multipart/related", SyntaxChoice::AsStored),
             (
                 "application/dicom+json, application/zip;transfer-syntax=1.2.840.10008.1.2.1",
-                SyntaxChoice::Native,
+                SyntaxChoice::Only(Uid::from_static(EXPLICIT_VR_LE)),
             ),
         ] {
             let expected = Some(ObjectForm { packaging: Packaging::Zip, syntax });
             assert_eq!(objects(header), expected, "{header}");
-            assert_eq!(accept(header).object_form(true), expected, "{header}");
+            assert_eq!(first(accept(header), true), expected, "{header}");
         }
         assert_eq!(
             objects("application/*"),
             None,
             "a study is no bare file, and a zip archive is asked for by name"
         );
-        assert_eq!(objects("application/zip;transfer-syntax=1.2.840.10008.1.2.4.90"), None);
+        assert_eq!(objects("application/zip;transfer-syntax=1.2.840.10008.1.2"), None);
     }
 
     #[test]
     fn the_query_parameter_beats_the_header_and_the_header_is_the_second_choice() {
         let header = ["multipart/related; type=\"application/dicom\""];
         let both = Accept::new(["multipart/related; type=application/dicom; transfer-syntax=*"], header);
-        assert_eq!(both.object_form(false), STORED);
+        assert_eq!(first(both, false), STORED);
         let useless = Accept::new(["image/jpeg"], header);
-        assert_eq!(useless.object_form(false), NATIVE);
-        assert_eq!(Accept::new(["image/jpeg"], []).object_form(false), None, "no wildcard matches");
+        assert_eq!(first(useless, false), NATIVE);
+        assert_eq!(first(Accept::new(["image/jpeg"], []), false), None, "no wildcard matches");
     }
 
     #[test]
@@ -433,7 +501,7 @@ mod tests {
         let wildcard_first = "*/*, multipart/related; type=\"application/dicom\"; transfer-syntax=*";
         assert_eq!(objects(wildcard_first), STORED);
         let headers = ["image/jpeg", "multipart/related; type=application/dicom; transfer-syntax=*"];
-        assert_eq!(Accept::new([], headers).object_form(false), STORED, "repeated headers");
+        assert_eq!(first(Accept::new([], headers), false), STORED, "repeated headers");
     }
 
     #[test]
@@ -454,7 +522,7 @@ mod tests {
         #[test]
         fn never_panics(parameter in "\\PC*", header in "[a-z*/;,=\" \\\\q0-9.]*") {
             let accept = Accept::new([parameter.as_str()], [header.as_str()]);
-            let _ = (accept.data_set_form(false), accept.object_form(true), accept.object_form(false));
+            let _ = (accept.data_set_form(false), accept.object_forms(true), accept.object_forms(false));
         }
     }
 }

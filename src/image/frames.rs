@@ -21,10 +21,11 @@ use bytes::Bytes;
 use self::attributes::Attributes;
 use self::encapsulated::Encapsulated;
 use self::native::Native;
+use super::pixels::Shape;
 use crate::dicom::Uid;
 use crate::dicom::bulk::is_pixel_data;
 use crate::dicom::scan::{self, Content, ElementHeader, Event, Scanner};
-use crate::dicom::transfer_syntax::is_native;
+use crate::dicom::transfer_syntax::is_encapsulated;
 
 pub use list::{BadFrameList, FrameList, MAX_FRAMES_ASKED};
 
@@ -103,6 +104,8 @@ pub struct Cutter {
     wanted: Wanted,
     depth: usize,
     attributes: Attributes,
+    /// What the data set said of its pixels, once they have begun.
+    pixels: Option<(Option<Shape>, u32)>,
     stage: Stage,
     out: VecDeque<Cut>,
 }
@@ -144,9 +147,16 @@ impl Cutter {
             depth: 0,
             attributes: Attributes::new(wanted.last()),
             wanted,
+            pixels: None,
             stage: Stage::Before,
             out: VecDeque::new(),
         }
+    }
+
+    /// How the pixels of each frame lie, where the data set says it in words that are known, and how many frames there
+    /// are; `None`: the pixel data has not begun.
+    pub fn pixels(&self) -> Option<(Option<Shape>, u32)> {
+        self.pixels
     }
 
     /// Adds the next bytes of the data set. Call [`Self::next`] until it wants more before the next piece.
@@ -235,6 +245,7 @@ impl Cutter {
     /// The pixel data begins.
     fn begin(&mut self, header: &ElementHeader) -> Result<(), Error> {
         let frames = self.attributes.frames();
+        self.pixels = Some((self.attributes.shape(), frames));
         let wanted = match std::mem::replace(&mut self.wanted, Wanted::All) {
             Wanted::Some(list) => {
                 if let Some(&number) = list.iter().find(|&&number| number == 0 || number > frames) {
@@ -245,7 +256,7 @@ impl Cutter {
             Wanted::All => None,
         };
         let encapsulated = header.content == Content::Fragments;
-        if encapsulated == is_native_or_deflated(&self.syntax) {
+        if encapsulated != is_encapsulated(&self.syntax) {
             return Err(Error::WrongEncoding);
         }
         self.stage = if encapsulated {
@@ -277,8 +288,4 @@ impl Wanted {
             Self::Some(list) => list.last().copied(),
         }
     }
-}
-
-fn is_native_or_deflated(syntax: &Uid) -> bool {
-    is_native(syntax) || syntax.as_str() == crate::dicom::transfer_syntax::DEFLATED_EXPLICIT_VR_LE
 }

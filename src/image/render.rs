@@ -11,7 +11,7 @@ use crate::dicom::Tag;
 use crate::image::pixels::{Frame, Photometric};
 
 pub mod attributes;
-mod colour;
+pub(in crate::image) mod colour;
 mod grey;
 pub mod head;
 mod lut;

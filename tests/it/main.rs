@@ -38,4 +38,5 @@ mod statement;
 mod store;
 mod stow;
 mod tls;
+mod transcode;
 mod viewers;

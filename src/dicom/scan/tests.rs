@@ -8,7 +8,7 @@ mod skipping;
 const LAYOUTS: [Layout; 3] = [Layout::ImplicitLe, Layout::ExplicitLe, Layout::ExplicitBe];
 
 /// The bytes as Deflated Explicit VR Little Endian has them.
-pub(in crate::dicom) fn deflated(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn deflated(plain: &[u8]) -> Vec<u8> {
     use std::io::Write as _;
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(plain).unwrap();

@@ -6,7 +6,7 @@
 use super::Error;
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{
-    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, codec,
+    DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, codec, is_encapsulated,
 };
 
 /// How pixel data is encoded.
@@ -85,10 +85,6 @@ impl Evidence<'_> {
         self.native_length
             .is_some_and(|native| self.length == native || self.length == native.next_multiple_of(2))
     }
-}
-
-fn is_encapsulated(syntax: &Uid) -> bool {
-    !matches!(syntax.as_str(), EXPLICIT_VR_LE | IMPLICIT_VR_LE | EXPLICIT_VR_BE | DEFLATED_EXPLICIT_VR_LE)
 }
 
 /// Whether a syntax's images would have been recognised by their beginning.

@@ -1,7 +1,8 @@
 //! In which form a client takes frames and bulk data (PS3.18 8.7.3.3 to 8.7.3.5).
 //!
-//! The bridge transcodes nothing: what it can offer is the pixel data as it is stored, or what the archive makes
-//! native. An image type without a transfer syntax takes every syntax of that type.
+//! An image type without a transfer syntax takes every syntax of that type, and where pixel data is stored in none of them,
+//! what Table 8.7.3-5 has for its default. Frames are transcoded; pixel data by the URL of its value comes as it is stored,
+//! or native as the archive makes it.
 
 use super::{Accept, MediaRange, SyntaxChoice};
 use crate::dicom::Uid;
@@ -17,6 +18,15 @@ pub struct ValueForm {
     pub single_part: bool,
     /// The media type of a value, without its transfer syntax.
     pub media_type: &'static str,
+}
+
+/// The form of an answer with frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameForm {
+    /// Of each of them.
+    pub value: ValueForm,
+    /// The transfer syntax that they are sent in.
+    pub syntax: Uid,
 }
 
 /// The media type of pixel data under a transfer syntax (PS3.18 Tables 8.7.3-4 and 8.7.3-5); that of plain
@@ -70,6 +80,38 @@ impl Accept {
     /// Who asks for native bytes takes what exists in a lossy form only as it is stored (PS3.18 8.7.3.4).
     pub fn pixel_form(&self, syntax: &Uid, single: bool) -> Option<ValueForm> {
         self.form_of_pixels(&default_range(), syntax, single, false)
+    }
+
+    /// The form of frames that are stored in this transfer syntax, which is one of those of the web; `single` where one is
+    /// asked for, which alone may be a single part. `None` where the client takes them in none. `can`: whether the
+    /// first transfer syntax becomes the second.
+    pub fn frame_form(
+        &self,
+        stored: &Uid,
+        single: bool,
+        can: impl Fn(&Uid, &Uid) -> bool,
+    ) -> Option<FrameForm> {
+        self.each_range(&default_range(), |range| {
+            let single_part = self.single_part(range, single, false)?;
+            let asked = range.parameter("transfer-syntax");
+            let essence = inner_essence(range);
+            let of_its_own = || covers(&essence, pixel_type(stored)).then(|| stored.clone());
+            let become_one = |syntax: Uid| (*stored == syntax || can(stored, &syntax)).then_some(syntax);
+            let (syntax, octets) = match asked {
+                _ if essence == OCTET_STREAM => (SyntaxChoice::read(asked)?.of(stored, &can)?, true),
+                Some("*") => (of_its_own()?, false),
+                Some(asked) => (
+                    asked.parse().ok().filter(|it| covers(&essence, pixel_type(it))).and_then(become_one)?,
+                    false,
+                ),
+                None => {
+                    let default = || default_syntax(&essence).map(Uid::from_static).and_then(become_one);
+                    (of_its_own().or_else(default)?, false)
+                }
+            };
+            let media_type = if octets { OCTET_STREAM } else { pixel_type(&syntax) };
+            Some(FrameForm { value: ValueForm { single_part, media_type }, syntax })
+        })
     }
 
     /// As [`Self::pixel_form`], of pixel data by the URL of its value: a single part unless the client asks for
@@ -174,6 +216,19 @@ pub(super) fn inner_essence(range: &MediaRange) -> String {
         "image/jhc" => "image/jphc".to_owned(),
         _ => essence,
     }
+}
+
+/// The default transfer syntax of an image type (PS3.18 Table 8.7.3-5).
+fn default_syntax(media_type: &str) -> Option<&'static str> {
+    Some(match media_type {
+        "image/jpeg" => "1.2.840.10008.1.2.4.70",
+        "image/dicom-rle" => "1.2.840.10008.1.2.5",
+        "image/jls" => "1.2.840.10008.1.2.4.80",
+        "image/jp2" => "1.2.840.10008.1.2.4.90",
+        "image/jphc" => "1.2.840.10008.1.2.4.201",
+        "image/jxl" => "1.2.840.10008.1.2.4.110",
+        _ => return None,
+    })
 }
 
 /// Whether a range of types, in lower case, has this type in it.
@@ -317,6 +372,53 @@ mod tests {
             for (syntax, expected) in [(NATIVE, native), (JPEG, jpeg), (JLS, jls), (J2K, j2k)] {
                 assert_eq!(accept.pixel_form(&syntax.parse().unwrap(), true), expected, "{header} {syntax}");
             }
+        }
+    }
+
+    #[test]
+    fn frames_come_in_what_the_client_takes_of_what_they_can_become() {
+        let octets = OCTET_STREAM;
+        let can = |from: &Uid, to: &Uid| from.as_str() != MP4 && [NATIVE, JLS].contains(&to.as_str());
+        let form = |header: &str, stored: &'static str| {
+            let form = accept(header).frame_form(&Uid::from_static(stored), true, can);
+            form.map(|form| (form.value.media_type, form.syntax.to_string(), form.value.single_part))
+        };
+        let all = |media_type, syntax: &str| Some((media_type, syntax.to_owned(), false));
+        let one = |media_type, syntax: &str| Some((media_type, syntax.to_owned(), true));
+        for (header, stored, expected) in [
+            ("", J2K, all(octets, NATIVE)),
+            ("", JPEG, all(octets, JPEG)),
+            ("", MP4, all(octets, MP4)),
+            ("application/octet-stream", J2K, one(octets, NATIVE)),
+            ("multipart/related; type=application/octet-stream; transfer-syntax=*", J2K, all(octets, J2K)),
+            (
+                "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1",
+                JPEG,
+                all(octets, NATIVE),
+            ),
+            (
+                "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.80",
+                NATIVE,
+                all(octets, JLS),
+            ),
+            (
+                "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.90",
+                NATIVE,
+                None,
+            ),
+            ("multipart/related; type=image/jls", J2K, all("image/jls", JLS)),
+            ("image/jls", NATIVE, one("image/jls", JLS)),
+            ("image/jls; transfer-syntax=1.2.840.10008.1.2.4.81", NATIVE, None),
+            ("image/jls; transfer-syntax=1.2.840.10008.1.2.4.90", J2K, None),
+            ("image/jls; transfer-syntax=*", J2K, None),
+            ("image/jp2", J2K, one("image/jp2", J2K)),
+            ("image/jpeg", JPEG, one("image/jpeg", JPEG)),
+            ("image/png", J2K, None),
+            ("*/*", J2K, all("image/jp2", J2K)),
+            (SLIDES, NATIVE, all("image/jls", JLS)),
+            (IMAGE_TAG, JPEG, one("image/jpeg", JPEG)),
+        ] {
+            assert_eq!(form(header, stored), expected, "{header} of {stored}");
         }
     }
 

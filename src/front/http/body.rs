@@ -27,6 +27,16 @@ pub(super) enum Broken {
     Object(#[from] BrokenObject),
     #[error("an object is not the data set that its transfer syntax says: {0}")]
     Encoding(#[from] crate::dicom::scan::Error),
+    #[error("an object is not the data set that its transfer syntax says: {0}")]
+    Native(#[from] crate::dicom::native::Error),
+    #[error(transparent)]
+    Transcoding(#[from] crate::image::transcode::Error),
+    #[error("{0}")]
+    Codec(#[from] crate::image::codec::Refusal),
+    #[error(transparent)]
+    Lost(#[from] super::workers::Lost),
+    #[error("an object comes in no form that was asked for")]
+    NotAcceptable,
     #[error(transparent)]
     Frames(#[from] crate::image::frames::Error),
     #[error(transparent)]

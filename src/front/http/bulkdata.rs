@@ -63,7 +63,7 @@ pub(super) async fn pixels(context: Context) -> Result<Response, Problem> {
 async fn all(context: Context, selection: Selection) -> Result<Response, Problem> {
     let target = context.target()?;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
-    let form = accept.pixel_syntaxes().first().copied().map(form_of).ok_or_else(not_acceptable)?;
+    let form = accept.pixel_syntaxes().first().map(form_of).ok_or_else(not_acceptable)?;
     let single_item = target.level() == Level::Instance;
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
     let Begun { first, rest } = begin(&context, priority, Retrieve::new(target.clone(), form)).await?;

@@ -18,6 +18,7 @@ use crate::dimse::status::meaning;
 use crate::image::codec::Refusal;
 use crate::image::frames::Error as FrameError;
 use crate::image::render::Error as RenderError;
+use crate::image::transcode;
 
 /// When to come back where nothing better is known.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -92,6 +93,16 @@ impl Problem {
                         .advise("This is a defect of the bridge; its log has more.")
                 }
             },
+            Broken::Transcoding(error) if is_beyond_us(&error) => {
+                Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise(AS_STORED)
+            }
+            Broken::Codec(refusal) if is_not_built(&refusal) => {
+                Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise(AS_STORED)
+            }
+            Broken::NotAcceptable => Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise(AS_STORED),
+            Broken::Lost(_) | Broken::Codec(Refusal::Failed) => {
+                Self::bridge(StatusCode::INTERNAL_SERVER_ERROR, detail).advise(AS_STORED)
+            }
             Broken::NoRoom => Self::bridge(StatusCode::SERVICE_UNAVAILABLE, detail).try_again(),
             Broken::ReaderStalled => Self::client(StatusCode::REQUEST_TIMEOUT, detail),
             Broken::Frames(_)
@@ -99,6 +110,9 @@ impl Problem {
             | Broken::Object(_)
             | Broken::Encoding(_)
             | Broken::Zip(_)
+            | Broken::Native(_)
+            | Broken::Transcoding(_)
+            | Broken::Codec(_)
             | Broken::Surplus => of_archive(),
         }
     }
@@ -217,6 +231,23 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// What to do where an image cannot be had in another transfer syntax.
+const AS_STORED: &str = "Ask with `transfer-syntax=*` for it as it is stored.";
+
+/// Whether an image is all right, and only cannot be had in the transfer syntax that was asked for.
+fn is_beyond_us(error: &transcode::Error) -> bool {
+    match error {
+        transcode::Error::Refused(refusal) => is_not_built(refusal),
+        transcode::Error::TooLong | transcode::Error::Kind => true,
+        _ => false,
+    }
+}
+
+/// Whether a frame is all right, and only cannot be decoded or encoded here.
+fn is_not_built(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Unsupported(_) | Refusal::TooLarge(_))
 }
 
 /// The table.

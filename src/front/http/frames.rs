@@ -4,27 +4,34 @@
 //! another order is gathered first, within a bound, as an object holds its frames in one order only.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context as Polling, Poll, ready};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::{Broken, Streaming};
+use super::contents::{MAX_AHEAD, MAX_MEMORY_AHEAD};
 use super::context::Context;
 use super::error::Problem;
 use super::parts::{Framing, Gathered, Part, PartHead, Parts, Rest, Source, length_of, next, part_head};
 use super::room::{Full, Held, MAX_HELD_BY_ALL, Room};
-use super::wado::{Begun, begin, form_of};
+use super::wado::{Begun, begin};
+use super::workers::{Job, Workers, done};
 use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
 use crate::dicom::Uid;
-use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE};
-use crate::dicomweb::media_type::{Accept, ValueForm};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, is_encapsulated};
+use crate::dicomweb::media_type::{Accept, FrameForm, SyntaxChoice, ValueForm};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::request;
+use crate::image::codec::Refusal;
 use crate::image::frames::{AllCut, Cut, Cutter, FrameList, Step};
+use crate::image::transcode::{self, Work};
 
 /// Most bytes of frames that are gathered because they were not asked for in ascending order: what there is for all.
 const MAX_GATHERED: usize = MAX_HELD_BY_ALL;
@@ -44,17 +51,22 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let single = list.numbers().len() == 1;
     // A viewer that asks for a frame shows the series, and asks for the others next.
     let retrieve = |form| Retrieve { ahead: true, ..Retrieve::new(target.clone(), form) };
-    let (begun, form) =
-        begin_pixels(&context, &accept, retrieve, |syntax| accept.pixel_form(syntax, single)).await?;
+    let form = |syntax: &Uid| accept.frame_form(syntax, single, transcode::can_become);
+    let (begun, FrameForm { value, syntax }) = begin_pixels(&context, &accept, retrieve, form).await?;
     let Begun { first, rest } = begun;
-    let url = format!("{}/frames", instance_url(&context));
-    let syntax = pixel_syntax(&first.head.transfer_syntax);
-    let content_type = format!("{}; transfer-syntax={syntax}", form.media_type);
-    let cutter = Cutter::new(&first.head.transfer_syntax, list.ascending());
-    let source =
-        Frames { cutter: Some(cutter), rest: Some(Rest::new(rest.objects, first.body)), url, content_type };
-    let answer = Answer { context, form, list };
-    answer.with(source).await
+    let stored = pixel_syntax(&first.head.transfer_syntax);
+    let source = Frames {
+        cutter: Some(Cutter::new(&first.head.transfer_syntax, list.ascending())),
+        rest: Some(Rest::new(rest.objects, first.body)),
+        url: format!("{}/frames", instance_url(&context)),
+        content_type: format!("{}; transfer-syntax={syntax}", value.media_type),
+    };
+    let answer = Answer { form: value, list, context };
+    if stored == syntax {
+        return answer.with(source).await;
+    }
+    let workers = answer.context.server.0.kept.workers.clone();
+    answer.with(Transcoded::new(source, stored, syntax, workers)).await
 }
 
 /// An answer in the making.
@@ -66,7 +78,7 @@ struct Answer {
 
 impl Answer {
     /// Waits for the first frame, so that what fails until then has a status of its own.
-    async fn with(self, mut source: Frames) -> Result<Response, Problem> {
+    async fn with(self, mut source: impl Source<Proof = AllCut>) -> Result<Response, Problem> {
         let archive = self.context.archive.name();
         let problem = |broken| Problem::broken(archive, broken);
         if !self.list.is_ascending() {
@@ -102,7 +114,7 @@ impl Answer {
     }
 
     /// Frames in an order of their own.
-    async fn gather(self, mut source: Frames) -> Result<Response, Problem> {
+    async fn gather(self, mut source: impl Source<Proof = AllCut>) -> Result<Response, Problem> {
         let problem = |broken| Problem::broken(self.context.archive.name(), broken);
         let room: &Room = &self.context.server.0.kept.room;
         let mut frames: BTreeMap<u32, (PartHead, Vec<Held>)> = BTreeMap::new();
@@ -143,17 +155,22 @@ impl Answer {
     }
 }
 
-/// Begins the retrieval of an object with pixel data, in the first of the forms that the client wants and takes
-/// when it has come.
-pub(super) async fn begin_pixels(
+/// Begins the retrieval of an object with pixel data, in the first of the forms that the client wants and takes when it
+/// has come. The archive is asked for what it has, since that is in the cache for whoever asks next; only where that will
+/// not do it is asked to decode.
+pub(super) async fn begin_pixels<T>(
     context: &Context,
     accept: &Accept,
     retrieve: impl Fn(Form) -> Retrieve,
-    form: impl Fn(&Uid) -> Option<ValueForm>,
-) -> Result<(Begun, ValueForm), Problem> {
+    form: impl Fn(&Uid) -> Option<T>,
+) -> Result<(Begun, T), Problem> {
     let mut refused = None;
-    for choice in accept.pixel_syntaxes() {
-        match begin(context, Priority::Interactive, retrieve(form_of(choice))).await {
+    let choices = accept.pixel_syntaxes();
+    let takes_native =
+        choices.contains(&SyntaxChoice::Native) && form(&Uid::from_static(EXPLICIT_VR_LE)).is_some();
+    let native = takes_native.then_some(Form::Native);
+    for ask in [(!choices.is_empty()).then_some(Form::AsStored), native].into_iter().flatten() {
+        match begin(context, Priority::Interactive, retrieve(ask)).await {
             Ok(begun) => match form(&pixel_syntax(&begun.first.head.transfer_syntax)) {
                 Some(form) => return Ok((begun, form)),
                 None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),
@@ -167,11 +184,7 @@ pub(super) async fn begin_pixels(
 
 /// The transfer syntax by which frames are labelled: native ones are little endian, whatever they were.
 pub(super) fn pixel_syntax(stored: &Uid) -> Uid {
-    if crate::dicom::transfer_syntax::is_native(stored) || stored.as_str() == DEFLATED_EXPLICIT_VR_LE {
-        Uid::from_static(EXPLICIT_VR_LE)
-    } else {
-        stored.clone()
-    }
+    if is_encapsulated(stored) { stored.clone() } else { Uid::from_static(EXPLICIT_VR_LE) }
 }
 
 /// The URL of the instance in the path.
@@ -226,6 +239,102 @@ impl Source for Frames {
                 },
             };
             return Poll::Ready(Ok(part));
+        }
+    }
+}
+
+/// Frames that are worked on, a few at a time, before they go out.
+#[derive(Debug)]
+struct Transcoded {
+    frames: Frames,
+    from: Uid,
+    to: Uid,
+    workers: Workers,
+    ready: VecDeque<Ready>,
+    /// The frame that is being cut, and what is to stand before it.
+    frame: Vec<u8>,
+    begun: Option<PartHead>,
+    working: usize,
+    memory: usize,
+    /// All frames were cut.
+    is_through: bool,
+}
+
+/// What comes next of [`Transcoded`].
+#[derive(Debug)]
+enum Ready {
+    Part(Part<AllCut>),
+    /// A frame that is worked on, what stands before it, and the memory that it takes.
+    Frame(Job<Result<Bytes, Refusal>>, PartHead, usize),
+}
+
+impl Transcoded {
+    fn new(frames: Frames, from: Uid, to: Uid, workers: Workers) -> Self {
+        let (ready, frame, begun) = Default::default();
+        Self { frames, from, to, workers, ready, frame, begun, working: 0, memory: 0, is_through: false }
+    }
+
+    /// The next step of the frames as they are stored becomes work, or goes out.
+    fn take(&mut self, part: Part<AllCut>) -> Result<(), Broken> {
+        match part {
+            Part::Begin(head) => {
+                self.frame.clear();
+                self.begun = Some(head);
+            }
+            Part::Bytes(bytes) => {
+                if self.frame.len() + bytes.len() > transcode::MAX_CODESTREAM {
+                    return Err(Broken::Transcoding(transcode::Error::TooLong));
+                }
+                self.frame.extend_from_slice(&bytes);
+            }
+            Part::End => {
+                let head = self.begun.take().ok_or(Broken::Surplus)?;
+                let pixels = self.frames.cutter.as_ref().and_then(Cutter::pixels);
+                let shape = pixels.and_then(|(shape, _)| shape).ok_or(transcode::Error::NoShape)?;
+                let work = Work::of_frame(&self.from, &self.to, std::mem::take(&mut self.frame), &shape);
+                let memory = work.memory();
+                (self.working, self.memory) = (self.working + 1, self.memory.saturating_add(memory));
+                self.ready.push_back(Ready::Frame(self.workers.start(memory, || work.run()), head, memory));
+            }
+            done @ Part::Done(_) => {
+                self.is_through = true;
+                self.ready.push_back(Ready::Part(done));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source for Transcoded {
+    type Proof = AllCut;
+
+    fn leave(&mut self) {
+        self.frames.leave();
+    }
+
+    fn poll_part(&mut self, cx: &mut Polling<'_>) -> Poll<Result<Part<AllCut>, Broken>> {
+        loop {
+            if let Some(Ready::Frame(job, ..)) = self.ready.front_mut() {
+                let joined = Pin::new(job).poll(cx);
+                if let Poll::Ready(frame) = joined {
+                    let bytes = done(frame)??;
+                    if let Some(Ready::Frame(_, head, memory)) = self.ready.pop_front() {
+                        (self.working, self.memory) = (self.working - 1, self.memory - memory);
+                        let head = PartHead { length: Some(bytes.len() as u64), ..head };
+                        let parts = [Part::End, Part::Bytes(bytes), Part::Begin(head)];
+                        parts.into_iter().for_each(|part| self.ready.push_front(Ready::Part(part)));
+                    }
+                } else if self.is_through || self.working >= MAX_AHEAD || self.memory > MAX_MEMORY_AHEAD {
+                    return Poll::Pending;
+                }
+            }
+            if matches!(self.ready.front(), Some(Ready::Part(_)))
+                && let Some(Ready::Part(part)) = self.ready.pop_front()
+            {
+                return Poll::Ready(Ok(part));
+            }
+            let part = ready!(self.frames.poll_part(cx))?;
+            self.take(part)?;
         }
     }
 }

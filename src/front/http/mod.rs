@@ -10,6 +10,7 @@ mod body;
 mod bulkdata;
 mod capabilities;
 mod console;
+mod contents;
 mod context;
 mod cors;
 mod error;
@@ -37,6 +38,7 @@ mod stow;
 mod validate;
 mod wado;
 mod wado_uri;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,6 +267,7 @@ struct Shared {
 pub struct Kept {
     gate: Arc<limits::Gate>,
     room: room::Room,
+    workers: workers::Workers,
     metadata_room: stow::Room,
     workshop: pictures::Workshop,
     desk: console::Desk,
@@ -275,7 +278,14 @@ impl Kept {
     pub fn new(limits: LimitsConfig, metrics: &Metrics) -> Self {
         let (room, metadata_room, workshop) = <(room::Room, stow::Room, pictures::Workshop)>::default();
         let gate = Arc::new(limits::Gate::new(limits, metrics.http_refused.clone()));
-        Self { gate, room, metadata_room, workshop, desk: console::Desk::default() }
+        Self {
+            gate,
+            room,
+            workers: workers::Workers::default(),
+            metadata_room,
+            workshop,
+            desk: console::Desk::default(),
+        }
     }
 
     /// The same under these limits. Where they are others, requests are counted from here on.

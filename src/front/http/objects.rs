@@ -2,33 +2,19 @@
 //! proven that everything came.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_core::Stream;
 
 use super::body::{Broken, Pieces};
-use crate::archive::{Complete, Feed, Step};
+use super::contents::{Content, Contents};
+use crate::archive::Complete;
 use crate::dicom::Uid;
 use crate::dicom::encode::part10_header;
-use crate::dicom::object::{Cursor, Head, Object};
+use crate::dicom::object::Head;
 use crate::dicom::query::Target;
-use crate::dicom::reencode::Reencoder;
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, is_allowed_on_the_web, layout};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::zip;
-
-/// The transfer syntax that an object of this head has on the web: its own, or Explicit VR Little Endian for
-/// those that the web does not have (PS3.18 8.7.3).
-pub(super) fn web_syntax(head: &Head) -> Uid {
-    if is_allowed_on_the_web(&head.transfer_syntax) {
-        head.transfer_syntax.clone()
-    } else {
-        Uid::from_static(EXPLICIT_VR_LE)
-    }
-}
 
 /// What stands around the files.
 #[derive(Debug)]
@@ -44,20 +30,11 @@ pub(super) enum Framing {
 /// Objects as PS3.10 files.
 #[derive(Debug)]
 pub(super) struct Files {
-    feed: Feed<Object>,
+    contents: Contents,
     /// Taken when the body is complete.
     framing: Option<Framing>,
-    current: Option<File>,
     ready: VecDeque<Bytes>,
     objects: usize,
-}
-
-/// The object that is being written.
-#[derive(Debug)]
-struct File {
-    body: Cursor,
-    /// For the syntaxes that the web does not have.
-    reencoder: Option<Reencoder>,
 }
 
 impl Pieces for Files {
@@ -69,62 +46,34 @@ impl Pieces for Files {
             if self.framing.is_none() {
                 return Poll::Ready(Ok(None));
             }
-            if let Some(file) = &mut self.current {
-                match ready!(Pin::new(&mut file.body).poll_next(cx)).transpose()? {
-                    Some(bytes) => match &mut file.reencoder {
-                        None => self.write([bytes]),
-                        Some(reencoder) => {
-                            let pieces = reencoder.push(bytes)?;
-                            self.write(pieces);
-                        }
-                    },
-                    None => {
-                        if let Some(reencoder) = self.current.take().and_then(|file| file.reencoder) {
-                            self.write(reencoder.finish()?);
-                        }
-                    }
-                }
-                continue;
-            }
-            // `Feed::next` is cancel-safe: what is dropped here has taken nothing.
-            let step = ready!(pin!(self.feed.next()).poll(cx));
-            match step {
-                Step::Item(object) => self.begin(object)?,
-                Step::End(Ok(complete)) => self.finish(complete),
-                Step::End(Err(error)) => return Poll::Ready(Err(Broken::Archive(error))),
+            match ready!(self.contents.poll_next(cx))? {
+                Content::Begin(head, series) => self.begin(&head, series)?,
+                Content::Bytes(bytes) => self.write(bytes),
+                Content::End(complete) => self.finish(complete),
             }
         }
     }
 }
 
 impl Files {
-    /// Files of `first` and what follows it in `feed`.
-    pub(super) fn new(first: Object, feed: Feed<Object>, framing: Framing) -> Self {
-        let ready = VecDeque::new();
-        let mut files = Self { feed, framing: Some(framing), current: None, ready, objects: 0 };
-        // The first file fits into either framing.
-        let _ = files.begin(first);
-        files
+    /// Files of these objects.
+    pub(super) fn new(contents: Contents, framing: Framing) -> Self {
+        Self { contents, framing: Some(framing), ready: VecDeque::new(), objects: 0 }
     }
 
     /// Begins a file: the part's headers and the File Meta Information, in one piece.
-    fn begin(&mut self, object: Object) -> Result<(), Broken> {
-        let Object { head, series, body } = object;
-        let syntax = web_syntax(&head);
-        let reencoder =
-            (syntax != head.transfer_syntax).then(|| Reencoder::new(layout(&head.transfer_syntax)));
-        let file_head = Head { transfer_syntax: syntax.clone(), ..head };
-        let meta = part10_header(&file_head);
+    fn begin(&mut self, head: &Head, series: Option<Uid>) -> Result<(), Broken> {
+        let meta = part10_header(head);
         match &mut self.framing {
             Some(Framing::Multipart(writer)) => {
-                let content_type = format!("application/dicom; transfer-syntax={syntax}");
+                let content_type = format!("application/dicom; transfer-syntax={}", head.transfer_syntax);
                 let mut opening = writer.part(&[("Content-Type", &content_type)]).to_vec();
                 opening.extend(meta);
                 self.ready.push_back(opening.into());
             }
             Some(Framing::Zip(writer, target)) => {
                 let series = series.as_ref().or(target.series.as_ref());
-                let name = zip::Name::new(&target.study, series, &file_head.sop_instance);
+                let name = zip::Name::new(&target.study, series, &head.sop_instance);
                 self.ready.push_back(writer.begin(name)?);
                 writer.write(meta.into(), &mut self.ready);
             }
@@ -132,17 +81,14 @@ impl Files {
             _ => return Err(Broken::Surplus),
         }
         self.objects += 1;
-        self.current = Some(File { body, reencoder });
         Ok(())
     }
 
     /// Writes the next bytes of the file.
-    fn write(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
+    fn write(&mut self, bytes: Bytes) {
         match &mut self.framing {
-            Some(Framing::Zip(writer, _)) => {
-                pieces.into_iter().for_each(|piece| writer.write(piece, &mut self.ready));
-            }
-            _ => self.ready.extend(pieces),
+            Some(Framing::Zip(writer, _)) => writer.write(bytes, &mut self.ready),
+            _ => self.ready.push_back(bytes),
         }
     }
 

@@ -7,15 +7,18 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::Streaming;
 use super::bulkdata;
+use super::contents::{Contents, Syntaxes, can_become};
 use super::context::Context;
 use super::error::Problem;
-use super::objects::{Files, Framing, web_syntax};
+use super::objects::{Files, Framing};
+use super::parts::Rest;
 use crate::archive::{Error, Form, Kind, Retrieval, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::object::{Head, Object};
 use crate::dicom::query::{Level, Target};
-use crate::dicomweb::media_type::{DICOM, OCTET_STREAM, Packaging, SyntaxChoice, ZIP};
+use crate::dicom::transfer_syntax::EXPLICIT_VR_LE;
+use crate::dicomweb::media_type::{DICOM, OCTET_STREAM, ObjectForm, Packaging, SyntaxChoice, ZIP};
 use crate::dicomweb::multipart::Writer;
 use crate::dicomweb::{request, zip};
 
@@ -25,30 +28,80 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
     let target = context.target()?;
     let single_item = target.level() == Level::Instance;
     let accept = context.accept(&request::accept_parameters(&context.query)?);
-    let Some(form) = accept.object_form(single_item) else {
+    let forms = accept.object_forms(single_item);
+    if forms.is_empty() {
         // Bytes of an instance are its bulk data (PS3.18 10.4.4).
         let bytes = single_item && accept.value_form(OCTET_STREAM, false).is_some();
         return if bytes { bulkdata::large(context).await } else { Err(not_acceptable(single_item)) };
-    };
+    }
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let retrieve = Retrieve::new(target.clone(), form_of(form.syntax));
-    let Begun { first, rest } = begin(&context, priority, retrieve).await?;
-    let file_name = (form.packaging == Packaging::Zip).then(|| file_name(&target));
+    let (begun, form) = begin_objects(&context, priority, &target, &forms)
+        .await?
+        .ok_or_else(|| not_acceptable(single_item))?;
+    send(&context, &target, begun, form).await
+}
+
+/// Begins the retrieval of objects, in the first of these forms that the first of them can be sent in; `None`: it can be
+/// sent in none. The archive is asked for what it has, since that is in the cache for whoever asks next; only what is not
+/// decoded here it is asked to decode.
+pub(super) async fn begin_objects(
+    context: &Context,
+    priority: Priority,
+    target: &Target,
+    forms: &[ObjectForm],
+) -> Result<Option<(Begun, ObjectForm)>, Problem> {
+    let native = Uid::from_static(EXPLICIT_VR_LE);
+    let takes_native = |form: &ObjectForm| form.syntax.of(&native, |_, _| false).is_some();
+    let asks = [Some(Form::AsStored), forms.iter().any(takes_native).then_some(Form::Native)];
+    let mut refused = None;
+    for ask in asks.into_iter().flatten() {
+        match begin(context, priority, Retrieve::new(target.clone(), ask)).await {
+            Ok(begun) => {
+                let stored = &begun.first.head.transfer_syntax;
+                match forms.iter().find(|form| form.syntax.of(stored, can_become).is_some()) {
+                    Some(form) => return Ok(Some((begun, form.clone()))),
+                    None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),
+                }
+            }
+            Err(problem) if problem.is_not_acceptable() => refused = Some(problem),
+            Err(problem) => return Err(problem),
+        }
+    }
+    refused.map_or(Ok(None), Err)
+}
+
+/// Answers with the objects of this entity, whose retrieval has begun.
+pub(super) async fn send(
+    context: &Context,
+    target: &Target,
+    begun: Begun,
+    form: ObjectForm,
+) -> Result<Response, Problem> {
+    let Begun { first, rest } = begun;
+    let syntaxes = Syntaxes { choice: form.syntax, workers: context.server.0.kept.workers.clone() };
+    let mut headers = HeaderMap::new();
     let (framing, content_type) = match form.packaging {
         Packaging::Multipart => {
             let writer = Writer::new();
             let content_type = writer.content_type(DICOM);
             (Framing::Multipart(writer), content_type)
         }
-        Packaging::Zip => (Framing::Zip(zip::Writer::new(), target), ZIP.to_owned()),
+        Packaging::Zip => {
+            headers.insert(CONTENT_DISPOSITION, file_name(target));
+            (Framing::Zip(zip::Writer::new(), target.clone()), ZIP.to_owned())
+        }
         Packaging::Bare => {
-            let content_type = format!("{DICOM}; transfer-syntax={}", web_syntax(&first.head));
-            (Framing::SinglePart, content_type)
+            let syntax = syntaxes.of(&first.head).unwrap_or_else(|| first.head.transfer_syntax.clone());
+            (Framing::SinglePart, format!("{DICOM}; transfer-syntax={syntax}"))
         }
     };
-    let body = Streaming::new(Files::new(first, rest.objects, framing), context.archive.name());
-    let mut response = answer(&context, &content_type, &rest.missing, Body::new(body));
-    response.headers_mut().extend(file_name.map(|name| (CONTENT_DISPOSITION, name)));
+    let archive = context.archive.name();
+    let problem = |broken| Problem::broken(archive, broken);
+    let mut contents = Contents::new(first, rest.objects, syntaxes).map_err(problem)?;
+    contents.first_frame().await.map_err(problem)?;
+    let body = Streaming::new(Files::new(contents, framing), archive);
+    let mut response = answer(context, &content_type, &rest.missing, Body::new(body));
+    response.headers_mut().extend(headers);
     Ok(response)
 }
 
@@ -59,9 +112,9 @@ fn file_name(target: &Target) -> HeaderValue {
 }
 
 /// The form in which the archive is asked for what a client takes.
-pub(super) fn form_of(choice: SyntaxChoice) -> Form {
+pub(super) fn form_of(choice: &SyntaxChoice) -> Form {
     match choice {
-        SyntaxChoice::AsStored => Form::AsStored,
+        SyntaxChoice::AsStored | SyntaxChoice::Only(_) => Form::AsStored,
         SyntaxChoice::Native => Form::Native,
     }
 }
@@ -121,8 +174,8 @@ pub(super) fn answer(context: &Context, content_type: &str, missing: &[Uid], bod
 
 fn not_acceptable(single_item: bool) -> Problem {
     let mut offer =
-        "multipart/related; type=\"application/dicom\" or application/zip, with transfer-syntax=* \
-                     as stored or 1.2.840.10008.1.2.1"
+        "multipart/related; type=\"application/dicom\" or application/zip, with transfer-syntax=* as \
+                     stored, or 1.2.840.10008.1.2.1"
             .to_owned();
     if single_item {
         offer.push_str("; or application/dicom");

@@ -14,10 +14,12 @@ mod jpegls;
 mod refusal;
 mod rle;
 mod samples;
+mod shapes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use self::refusal::Refusal;
+pub use self::shapes::{decoded_shape, encoded_shape, encodes};
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{Codec, codec};
 use crate::image::pixels::{Frame, Shape};
@@ -65,11 +67,9 @@ pub fn can_decode(syntax: &Uid) -> bool {
 /// A syntax that is not written here, or not for such pixels.
 pub fn encode(syntax: &Uid, frame: &Frame) -> Result<Encoded, Refusal> {
     checked(&frame.shape)?;
+    let shape = encoded_shape(syntax, &frame.shape);
     isolated(|| match codec(syntax) {
-        Codec::Rle => {
-            let shape = Shape { planar: true, ..frame.shape };
-            Ok(Encoded { bytes: rle::encode(frame)?, shape })
-        }
+        Codec::Rle => Ok(Encoded { bytes: rle::encode(frame)?, shape }),
         _ => Err(Refusal::unsupported(format!("encoding to the transfer syntax {}", syntax.as_str()))),
     })
 }

@@ -4,6 +4,7 @@ use super::offsets::{OffsetTable, TableReader};
 use crate::dicom::scan::ElementHeader;
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, tags};
+use crate::image::pixels::{Photometric, Shape};
 
 /// Longest value that is read, in bytes: an IS has 12 characters, a CS 16.
 const MAX_VALUE: usize = 64;
@@ -18,8 +19,14 @@ pub(in crate::image) struct Attributes {
     pub(super) columns: u16,
     pub(super) samples: u16,
     pub(in crate::image) bits: u16,
-    /// Photometric Interpretation is one that has half the chrominance samples (PS3.3 C.7.6.3.1.2).
-    pub(super) halved_chrominance: bool,
+    /// Photometric Interpretation, where it is one that is known.
+    photometric: Option<Photometric>,
+    /// Bits Stored and High Bit.
+    bits_stored: Option<u16>,
+    high_bit: Option<u16>,
+    /// Pixel Representation and Planar Configuration are 1.
+    signed: bool,
+    planar: bool,
     extended_offsets: Option<TableReader>,
     extended_lengths: Option<TableReader>,
     open: Option<Open>,
@@ -43,7 +50,11 @@ impl Attributes {
             columns: 0,
             samples: 1,
             bits: 0,
-            halved_chrominance: false,
+            photometric: None,
+            bits_stored: None,
+            high_bit: None,
+            signed: false,
+            planar: false,
             extended_offsets: None,
             extended_lengths: None,
             open: None,
@@ -54,6 +65,29 @@ impl Attributes {
     /// How many frames there are: one where the object does not say.
     pub(in crate::image) fn frames(&self) -> u32 {
         self.frames.filter(|&frames| frames > 0).unwrap_or(1)
+    }
+
+    /// Whether native pixels have half the chrominance samples (PS3.3 C.7.6.3.1.2).
+    pub(super) fn halved_chrominance(&self) -> bool {
+        matches!(self.photometric, Some(Photometric::YbrFull422 | Photometric::YbrPartial422))
+    }
+
+    /// How the pixels of a frame lie; `None`: the data set does not say. Bits Stored and High Bit are those of a full
+    /// cell where they are missing.
+    pub(in crate::image) fn shape(&self) -> Option<Shape> {
+        let bits_stored = self.bits_stored.filter(|&bits| bits > 0).unwrap_or(self.bits);
+        let is_told = self.rows > 0 && self.columns > 0 && self.samples > 0 && self.bits > 0;
+        is_told.then_some(Shape {
+            rows: self.rows,
+            columns: self.columns,
+            samples: self.samples,
+            bits_allocated: self.bits,
+            bits_stored,
+            high_bit: self.high_bit.unwrap_or(bits_stored.saturating_sub(1)),
+            signed: self.signed,
+            photometric: self.photometric?,
+            planar: self.planar,
+        })
     }
 
     /// The last frame whose place is of interest.
@@ -84,6 +118,10 @@ impl Attributes {
             | tags::COLUMNS
             | tags::SAMPLES_PER_PIXEL
             | tags::BITS_ALLOCATED
+            | tags::BITS_STORED
+            | tags::HIGH_BIT
+            | tags::PIXEL_REPRESENTATION
+            | tags::PLANAR_CONFIGURATION
             | tags::PHOTOMETRIC_INTERPRETATION) => Some(Open::Value(tag, header.layout, Vec::new())),
             _ => None,
         };
@@ -117,7 +155,11 @@ impl Attributes {
             tags::COLUMNS => self.columns = number(),
             tags::SAMPLES_PER_PIXEL => self.samples = number(),
             tags::BITS_ALLOCATED => self.bits = number(),
-            _ => self.halved_chrominance = matches!(text(), "YBR_FULL_422" | "YBR_PARTIAL_422"),
+            tags::BITS_STORED => self.bits_stored = Some(number()),
+            tags::HIGH_BIT => self.high_bit = Some(number()),
+            tags::PIXEL_REPRESENTATION => self.signed = number() != 0,
+            tags::PLANAR_CONFIGURATION => self.planar = number() != 0,
+            _ => self.photometric = Photometric::read(text()),
         }
     }
 }

@@ -153,7 +153,7 @@ fn frame_bits(attributes: &Attributes, value_bits: u64) -> u64 {
     let pixels = u64::from(rows) * u64::from(columns);
     // Four 16-bit numbers fit into 64 bits.
     let full = pixels * u64::from(samples) * u64::from(bits);
-    if !attributes.halved_chrominance || samples != 3 {
+    if !attributes.halved_chrominance() || samples != 3 {
         return full;
     }
     // Some writers say so and store every sample all the same.

@@ -65,6 +65,24 @@ fn doubled(samples: &[u8], shape: &Shape) -> Vec<u8> {
     pixels.into_flattened()
 }
 
+/// Pixels of YBR_FULL as red, green and blue.
+pub(in crate::image) fn rgb_of_ybr_full(pixels: &mut [u8]) {
+    convert(pixels, full_range);
+}
+
+/// Pixels of red, green and blue as YBR_FULL, by the equations of PS3.3 C.7.6.3.1.2.
+pub(in crate::image) fn ybr_full_of_rgb(pixels: &mut [u8]) {
+    for pixel in pixels.as_chunks_mut().0 {
+        let [r, g, b]: [f32; 3] = pixel.map(f32::from);
+        let y = 0.299 * r + 0.587 * g + 0.114 * b;
+        let (cb, cr) = (
+            128.0 - 0.168_736 * r - 0.331_264 * g + 0.5 * b,
+            128.0 + 0.5 * r - 0.418_688 * g - 0.081_312 * b,
+        );
+        *pixel = [y, cb, cr].map(|v| (v + 0.5) as u8);
+    }
+}
+
 fn convert(pixels: &mut [u8], to_rgb: impl Fn([f32; 3]) -> [f32; 3]) {
     for pixel in pixels.as_chunks_mut().0 {
         let [y, cb, cr]: [u8; 3] = *pixel;
@@ -87,6 +105,16 @@ fn part_of_range([y, cb, cr]: [f32; 3]) -> [f32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_come_back_from_the_other_interpretation() {
+        let colours = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [12, 200, 99]];
+        let mut pixels = colours.concat();
+        ybr_full_of_rgb(&mut pixels);
+        assert_eq!(pixels[6..9], [76, 85, 255]);
+        rgb_of_ybr_full(&mut pixels);
+        assert!(pixels.iter().zip(colours.concat()).all(|(&a, b)| a.abs_diff(b) <= 1), "{pixels:?}");
+    }
 
     fn shape(photometric: Photometric) -> Shape {
         Shape {

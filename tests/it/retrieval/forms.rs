@@ -7,9 +7,12 @@ use gantry::dicom::transfer_syntax::{Layout, layout};
 use super::{METHODS, Outcome, Scene, judge, short, study_path};
 use crate::support::http::{Reply, Version, get, get_with};
 use crate::support::objects::{
-    BIG_ENDIAN, EXPLICIT, IMPLICIT, JPEG_BASELINE, Kind, RLE, instance_uid, object, series_uid, study,
+    BIG_ENDIAN, EXPLICIT, IMPLICIT, JPEG_BASELINE, Kind, instance_uid, object, series_uid, study,
 };
 use crate::support::part10::{by_instance, files};
+
+/// JPEG 2000 of several components.
+const JPEG_2000_PART_2: &str = "1.2.840.10008.1.2.4.92";
 
 async fn native(scene: &Scene) -> Reply {
     let accept = "Accept: multipart/related; type=\"application/dicom\"";
@@ -40,9 +43,9 @@ async fn a_study_with_one_bad_object_breaks_once_and_is_a_206_from_then_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_exists_compressed_only_is_a_406_for_who_wants_it_native() {
+async fn what_neither_the_bridge_nor_the_archive_decodes_is_a_406_for_who_wants_it_native() {
     for method in METHODS {
-        let scene = Scene::new(method, study(1, 1, 2, &kind(RLE)), &[], "").await;
+        let scene = Scene::new(method, study(1, 1, 2, &kind(JPEG_2000_PART_2)), &[], "").await;
         let reply = native(&scene).await;
         assert_eq!((reply.status, reply.whole), (406, true), "{method:?}: {}", short(&reply));
         scene.assert_complete(&format!("{method:?}")).await;

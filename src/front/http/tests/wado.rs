@@ -99,8 +99,25 @@ async fn hazard_an_instance_url_retrieves_the_instance_and_not_its_study() {
     let asked = &bridge.archive.retrieves()[0];
     assert_eq!(asked.target.instance.as_ref().unwrap().as_str(), "1.4");
     assert_eq!(asked.target.series.as_ref().unwrap().as_str(), "1.3");
-    assert_eq!(asked.form, Form::Native, "Explicit VR Little Endian is the default");
+    assert_eq!(asked.form, Form::AsStored, "what is stored is what is kept for the next client");
     assert_eq!(bridge.archive.callers()[0].priority, Priority::Interactive);
+}
+
+#[tokio::test]
+async fn what_the_bridge_does_not_decode_the_archive_is_asked_to_where_the_client_wants_it_native() {
+    let bridge = Bridge::new();
+    for (syntax, bytes) in [("1.2.840.10008.1.2.4.92", &b"x"[..]), (EXPLICIT, b"data set")] {
+        let driver = lay(&bridge, Vec::new());
+        let (log, object) = object("1.4", syntax);
+        log.append(&Bytes::from_static(bytes)).await;
+        log.finish();
+        driver.item(object);
+        driver.complete();
+    }
+    let answer = bridge.ask("GET", "/dicom-web/studies/1.2", "").await;
+    assert!(parts(&answer)[0].1.ends_with(b"data set"));
+    let forms: Vec<Form> = bridge.archive.retrieves().iter().map(|asked| asked.form).collect();
+    assert_eq!(forms, [Form::AsStored, Form::Native]);
 }
 
 #[tokio::test]

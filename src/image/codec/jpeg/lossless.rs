@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         if !(1..=7).contains(&predictor) || transform >= header.precision {
             return Err(Refusal::damaged("a predictor or point transform that there is not"));
         }
-        if interval % columns != 0 {
+        if !interval.is_multiple_of(columns) {
             return Err(Refusal::damaged("a restart within a line"));
         }
         let mut components = Vec::with_capacity(scan.components.len());

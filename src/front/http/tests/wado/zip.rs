@@ -66,7 +66,7 @@ async fn series_and_instances_come_too_and_an_instance_has_a_validator() {
         let answer = bridge.ask("GET", &path, "application/zip").await;
         assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"{file_name}\""));
         assert_eq!(names(&answer.body), ["1.2/1.3/1.4.dcm"]);
-        assert_eq!(bridge.archive.retrieves()[0].form, Form::Native, "the default");
+        assert_eq!(bridge.archive.retrieves()[0].form, Form::AsStored, "what is kept for the next client");
         if !known.is_empty() {
             lay_one().await;
             let headers = [("Accept", "application/zip"), ("If-None-Match", answer.header("etag"))];

@@ -1,0 +1,345 @@
+//! Objects whose pixel data goes into another transfer syntax, piece by piece (PS3.5 8.2 and A.4).
+//!
+//! [`Transcoder::push`] takes the encoded data set in pieces of any size; [`Transcoder::pop`] hands out what becomes of
+//! it, in order: bytes, and frames that are still to be worked on. That is left to the caller, as it takes long: any
+//! number of frames may be worked on at once. All other elements pass as they are, byte by byte, but for those that
+//! describe the pixels. What these will be is known before the first frame is ([`codec::decoded_shape`]), so that nothing waits.
+
+mod description;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use self::description::Description;
+use self::raw::Raw;
+pub use self::work::Work;
+use super::codec::{self, Refusal};
+use super::frames::{self, Cut, Cutter, Step as CutStep};
+use super::pixels::Shape;
+use crate::dicom::bulk::is_pixel_data;
+use crate::dicom::dictionary::is_group_length;
+use crate::dicom::encode::{put_header, put_item, put_sequence_end, put_undefined};
+use crate::dicom::native::{self, Native};
+use crate::dicom::scan::{self, ElementHeader, Event, Scanner};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout, is_encapsulated};
+use crate::dicom::{Tag, Uid, VR, tags};
+
+/// Longest frame that is taken in, in bytes as it is compressed: nothing longer is in use, and it has to be in one piece.
+pub const MAX_CODESTREAM: usize = 512 << 20;
+/// Longest native pixel data, in bytes: the greatest even length that a length field can tell (PS3.5 7.1.1).
+const MAX_PIXEL_DATA: u64 = 0xFFFF_FFFE;
+
+/// Why an object cannot be had in another transfer syntax.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The data set cannot be followed.
+    #[error("the object is not the data set that its transfer syntax says: {0}")]
+    DataSet(#[from] scan::Error),
+    /// The native data set cannot be followed.
+    #[error("the object is not the data set that its transfer syntax says: {0}")]
+    Native(#[from] native::Error),
+    /// Its pixel data cannot be divided into frames.
+    #[error(transparent)]
+    Frames(#[from] frames::Error),
+    /// A frame cannot be decoded or encoded.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// What describes the pixels is missing, or in words that are not known.
+    #[error("the object does not say how its pixels lie")]
+    NoShape,
+    /// More frames are there than Number of Frames (0028,0008) says.
+    #[error("the object has more frames than it says")]
+    Surplus,
+    /// The pixels would not fit into an element, or a frame not into memory.
+    #[error("the pixel data is too long for this transfer syntax")]
+    TooLong,
+    /// Floating-point pixels are never compressed, and frames that share a byte are not taken apart.
+    #[error("pixel data of this kind cannot be had in this transfer syntax")]
+    Kind,
+}
+
+/// What becomes of an object.
+#[derive(Debug)]
+pub enum Piece {
+    /// Bytes, as they go out.
+    Bytes(Bytes),
+    /// A frame to work on: what [`Work::run`] makes of it goes out here.
+    Work(Work),
+}
+
+/// An object on its way from one transfer syntax to another.
+#[derive(Debug)]
+pub struct Transcoder {
+    to: Uid,
+    /// What makes Explicit VR Little Endian of other native encodings.
+    native: Native,
+    scanner: Scanner,
+    /// What was walked over and did not go out yet.
+    raw: Raw,
+    /// Whether the element that is being walked over goes out.
+    keeps: bool,
+    stage: Stage,
+    cutter: Cutter,
+    /// In which the frames come.
+    from: Uid,
+    frame: Vec<u8>,
+    out: VecDeque<Piece>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Before what describes the pixels.
+    Before,
+    /// Amid it: it is held until all of it is here.
+    Describing(Description),
+    /// The pixel data is still to come; how its pixels lie, and how many frames there are.
+    Described(Option<Shape>, u32),
+    /// The frames come; what follows them waits.
+    Pixels { shapes: Shapes, frames: u32, behind: Vec<Bytes> },
+    /// What is behind the pixel data.
+    Behind,
+}
+
+/// How the pixels lie on their way.
+#[derive(Debug, Clone, Copy)]
+struct Shapes {
+    /// As they came.
+    stored: Shape,
+    /// Native.
+    native: Shape,
+    /// As they go out.
+    sent: Shape,
+}
+
+impl Shapes {
+    fn of(from: &Uid, to: &Uid, stored: &Shape) -> Self {
+        let native = if is_encapsulated(from) { codec::decoded_shape(from, stored) } else { *stored };
+        let sent = if is_encapsulated(to) { codec::encoded_shape(to, &native) } else { native };
+        Self { stored: *stored, native, sent }
+    }
+}
+
+/// Whether the pixel data of an object can be had in another transfer syntax, as far as the two tell; frames may be
+/// refused all the same.
+pub fn can_become(from: &Uid, to: &Uid) -> bool {
+    let readable = !is_encapsulated(from) || codec::can_decode(from);
+    readable && (to.as_str() == EXPLICIT_VR_LE || codec::encodes(to))
+}
+
+impl Transcoder {
+    /// From one transfer syntax to another, which [it can become](can_become).
+    pub fn new(from: &Uid, to: &Uid) -> Self {
+        let stored = from;
+        let from = if is_encapsulated(stored) { stored.clone() } else { Uid::from_static(EXPLICIT_VR_LE) };
+        Self {
+            to: to.clone(),
+            native: Native::new(stored, &from),
+            scanner: Scanner::new(Layout::ExplicitLe),
+            raw: Raw::default(),
+            keeps: true,
+            stage: Stage::Before,
+            cutter: Cutter::all(&from),
+            from,
+            frame: Vec::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next bytes of the data set. [`Self::pop`] takes out what they become.
+    ///
+    /// # Errors
+    /// The object cannot be had in this transfer syntax; the transcoder is of no use any more.
+    pub fn push(&mut self, bytes: Bytes) -> Result<(), Error> {
+        self.native.push(bytes)?;
+        while let Some(piece) = self.native.pop()? {
+            self.piece(piece)?;
+        }
+        Ok(())
+    }
+
+    /// The next of what the object becomes; `None`: more bytes of it are needed.
+    pub fn pop(&mut self) -> Option<Piece> {
+        self.out.pop_front()
+    }
+
+    /// Says that no more bytes come. [`Self::pop`] takes out the rest.
+    ///
+    /// # Errors
+    /// The object broke off.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        let native = std::mem::replace(&mut self.native, Native::ended());
+        for piece in native.finish()? {
+            self.piece(piece)?;
+        }
+        let scanner = std::mem::replace(&mut self.scanner, Scanner::new(Layout::ExplicitLe));
+        let end = scanner.position();
+        scanner.finish()?;
+        self.pass(end);
+        self.described();
+        match self.stage {
+            Stage::Pixels { .. } => Err(Error::Frames(frames::Error::NoPixelData)),
+            _ => Ok(()),
+        }
+    }
+
+    fn piece(&mut self, piece: Bytes) -> Result<(), Error> {
+        self.raw.push(piece.clone());
+        self.scanner.push(piece.clone());
+        while let Some(event) = self.scanner.next()? {
+            // Whatever begins is passed over whole.
+            if let Event::Element(header) = event {
+                self.element(&header)?;
+                self.scanner.skip();
+            }
+        }
+        self.pass(self.scanner.position());
+        if !matches!(self.stage, Stage::Behind) {
+            self.cutter.push(piece);
+            self.cut()?;
+        }
+        Ok(())
+    }
+
+    /// What was walked over up to `position` goes out, or is dropped.
+    fn pass(&mut self, position: u64) {
+        if let Stage::Describing(description) = &mut self.stage {
+            description.hold(self.raw.take_to(position));
+            return;
+        }
+        let pieces = self.raw.take_to(position);
+        if !self.keeps {
+            return;
+        }
+        match &mut self.stage {
+            Stage::Pixels { behind, .. } => behind.extend(pieces),
+            _ => self.out.extend(pieces.into_iter().map(Piece::Bytes)),
+        }
+    }
+
+    /// An element of the data set itself begins.
+    fn element(&mut self, header: &ElementHeader) -> Result<(), Error> {
+        self.pass(header.offset);
+        let tag = header.tag;
+        self.keeps = !is_left_out(tag);
+        if tag >= tags::SAMPLES_PER_PIXEL && matches!(self.stage, Stage::Before) {
+            self.stage = Stage::Describing(Description::default());
+        }
+        if let Stage::Describing(description) = &mut self.stage {
+            if tag <= tags::PIXEL_REPRESENTATION {
+                return description.begin(header).map_err(|description::TooLong| Error::TooLong);
+            }
+            self.described();
+        }
+        if is_pixel_data(tag) && !matches!(self.stage, Stage::Pixels { .. } | Stage::Behind) {
+            self.keeps = false;
+            self.pixels(tag)?;
+        }
+        Ok(())
+    }
+
+    /// All that describes the pixels is here.
+    fn described(&mut self) {
+        let Stage::Describing(description) = &self.stage else { return };
+        let (shape, frames) = description.read();
+        let sent = shape.map(|shape| Shapes::of(&self.from, &self.to, &shape).sent);
+        self.out.push_back(Piece::Bytes(description.write(shape, sent).into()));
+        self.stage = Stage::Described(shape, frames);
+    }
+
+    /// The pixel data begins.
+    fn pixels(&mut self, tag: Tag) -> Result<(), Error> {
+        let Stage::Described(Some(stored), frames) = self.stage else { return Err(Error::NoShape) };
+        if tag != tags::PIXEL_DATA {
+            return Err(Error::Kind);
+        }
+        let shapes = Shapes::of(&self.from, &self.to, &stored);
+        let sent = shapes.sent;
+        // Frames that begin within a byte would have to be put together bit by bit.
+        if frames > 1 && !shapes.native.frame_bits().is_multiple_of(8) {
+            return Err(Error::Kind);
+        }
+        let mut opening = Vec::new();
+        if is_encapsulated(&self.to) {
+            put_undefined(&mut opening, Layout::ExplicitLe, tag, VR::OB);
+            // An empty Basic Offset Table (PS3.5 A.4): nobody knows yet how long frames will be.
+            put_item(&mut opening, Layout::ExplicitLe, 0);
+        } else {
+            let length =
+                sent.frame_length().checked_mul(frames.into()).filter(|&length| length <= MAX_PIXEL_DATA);
+            let length = length
+                .and_then(|length| u32::try_from(length.next_multiple_of(2)).ok())
+                .ok_or(Error::TooLong)?;
+            let vr = if sent.bits_allocated > 8 { VR::OW } else { VR::OB };
+            put_header(&mut opening, Layout::ExplicitLe, tag, vr, length);
+        }
+        self.out.push_back(Piece::Bytes(opening.into()));
+        self.stage = Stage::Pixels { shapes, frames, behind: Vec::new() };
+        Ok(())
+    }
+
+    /// Takes out the frames that are whole.
+    fn cut(&mut self) -> Result<(), Error> {
+        loop {
+            match self.cutter.next()? {
+                CutStep::MoreBytes => return Ok(()),
+                CutStep::Cut(Cut::Begin { .. }) => self.frame.clear(),
+                CutStep::Cut(Cut::Bytes(bytes)) => {
+                    if self.frame.len() + bytes.len() > MAX_CODESTREAM {
+                        return Err(Error::TooLong);
+                    }
+                    self.frame.extend_from_slice(&bytes);
+                }
+                CutStep::Cut(Cut::End) => self.work()?,
+                CutStep::Done(_) => return self.end(),
+            }
+        }
+    }
+
+    /// A frame is whole.
+    fn work(&mut self) -> Result<(), Error> {
+        let Stage::Pixels { shapes, frames, .. } = &mut self.stage else { return Err(Error::NoShape) };
+        *frames = frames.checked_sub(1).ok_or(Error::Surplus)?;
+        let frame = std::mem::take(&mut self.frame);
+        let work =
+            Work { from: self.from.clone(), to: self.to.clone(), frame, shapes: *shapes, is_fragment: true };
+        self.out.push_back(Piece::Work(work));
+        Ok(())
+    }
+
+    /// The last frame was cut.
+    fn end(&mut self) -> Result<(), Error> {
+        let Stage::Pixels { frames, shapes, behind } = std::mem::replace(&mut self.stage, Stage::Behind)
+        else {
+            return Ok(());
+        };
+        if frames > 0 {
+            return Err(Error::Frames(frames::Error::TooShort(frames)));
+        }
+        let (_, all) = self.cutter.pixels().unwrap_or_default();
+        let mut closing = Vec::new();
+        if is_encapsulated(&self.to) {
+            put_sequence_end(&mut closing, Layout::ExplicitLe);
+        } else if shapes.sent.frame_length() % 2 == 1 && all % 2 == 1 {
+            closing.push(0);
+        }
+        self.out.push_back(Piece::Bytes(closing.into()));
+        self.out.extend(behind.into_iter().map(Piece::Bytes));
+        Ok(())
+    }
+}
+
+/// Whether an element is not true any more when pixels have changed: lengths of groups, and tables of where frames are.
+fn is_left_out(tag: Tag) -> bool {
+    let of_pixels = [tags::PIXEL_DATA.group(), tags::SAMPLES_PER_PIXEL.group()].contains(&tag.group());
+    let table = [
+        tags::EXTENDED_OFFSET_TABLE,
+        tags::EXTENDED_OFFSET_TABLE_LENGTHS,
+        tags::ENCAPSULATED_PIXEL_DATA_VALUE_TOTAL_LENGTH,
+    ];
+    of_pixels && is_group_length(tag) || table.contains(&tag)
+}

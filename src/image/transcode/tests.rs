@@ -1,0 +1,194 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::{DataSet, Element, Value};
+use crate::dicom::scan::tests::deflated;
+use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, IMPLICIT_VR_LE, layout};
+
+const RLE: &str = "1.2.840.10008.1.2.5";
+const ROWS: u16 = 5;
+const COLUMNS: u16 = 6;
+
+/// An image without its pixel data: `frames` frames of colours, pixel by pixel, 8 bits each.
+fn description(frames: u32) -> DataSet {
+    let mut image = DataSet::new();
+    image.set_str(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.7.4");
+    image.set_str(tags::PATIENT_NAME, VR::PN, "Doe^John");
+    image.set_u16(tags::SAMPLES_PER_PIXEL, 3);
+    image.set_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB");
+    image.set_u16(tags::PLANAR_CONFIGURATION, 0);
+    image.set_str(tags::NUMBER_OF_FRAMES, VR::IS, frames.to_string());
+    image.set_u16(tags::ROWS, ROWS);
+    image.set_u16(tags::COLUMNS, COLUMNS);
+    image.set_u16(tags::BITS_ALLOCATED, 8);
+    image.set_u16(tags::BITS_STORED, 8);
+    image.set_u16(tags::HIGH_BIT, 7);
+    image.set_u16(tags::PIXEL_REPRESENTATION, 0);
+    image.set_str(tags::BURNED_IN_ANNOTATION, VR::CS, "NO");
+    image
+}
+
+fn pixels(frames: u32) -> Vec<u8> {
+    let length = u32::from(ROWS) * u32::from(COLUMNS) * 3 * frames;
+    (0..length).map(|at| (at / 7 * 31) as u8).collect()
+}
+
+/// An image of `frames` frames, with an element behind its pixels.
+fn image(frames: u32, to: Layout) -> Vec<u8> {
+    let mut image = description(frames);
+    image.insert(tags::PIXEL_DATA, Element { vr: VR::OB, value: Value::Bytes(pixels(frames).into()) });
+    let padding = Element { vr: VR::OB, value: Value::Bytes(Bytes::from_static(b"behind")) };
+    image.insert(tags::DATA_SET_TRAILING_PADDING, padding);
+    image.encode(to, QueryCharset::Auto)
+}
+
+/// What becomes of an object that comes in pieces of this size.
+fn transcoded(data: &[u8], from: &'static str, to: &'static str, size: usize) -> Result<Vec<u8>, Error> {
+    let mut transcoder = Transcoder::new(&Uid::from_static(from), &Uid::from_static(to));
+    let mut out = Vec::new();
+    let mut take = |transcoder: &mut Transcoder| {
+        while let Some(piece) = transcoder.pop() {
+            match piece {
+                Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
+                Piece::Work(work) => out.extend_from_slice(&work.run()?),
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    for piece in data.chunks(size) {
+        transcoder.push(Bytes::copy_from_slice(piece))?;
+        take(&mut transcoder)?;
+    }
+    transcoder.finish()?;
+    take(&mut transcoder)?;
+    Ok(out)
+}
+
+fn element(tag: Tag, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+    let mut out = [tag.group().to_le_bytes(), tag.element().to_le_bytes()].concat();
+    out.extend(vr);
+    match vr {
+        b"OB" | b"OW" | b"OF" | b"OV" => {
+            out.extend([&[0, 0][..], &(value.len() as u32).to_le_bytes()].concat())
+        }
+        _ => out.extend((value.len() as u16).to_le_bytes()),
+    }
+    out.extend_from_slice(value);
+    out
+}
+
+#[test]
+fn what_is_compressed_and_decompressed_is_what_it_was() {
+    for frames in [1, 3] {
+        let native = image(frames, Layout::ExplicitLe);
+        for size in [1, 13, 64, 100_000] {
+            let compressed = transcoded(&native, EXPLICIT_VR_LE, RLE, size).unwrap();
+            assert!(compressed.windows(8).any(|it| it == b"\x28\0\x06\0US\x02\0"), "planes are told of");
+            assert_eq!(
+                transcoded(&compressed, RLE, EXPLICIT_VR_LE, size).unwrap(),
+                native,
+                "{frames} {size}"
+            );
+            assert_eq!(transcoded(&compressed, RLE, RLE, size).unwrap(), compressed, "{frames} {size}");
+        }
+    }
+}
+
+#[test]
+fn every_native_encoding_is_compressed_alike() {
+    let expected = transcoded(&image(2, Layout::ExplicitLe), EXPLICIT_VR_LE, RLE, 50).unwrap();
+    for from in [IMPLICIT_VR_LE, EXPLICIT_VR_BE] {
+        let native = image(2, layout(&Uid::from_static(from)));
+        assert_eq!(transcoded(&native, from, RLE, 50).unwrap(), expected, "{from}");
+    }
+    let native = deflated(&image(2, Layout::ExplicitLe));
+    assert_eq!(transcoded(&native, DEFLATED_EXPLICIT_VR_LE, RLE, 50).unwrap(), expected);
+}
+
+#[test]
+fn what_describes_the_pixels_changes_and_all_else_passes_byte_by_byte() {
+    let native = image(1, Layout::ExplicitLe);
+    let compressed = transcoded(&native, EXPLICIT_VR_LE, RLE, 64).unwrap();
+    let changed = element(tags::PLANAR_CONFIGURATION, b"US", &[0, 0]);
+    let at = native.windows(changed.len()).position(|it| it == changed).unwrap();
+    let pixels = native.windows(4).position(|it| it == b"\xE0\x7F\x10\0").unwrap();
+    assert_eq!(compressed[..at], native[..at]);
+    assert_eq!(compressed[at..at + 10], element(tags::PLANAR_CONFIGURATION, b"US", &[1, 0]));
+    assert_eq!(compressed[at + 10..pixels], native[at + 10..pixels]);
+    assert!(compressed.ends_with(&element(tags::DATA_SET_TRAILING_PADDING, b"OB", b"behind")));
+}
+
+#[test]
+fn lengths_and_tables_that_are_not_true_any_more_are_left_out() {
+    let mut native = element(Tag(0x0008, 0), b"UL", &[0; 4]);
+    native.extend(element(Tag(0x0028, 0), b"UL", &[0; 4]));
+    native.extend(description(1).encode(Layout::ExplicitLe, QueryCharset::Auto));
+    native.extend(element(Tag(0x7FE0, 0), b"UL", &[0; 4]));
+    native.extend(element(tags::EXTENDED_OFFSET_TABLE, b"OV", &[0; 8]));
+    native.extend(element(tags::PIXEL_DATA, b"OB", &pixels(1)));
+    let compressed = transcoded(&native, EXPLICIT_VR_LE, RLE, 64).unwrap();
+    let has = |element: &[u8]| compressed.windows(4).any(|it| it == element);
+    assert!(has(b"\x08\0\0\0"), "of another group");
+    assert!(!has(b"\x28\0\0\0") && !has(b"\xE0\x7F\0\0") && !has(b"\xE0\x7F\x01\0"));
+}
+
+#[test]
+fn a_data_set_without_pixels_passes() {
+    let mut report = DataSet::new();
+    report.set_str(tags::PATIENT_NAME, VR::PN, "Doe^John");
+    report.set_u16(tags::WARNING_REASON, 1);
+    report.set_items(tags::CONTENT_SEQUENCE, vec![description(1)]);
+    let report = report.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    assert_eq!(transcoded(&report, EXPLICIT_VR_LE, RLE, 9).unwrap(), report);
+    // It ends amid what would describe pixels.
+    let stub = element(tags::SAMPLES_PER_PIXEL, b"US", &[1, 0]);
+    assert_eq!(transcoded(&stub, RLE, EXPLICIT_VR_LE, 3).unwrap(), stub);
+}
+
+#[test]
+fn what_cannot_be_had_says_why() {
+    let with = |pixels: Vec<u8>| {
+        let mut native = description(2).encode(Layout::ExplicitLe, QueryCharset::Auto);
+        native.extend(pixels);
+        transcoded(&native, EXPLICIT_VR_LE, RLE, 64)
+    };
+    assert_eq!(with(element(tags::FLOAT_PIXEL_DATA, b"OF", &[0; 8])), Err(Error::Kind));
+    let short = with(element(tags::PIXEL_DATA, b"OB", &pixels(1)));
+    assert!(matches!(short, Err(Error::Frames(frames::Error::TooShort(2)))), "{short:?}");
+    let whole = image(1, Layout::ExplicitLe);
+    let cut = transcoded(&whole[..whole.len() - 20], EXPLICIT_VR_LE, RLE, 64);
+    assert!(matches!(cut, Err(Error::DataSet(_))), "{cut:?}");
+    let undescribed = element(tags::PIXEL_DATA, b"OB", &pixels(1));
+    assert_eq!(transcoded(&undescribed, EXPLICIT_VR_LE, RLE, 64), Err(Error::NoShape));
+    let mut long = element(tags::SAMPLES_PER_PIXEL, b"US", &[1, 0]);
+    long.extend(element(Tag(0x0028, 0x0005), b"OB", &[0; 65 << 10]));
+    assert_eq!(transcoded(&long, EXPLICIT_VR_LE, RLE, 64), Err(Error::TooLong));
+}
+
+#[test]
+fn frames_of_compressed_pixels_are_counted() {
+    let compressed = transcoded(&image(3, Layout::ExplicitLe), EXPLICIT_VR_LE, RLE, 999).unwrap();
+    let count = compressed.windows(10).position(|it| it == b"\x28\0\x08\0IS\x02\x003 ").unwrap() + 8;
+    for (number, expected) in [(b'2', Error::Surplus), (b'4', Error::Frames(frames::Error::TooShort(4)))] {
+        let mut lying = compressed.clone();
+        lying[count] = number;
+        assert_eq!(transcoded(&lying, RLE, EXPLICIT_VR_LE, 77), Err(expected));
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics(at in any::<prop::sample::Index>(), with in any::<[u8; 3]>(), cut in any::<bool>(), size in 1_usize..200) {
+        for (from, to) in [(EXPLICIT_VR_LE, RLE), (RLE, EXPLICIT_VR_LE)] {
+            let native = image(2, Layout::ExplicitLe);
+            let mut data = if from == RLE { transcoded(&native, to, from, 99).unwrap() } else { native };
+            let at = at.index(data.len() - 3);
+            data[at..at + 3].copy_from_slice(&with);
+            if cut {
+                data.truncate(at + 3);
+            }
+            let _ = transcoded(&data, from, to, size);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! One frame on its way into another transfer syntax.
+
+use bytes::Bytes;
+
+use super::Shapes;
+use crate::dicom::Uid;
+use crate::dicom::encode::put_item;
+use crate::dicom::transfer_syntax::{Layout, is_encapsulated};
+use crate::image::codec::{self, Refusal};
+use crate::image::pixels::{Frame, Photometric, Shape};
+use crate::image::render::colour::{rgb_of_ybr_full, ybr_full_of_rgb};
+
+/// A frame to be decoded, encoded, or both.
+#[derive(Debug)]
+pub struct Work {
+    pub(super) from: Uid,
+    pub(super) to: Uid,
+    /// As it came.
+    pub(super) frame: Vec<u8>,
+    pub(super) shapes: Shapes,
+    /// Where it is encoded, whether it goes out with what stands around it in Pixel Data.
+    pub(super) is_fragment: bool,
+}
+
+impl Work {
+    /// A frame by itself, from one transfer syntax to another.
+    pub fn of_frame(from: &Uid, to: &Uid, frame: Vec<u8>, shape: &Shape) -> Self {
+        let shapes = Shapes::of(from, to, shape);
+        Self { from: from.clone(), to: to.clone(), frame, shapes, is_fragment: false }
+    }
+
+    /// How many bytes it takes while it is done, about: the frame as it came, native, and as it goes out.
+    pub fn memory(&self) -> usize {
+        let native = usize::try_from(self.shapes.native.frame_length()).unwrap_or(usize::MAX);
+        native.saturating_mul(2).saturating_add(self.frame.len())
+    }
+
+    /// Does the work, which takes milliseconds to seconds of a processor, and tells the bytes that go out. Of a frame by
+    /// itself that is the native frame or the codestream; as part of Pixel Data a codestream is a whole fragment.
+    ///
+    /// # Errors
+    /// The frame cannot be decoded or encoded truthfully.
+    pub fn run(self) -> Result<Bytes, Refusal> {
+        let Self { from, to, frame, shapes, is_fragment } = self;
+        let native = match is_encapsulated(&from) {
+            true => codec::decode(&from, &frame, &shapes.stored)?,
+            false => Frame { shape: shapes.stored, bytes: frame },
+        };
+        let native = as_told(native, &shapes.native)?;
+        if !is_encapsulated(&to) {
+            return Ok(native.bytes.into());
+        }
+        let encoded = codec::encode(&to, &native)?;
+        Ok(if is_fragment { fragment(&encoded.bytes)? } else { encoded.bytes.into() })
+    }
+}
+
+/// The frame as the data set describes it, which was written before the frame was seen. Codestreams of JPEG tell of
+/// themselves whether they have luminance and chrominances, and some data sets are of another opinion.
+fn as_told(mut frame: Frame, told: &Shape) -> Result<Frame, Refusal> {
+    let shape = frame.shape;
+    let turn = match (shape.photometric, told.photometric) {
+        (Photometric::YbrFull, Photometric::Rgb) => rgb_of_ybr_full,
+        (Photometric::Rgb, Photometric::YbrFull) => ybr_full_of_rgb,
+        (is, was) if is != was => return Err(disagreement(is, was)),
+        _ => return Ok(frame),
+    };
+    if shape.bits_stored != 8 || shape.bits_allocated != 8 || shape.planar {
+        return Err(disagreement(shape.photometric, told.photometric));
+    }
+    turn(&mut frame.bytes);
+    Ok(Frame { shape: *told, ..frame })
+}
+
+fn disagreement(is: Photometric, told: Photometric) -> Refusal {
+    Refusal::Disagrees(format!("the pixels are {is}, the data set says that they are {told}").into())
+}
+
+fn fragment(codestream: &[u8]) -> Result<Bytes, Refusal> {
+    let length = u32::try_from(codestream.len().next_multiple_of(2));
+    let length = length.map_err(|_| Refusal::TooLarge("a codestream of 4 GiB".into()))?;
+    let mut fragment = Vec::with_capacity(codestream.len() + 9);
+    put_item(&mut fragment, Layout::ExplicitLe, length);
+    fragment.extend_from_slice(codestream);
+    if codestream.len() % 2 == 1 {
+        fragment.push(0);
+    }
+    Ok(fragment.into())
+}
