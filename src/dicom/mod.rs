@@ -5,6 +5,7 @@ pub mod bulk;
 pub(crate) mod byte_order;
 pub mod charset;
 pub mod dataset;
+pub mod deidentify;
 pub mod dictionary;
 pub mod encode;
 pub mod head;

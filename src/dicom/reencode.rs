@@ -10,8 +10,8 @@ use super::encode::{
     padding, put_header, put_item, put_item_end, put_sequence_end, put_undefined, put_undefined_item,
 };
 use super::scan::{Content, ElementHeader, Error, Event, Scanner};
-use super::transfer_syntax::Layout;
-use super::{Tag, VR, tags};
+use super::transfer_syntax::{Layout, layout};
+use super::{Tag, Uid, VR, tags};
 
 /// Pieces of values up to this length, in bytes, are copied next to the headers around them; longer ones pass
 /// as they are. Shorter pieces cost more to hand on than to copy.
@@ -61,6 +61,11 @@ impl Reencoder {
     /// A re-encoding of a data set from this layout to Explicit VR Little Endian; no preamble, no group 0002.
     pub fn new(from: Layout) -> Self {
         Self::little_endian(from, true)
+    }
+
+    /// The same of a data set in this transfer syntax, deflated or not.
+    pub fn for_transfer_syntax(syntax: &Uid) -> Self {
+        Self { scanner: Scanner::for_transfer_syntax(syntax), ..Self::new(layout(syntax)) }
     }
 
     /// The same to Implicit VR Little Endian.
@@ -199,13 +204,15 @@ impl Reencoder {
 
 /// What was written: headers and short values gathered, long pieces as they came.
 #[derive(Debug, Default)]
-struct Out {
+pub(super) struct Out {
     done: Vec<Bytes>,
-    small: Vec<u8>,
+    /// Headers and short values behind what is done.
+    pub(super) small: Vec<u8>,
 }
 
 impl Out {
-    fn pass(&mut self, piece: Bytes) {
+    /// Writes a piece of a value.
+    pub(super) fn pass(&mut self, piece: Bytes) {
         if piece.len() <= COPIED {
             self.small.extend_from_slice(&piece);
         } else {
@@ -214,7 +221,8 @@ impl Out {
         }
     }
 
-    fn take(&mut self) -> Vec<Bytes> {
+    /// What was written.
+    pub(super) fn take(&mut self) -> Vec<Bytes> {
         self.flush();
         std::mem::take(&mut self.done)
     }

@@ -1,0 +1,230 @@
+//! De-identified objects, piece by piece and in constant memory, by the Basic Application Level Confidentiality Profile
+//! (PS3.15 Annex E).
+//!
+//! What [`table`] does not keep is removed, emptied, replaced by a value that says nothing, or by other UIDs. Where the
+//! table leaves a choice, that is taken which every definition of the object allows: a dummy before nothing, nothing
+//! before an absence; a sequence that need not be there is removed. Private attributes go, and so does what the dictionary
+//! does not know: nobody can tell that it is harmless. What stands in the pixels stays (PS3.15 E.3.1 is another profile's
+//! option), and Burned In Annotation (0028,0301) says of it what it said before.
+
+mod dummy;
+mod key;
+mod table;
+
+use bytes::Bytes;
+
+use self::dummy::added;
+use self::table::{Action, action};
+use super::dictionary::vr_of;
+use super::encode::{
+    put_header, put_item, put_item_end, put_sequence_end, put_undefined, put_undefined_item,
+};
+use super::object::Head;
+use super::reencode::{Out, Reencoder};
+use super::scan::{Content, ElementHeader, Error, Event, Scanner};
+use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, Layout, is_native};
+use super::{Tag, Uid, VR};
+
+pub use self::key::Key;
+
+/// Longest list of UIDs that are replaced, in bytes: half a thousand of the longest, and what replaces the shortest ones
+/// has less than a mebibyte. A longer list becomes empty.
+const MAX_UIDS: usize = 32 << 10;
+/// Explicit VR Little Endian, as which native objects come out.
+const TO: Layout = Layout::ExplicitLe;
+
+/// A de-identification in progress. What goes in is a data set in any transfer syntax, what comes out has the one of
+/// [`Deidentifier::head`].
+#[derive(Debug)]
+pub struct Deidentifier {
+    key: Key,
+    /// Before the profile everything is brought into one encoding.
+    reencoder: Reencoder,
+    scanner: Scanner,
+    open: Vec<Open>,
+    /// Attributes that say what was done, still to be written, the next one last.
+    added: Vec<(Tag, Vec<u8>)>,
+    out: Out,
+}
+
+/// What is open around the next bytes.
+#[derive(Debug)]
+enum Open {
+    /// A sequence, or fragments; whether a delimiter ends it.
+    Sequence {
+        delimited: bool,
+    },
+    Item,
+    /// A value, or a fragment, that passes.
+    Value,
+    /// UIDs that are gathered.
+    Uids(Tag, Vec<u8>),
+}
+
+/// What becomes of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stays; what is in it has its own fate.
+    Keep,
+    Remove,
+    Empty,
+    Dummy,
+    Uids,
+}
+
+impl Deidentifier {
+    /// A de-identification of an object with this head.
+    pub fn new(head: &Head, key: &Key) -> Self {
+        Self {
+            key: key.clone(),
+            reencoder: Reencoder::for_transfer_syntax(&head.transfer_syntax),
+            scanner: Scanner::new(TO),
+            open: Vec::new(),
+            added: added(),
+            out: Out::default(),
+        }
+    }
+
+    /// What identifies the object that comes out.
+    pub fn head(head: &Head, key: &Key) -> Head {
+        let syntax = &head.transfer_syntax;
+        let is_explicit = !is_native(syntax) && syntax.as_str() != DEFLATED_EXPLICIT_VR_LE;
+        let transfer_syntax = if is_explicit { syntax.clone() } else { Uid::from_static(EXPLICIT_VR_LE) };
+        Head { transfer_syntax, sop_instance: key.uid(&head.sop_instance), ..head.clone() }
+    }
+
+    /// Takes the next bytes and returns what can be told so far of the de-identified data set.
+    ///
+    /// # Errors
+    /// When the structure of the source cannot be followed.
+    pub fn push(&mut self, bytes: Bytes) -> Result<Vec<Bytes>, Error> {
+        let pieces = self.reencoder.push(bytes)?;
+        self.walk(pieces)?;
+        Ok(self.out.take())
+    }
+
+    /// Says that no more bytes come, and returns the rest.
+    ///
+    /// # Errors
+    /// When the source broke off before its end.
+    pub fn finish(mut self) -> Result<Vec<Bytes>, Error> {
+        let reencoder = std::mem::replace(&mut self.reencoder, Reencoder::new(TO));
+        self.walk(reencoder.finish()?)?;
+        self.add_before(None);
+        let rest = self.out.take();
+        self.scanner.finish()?;
+        Ok(rest)
+    }
+
+    fn walk(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
+        for piece in pieces {
+            self.scanner.push(piece);
+            while let Some(event) = self.scanner.next()? {
+                self.step(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, event: Event) {
+        let small = &mut self.out.small;
+        match event {
+            Event::Element(header) => self.element(&header),
+            Event::Value(piece) => match self.open.last_mut() {
+                Some(Open::Uids(_, uids)) if uids.len() <= MAX_UIDS => uids.extend_from_slice(&piece),
+                Some(Open::Value) => self.out.pass(piece),
+                _ => {}
+            },
+            Event::Item(_) => {
+                put_undefined_item(small, TO);
+                self.open.push(Open::Item);
+            }
+            Event::Fragment(header) => {
+                put_item(small, TO, header.length.unwrap_or_default());
+                self.open.push(Open::Value);
+            }
+            Event::ElementEnd | Event::ItemEnd | Event::FragmentEnd => match self.open.pop() {
+                Some(Open::Item) => put_item_end(small, TO),
+                Some(Open::Sequence { delimited: true }) => put_sequence_end(small, TO),
+                Some(Open::Uids(tag, uids)) => {
+                    let fits = uids.len() <= MAX_UIDS;
+                    let others = if fits { self.key.uids(&uids) } else { Vec::new() };
+                    dummy::put(small, tag, VR::UI, &others);
+                }
+                Some(Open::Sequence { delimited: false } | Open::Value) | None => {}
+            },
+        }
+    }
+
+    fn element(&mut self, header: &ElementHeader) {
+        let tag = header.tag;
+        if self.open.is_empty() {
+            self.add_before(Some(tag));
+            if dummy::is_added(tag) {
+                return self.scanner.skip();
+            }
+        }
+        let vr = vr_of(tag);
+        match fate(tag, vr, header.content == Content::Value) {
+            Fate::Keep => return self.keep(header),
+            Fate::Uids => return self.open.push(Open::Uids(tag, Vec::new())),
+            Fate::Remove => {}
+            Fate::Empty => dummy::put(&mut self.out.small, tag, vr, &[]),
+            Fate::Dummy => dummy::put_dummy(&mut self.out.small, tag, vr),
+        }
+        self.scanner.skip();
+    }
+
+    /// Passes an element on; what is in it has to show itself.
+    fn keep(&mut self, header: &ElementHeader) {
+        let small = &mut self.out.small;
+        let (tag, length) = (header.tag, header.length);
+        self.open.push(match (header.content, length) {
+            (Content::Value, length) => {
+                put_header(small, TO, tag, header.vr, length.unwrap_or_default());
+                Open::Value
+            }
+            (Content::Items, Some(0)) => {
+                put_header(small, TO, tag, VR::SQ, 0);
+                Open::Sequence { delimited: false }
+            }
+            (Content::Items, _) => {
+                put_undefined(small, TO, tag, VR::SQ);
+                Open::Sequence { delimited: true }
+            }
+            (Content::Fragments, _) => {
+                put_undefined(small, TO, tag, VR::OB);
+                Open::Sequence { delimited: true }
+            }
+        });
+    }
+
+    /// Writes what says what was done, as far as it stands before this attribute of the data set; `None`: all of it.
+    fn add_before(&mut self, tag: Option<Tag>) {
+        while let Some((_, element)) = self.added.pop_if(|(added, _)| tag.is_none_or(|tag| *added < tag)) {
+            self.out.small.extend(element);
+        }
+    }
+}
+
+/// What becomes of an attribute of this VR by the dictionary; `is_value`: it is encoded as a value, and not as items or
+/// fragments.
+fn fate(tag: Tag, vr: VR, is_value: bool) -> Fate {
+    let is_sequence = vr == VR::SQ;
+    match action(tag) {
+        // Nobody knows the one, and in the other, items that came as bytes, anything may stand.
+        None if vr == VR::UN || (is_sequence && is_value) => Fate::Remove,
+        None => Fate::Keep,
+        Some(Action::Uid) if is_value => Fate::Uids,
+        Some(Action::RemoveOrEmptyOrUid) if !is_value => Fate::Keep,
+        Some(Action::Empty | Action::RemoveOrEmpty) => Fate::Empty,
+        Some(Action::RemoveOrDummy | Action::RemoveOrEmptyOrDummy) if is_sequence => Fate::Remove,
+        Some(Action::Dummy | Action::RemoveOrDummy | Action::EmptyOrDummy | Action::RemoveOrEmptyOrDummy) => {
+            Fate::Dummy
+        }
+        Some(Action::Remove | Action::Uid | Action::RemoveOrEmptyOrUid) => Fate::Remove,
+    }
+}
+
+#[cfg(test)]
+mod tests;
