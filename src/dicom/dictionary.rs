@@ -1,9 +1,9 @@
 //! The data dictionary: which VR and which keyword a tag has (PS3.6 chapter 6).
 
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, TagRange, VirtualVr};
-use dicom_dictionary_std::StandardDataDictionary;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, TagRange, UidDictionary, VirtualVr};
+use dicom_dictionary_std::{StandardDataDictionary, StandardSopClassDictionary};
 
-use super::{Tag, VR};
+use super::{Tag, Uid, VR};
 
 /// The VR of an attribute by its tag alone, for elements that carry none (PS3.5 A.1, 6.2.2).
 ///
@@ -31,6 +31,11 @@ pub fn tag_by_keyword(keyword: &str) -> Option<Tag> {
         }
         TagRange::GroupLength | TagRange::PrivateCreator => None,
     }
+}
+
+/// The name of a SOP class (PS3.6 Table A-1); `None` for private ones and those unknown to the dictionary.
+pub fn class_name(sop_class: &Uid) -> Option<&'static str> {
+    StandardSopClassDictionary.by_uid(sop_class.as_str()).map(|entry| entry.name)
 }
 
 /// The keyword of a standard attribute, as in `PatientName` (PS3.6 Table 6-1); `None` for private attributes

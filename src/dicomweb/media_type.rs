@@ -82,6 +82,15 @@ pub struct ObjectForm {
     pub syntax: SyntaxChoice,
 }
 
+/// The form of a structured report as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportForm {
+    /// `text/html`.
+    Html,
+    /// `text/plain`.
+    Plain,
+}
+
 /// What stands around PS3.10 files in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packaging {
@@ -178,6 +187,16 @@ impl Accept {
             None::<()>
         });
         forms
+    }
+
+    /// The form for a structured report as text (PS3.18 8.7.4), which is a page where the client does not mind. `None`
+    /// where it takes neither (406).
+    pub fn report_form(&self) -> Option<ReportForm> {
+        self.choose(|range| match range.essence.as_str() {
+            "text/html" | "text/*" | "*/*" => Some(ReportForm::Html),
+            "text/plain" => Some(ReportForm::Plain),
+            _ => None,
+        })
     }
 
     /// The first range that `offer` can serve, in the client's order of preference; without any range what
@@ -458,6 +477,19 @@ mod tests {
             (SyntaxChoice::Only(j2k.clone()), &native, None),
         ] {
             assert_eq!(choice.of(stored, can).as_ref(), sent, "{choice:?} of {stored}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_a_page_for_browsers_and_plain_text_for_who_asks_for_it() {
+        for (header, form) in [
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Some(ReportForm::Html)),
+            ("", Some(ReportForm::Html)),
+            ("image/jpeg, */*;q=0.1", Some(ReportForm::Html)),
+            ("text/plain, text/html;q=0.5", Some(ReportForm::Plain)),
+            ("image/jpeg", None),
+        ] {
+            assert_eq!(accept(header).report_form(), form, "{header}");
         }
     }
 

@@ -8,6 +8,7 @@ pub mod media_type;
 pub mod metadata;
 pub mod multipart;
 pub mod range;
+pub mod report;
 pub mod request;
 pub mod store_response;
 pub mod transcribe;

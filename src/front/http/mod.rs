@@ -30,6 +30,7 @@ mod pictures;
 mod qido;
 mod record;
 mod rendered;
+mod report;
 mod return_path;
 mod room;
 mod site;

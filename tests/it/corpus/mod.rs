@@ -175,3 +175,15 @@ fn every_file_that_pydicom_describes_in_json_is_stored_with_its_attributes_and_f
     let right: Vec<_> = NOT_DESCRIBED.iter().filter(|(file, _)| !wrong.contains_key(*file)).collect();
     assert!(right.is_empty(), "right after all: {right:?}");
 }
+
+#[test]
+fn reports_show_every_value_that_pydicom_and_dcmtk_read() {
+    let folder = data("corpus", &[]);
+    let own = Destination::new("GANTRY");
+    let archive = Archive::built_in(&folder, std::slice::from_ref(&own), &[]);
+    let bridge = Bridge::start(&archive, &own, "auto", CACHE);
+    let told = python("reports_against_dcmtk.py", &[&bridge.url[..], folder.to_str().unwrap()]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["missing"], serde_json::json!({}), "{told:#}");
+    assert!(told["reports"].as_u64() >= Some(3) && told["by_dcmtk"].as_u64() >= Some(1), "{told:#}");
+}

@@ -2,6 +2,7 @@
 
 mod bulk_data;
 mod rendered;
+mod report;
 
 use super::wado::{lay, object};
 use super::*;
