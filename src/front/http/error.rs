@@ -88,7 +88,7 @@ impl Problem {
                 NotDrawn::NotDecoded(Refusal::TooLarge(_)) => {
                     Self::client(StatusCode::PAYLOAD_TOO_LARGE, detail).advise("Ask for frames.")
                 }
-                NotDrawn::Panicked | NotDrawn::NotDecoded(Refusal::Failed) => {
+                NotDrawn::Lost(_) | NotDrawn::NotDecoded(Refusal::Failed) => {
                     Self::bridge(StatusCode::INTERNAL_SERVER_ERROR, detail)
                         .advise("This is a defect of the bridge; its log has more.")
                 }

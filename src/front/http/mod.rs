@@ -277,16 +277,10 @@ pub struct Kept {
 impl Kept {
     /// Nothing is under way yet. Whom it turns away is counted.
     pub fn new(limits: LimitsConfig, metrics: &Metrics) -> Self {
-        let (room, metadata_room, workshop) = <(room::Room, stow::Room, pictures::Workshop)>::default();
+        let (room, workers, metadata_room) = <(room::Room, workers::Workers, stow::Room)>::default();
+        let workshop = pictures::Workshop::new(workers.clone());
         let gate = Arc::new(limits::Gate::new(limits, metrics.http_refused.clone()));
-        Self {
-            gate,
-            room,
-            workers: workers::Workers::default(),
-            metadata_room,
-            workshop,
-            desk: console::Desk::default(),
-        }
+        Self { gate, room, workers, metadata_room, workshop, desk: console::Desk::default() }
     }
 
     /// The same under these limits. Where they are others, requests are counted from here on.

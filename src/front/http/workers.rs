@@ -12,14 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Memory of all work that is under way, in MiB. Most images take a few; a piece of work that wants more than all has it
-/// to itself.
-const MEMORY: u32 = 1024;
+/// Memory of all work that is under way, in KiB: of some ten of the largest mammograms, or of hundreds of slices.
+const MEMORY: u32 = 1 << 20;
 
 /// The workers that all requests share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
-    places: Arc<Semaphore>,
+    processors: Arc<Semaphore>,
     memory: Arc<Semaphore>,
 }
 
@@ -35,14 +34,38 @@ impl Default for Workers {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, NonZero::get);
         Self {
-            places: Arc::new(Semaphore::new(processors)),
+            processors: Arc::new(Semaphore::new(processors)),
             memory: Arc::new(Semaphore::new(MEMORY as usize)),
         }
     }
 }
 
 impl Workers {
-    /// Gives out work that takes about so many bytes of memory. What is given out first begins first.
+    /// Memory for so many bytes, all of it at once, so that nobody who has a part waits for the rest. Waits for its turn;
+    /// `None`: there is not as much.
+    pub(super) async fn memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok().filter(|&kib| kib <= MEMORY)?;
+        Some(acquired(&self.memory, kib).await)
+    }
+
+    /// Runs what keeps a processor busy, when one is free. What has begun runs to its end, whoever waits for it.
+    ///
+    /// # Errors
+    /// It panics.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Lost> {
+        let place = acquired(&self.processors, 1).await;
+        let work = move || {
+            let _place = place;
+            work()
+        };
+        spawn_blocking(work).await.map_err(|_: JoinError| Lost)
+    }
+
+    /// Gives out work that takes about so many bytes of memory; all there is, where it takes more. What is given out first
+    /// begins first.
     pub(super) fn start<T: Send + 'static>(
         &self,
         memory: usize,
@@ -50,21 +73,19 @@ impl Workers {
     ) -> Job<T> {
         let workers = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let place = workers.place(memory).await.ok_or(Lost)?;
-            let work = spawn_blocking(move || {
-                let _place = place;
+            let most = u64::from(MEMORY) << 10;
+            let memory = workers.memory(u64::try_from(memory).unwrap_or(most).min(most)).await;
+            let work = || {
+                let _memory = memory;
                 work()
-            });
-            work.await.map_err(|_: JoinError| Lost)
+            };
+            workers.run(work).await
         }))
     }
+}
 
-    async fn place(&self, memory: usize) -> Option<[OwnedSemaphorePermit; 2]> {
-        let share = u32::try_from(memory >> 20).unwrap_or(MEMORY).clamp(1, MEMORY);
-        let memory = Arc::clone(&self.memory).acquire_many_owned(share).await.ok()?;
-        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        Some([memory, place])
-    }
+async fn acquired(semaphore: &Arc<Semaphore>, count: u32) -> OwnedSemaphorePermit {
+    Arc::clone(semaphore).acquire_many_owned(count).await.expect("it is never closed")
 }
 
 /// What has become of a job.
@@ -74,19 +95,21 @@ pub(super) fn done<T>(joined: Result<Result<T, Lost>, JoinError>) -> Result<T, L
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::task::{Context, Waker};
 
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn no_more_is_done_at_once_than_there_is_memory_for() {
-        let workers = Workers { places: Arc::new(Semaphore::new(8)), ..Workers::default() };
+        let workers = Workers { processors: Arc::new(Semaphore::new(8)), ..Workers::default() };
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs: Vec<_> = (0..20)
             .map(|_| {
                 let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-                workers.start(500 << 20, move || {
+                workers.start(400 << 20, move || {
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     std::thread::yield_now();
                     now.fetch_sub(1, Ordering::SeqCst);
@@ -100,9 +123,20 @@ mod tests {
         assert_eq!(done(workers.start(usize::MAX, || 7).await), Ok(7), "alone, however much it wants");
     }
 
+    #[tokio::test]
+    async fn memory_is_bounded_and_more_than_there_is_is_refused() {
+        let workers = Workers::default();
+        let all = workers.memory(u64::from(MEMORY) << 10).await.unwrap();
+        assert!(workers.memory((u64::from(MEMORY) << 10) + 1).await.is_none());
+        let mut next = Box::pin(workers.memory(1));
+        assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(all);
+        assert!(next.await.is_some());
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn work_that_panics_is_lost_and_work_that_nobody_waits_for_holds_its_place() {
-        let workers = Workers { places: Arc::new(Semaphore::new(1)), ..Workers::default() };
+        let workers = Workers { processors: Arc::new(Semaphore::new(1)), ..Workers::default() };
         let panicking = workers.start(1, || assert!(std::hint::black_box(false), "planted"));
         assert_eq!(done(panicking.await), Err(Lost));
         let (begun, wait_for_begin) = mpsc::channel();
@@ -115,7 +149,7 @@ mod tests {
         drop(left);
         let mut next = workers.start(1, || 1);
         tokio::task::yield_now().await;
-        assert_eq!(workers.places.available_permits(), 0);
+        assert_eq!(workers.processors.available_permits(), 0);
         assert!(!next.is_finished());
         go.send(()).unwrap();
         assert_eq!(done((&mut next).await), Ok(1));

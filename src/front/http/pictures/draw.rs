@@ -8,9 +8,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::workshop::Workshop;
 use crate::dicom::Uid;
 use crate::dicom::object::{Cursor, Head as ObjectHead};
-use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, is_native};
+use crate::dicom::transfer_syntax::is_encapsulated;
 use crate::dicomweb::media_type::{GIF, PNG};
 use crate::front::http::body::Broken;
+use crate::front::http::workers::Lost;
 use crate::image::codec::{Refusal, can_decode, decode};
 use crate::image::frames::{AllCut, Cut, Cutter, Step};
 use crate::image::pixels::{Frame, Shape};
@@ -38,8 +39,8 @@ pub(in crate::front::http) enum NotDrawn {
     TooLarge,
     #[error(transparent)]
     NotWritten(#[from] NotWritten),
-    #[error("the picture could not be drawn")]
-    Panicked,
+    #[error(transparent)]
+    Lost(#[from] Lost),
 }
 
 /// Which frames are wanted.
@@ -230,7 +231,7 @@ impl Drawing {
     }
 
     fn picture(&self, image: &Image, coded: Coded) -> Result<render::Picture, NotDrawn> {
-        let frame = if is_native_or_deflated(&self.syntax) {
+        let frame = if !is_encapsulated(&self.syntax) {
             Frame { shape: image.shape, bytes: coded.bytes.into() }
         } else {
             decode(&self.syntax, &coded.bytes, &image.shape)?
@@ -241,11 +242,7 @@ impl Drawing {
 
 /// Whether frames of this transfer syntax can be shown: natively encoded ones, and those that are decoded.
 pub(super) fn can_be_shown(syntax: &Uid) -> bool {
-    is_native_or_deflated(syntax) || can_decode(syntax)
-}
-
-fn is_native_or_deflated(syntax: &Uid) -> bool {
-    is_native(syntax) || syntax.as_str() == DEFLATED_EXPLICIT_VR_LE
+    !is_encapsulated(syntax) || can_decode(syntax)
 }
 
 fn added(gif: Option<Gif>, image: &Image, picture: &render::Picture) -> Result<Gif, NotWritten> {

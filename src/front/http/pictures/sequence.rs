@@ -166,7 +166,7 @@ impl OfObjects {
                 Ok(file) => Some(file),
                 // An object without pixels, or with such as nobody can show, is no reason to show no others.
                 Err(Broken::Frames(FrameError::NoPixelData)) => None,
-                Err(Broken::Picture(why)) if !matches!(why, NotDrawn::Panicked) => {
+                Err(Broken::Picture(why)) if !matches!(why, NotDrawn::Lost(_)) => {
                     tracing::debug!("an image is left out of an answer with pictures: {why}");
                     None
                 }

@@ -220,7 +220,7 @@ impl Wanted<'_> {
             Err(Broken::Frames(FrameError::NoPixelData | FrameError::NoGeometry | FrameError::Video)) => {
                 Err(no_picture())
             }
-            Err(Broken::Picture(why)) if !matches!(why, NotDrawn::Panicked) => {
+            Err(Broken::Picture(why)) if !matches!(why, NotDrawn::Lost(_)) => {
                 tracing::debug!("there is no thumbnail: {why}");
                 Err(no_picture())
             }
