@@ -1,6 +1,6 @@
 # The few commands of this project; CONTRIBUTING.md says more.
 
-.PHONY: test peers check ci bench
+.PHONY: test peers check ci bench gallery
 
 # Installs what the tests need, then runs every test. A missing peer fails the run.
 test: peers
@@ -23,3 +23,7 @@ ci:
 # The table of docs/benchmarks.md, measured here: about half an hour on two idle cores. ARGS="--quick" for a look.
 bench:
 	bench/run $(ARGS)
+
+# What is shown of the corpus, beside what DCMTK shows and the difference: target/gallery.png, for a person to look at.
+gallery:
+	GANTRY_GALLERY=$(CURDIR)/target/gallery.png cargo test --locked --test it -- image::gallery

@@ -10,10 +10,12 @@
 use crate::dicom::Tag;
 use crate::image::pixels::{Frame, Photometric};
 
+pub mod annotate;
 pub mod attributes;
 pub(in crate::image) mod colour;
 mod grey;
 pub mod head;
+pub mod icc;
 mod lut;
 mod palette;
 pub mod picture;
@@ -22,7 +24,9 @@ pub mod viewport;
 pub mod voi;
 pub mod write;
 
+pub use self::annotate::Annotation;
 pub use self::head::{Head, HeadReader};
+pub use self::icc::Profile;
 pub use self::picture::{Colours, Picture};
 pub use self::viewport::Viewport;
 pub use self::voi::Window;
@@ -34,6 +38,10 @@ pub struct Options {
     pub window: Option<Window>,
     /// What of it is wanted, and how large; `None`: all of it, as large as it is.
     pub viewport: Option<Viewport>,
+    /// What is written onto it.
+    pub annotation: Annotation,
+    /// What its colours are to be.
+    pub profile: Profile,
 }
 
 /// Why there is no picture of a frame.
@@ -73,5 +81,8 @@ pub fn render(head: &Head, frame: &Frame, number: u32, options: &Options) -> Res
         Photometric::PaletteColor => grey::palette(head, frame)?,
         _ => colour::render(frame)?,
     };
-    viewport::fitted(picture, options.viewport, viewport::aspect(head, number))
+    let picture = icc::coloured(picture, head, options.profile)?;
+    let mut picture = viewport::fitted(picture, options.viewport, viewport::aspect(head, number))?;
+    annotate::annotate(&mut picture, head, number, options.annotation);
+    Ok(picture)
 }

@@ -22,6 +22,7 @@ mod engine;
 mod frames;
 mod fuzz;
 mod hostile;
+mod image;
 mod interop;
 mod layers;
 mod metadata;

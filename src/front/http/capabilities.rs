@@ -121,7 +121,7 @@ const RENDERED: &[&str] = &[
     "video/H265",
 ];
 const PICTURES: &[&str] = &["image/jpeg", "image/png"];
-const RENDERING: &[&str] = &["accept", "quality", "viewport", "window"];
+const RENDERING: &[&str] = &["accept", "annotation", "iccprofile", "quality", "viewport", "window"];
 const FILE: &[&str] = &["application/dicom"];
 const WADO_URI: &[&str] =
     &["requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"];

@@ -30,7 +30,8 @@ pub(super) fn render(frame: &Frame) -> Result<Picture, Error> {
 /// The samples as they come, each in 8 bits.
 fn samples(frame: &Frame) -> Result<Vec<u8>, Error> {
     let Shape { bits_allocated, bits_stored, high_bit, .. } = frame.shape;
-    let shift = high_bit + 1 - bits_stored;
+    // Of more than 16 bits the 16 above.
+    let shift = high_bit + 1 - bits_stored.min(16);
     let mask = u16::MAX >> (16 - bits_stored.min(16));
     match bits_allocated {
         8 if bits_stored == 8 => Ok(frame.bytes.clone()),
@@ -38,6 +39,11 @@ fn samples(frame: &Frame) -> Result<Vec<u8>, Error> {
         16 => {
             let cells = frame.bytes.as_chunks().0.iter();
             Ok(cells.map(|&cell| scaled(u16::from_le_bytes(cell) >> shift & mask, mask)).collect())
+        }
+        32 => {
+            let cells = frame.bytes.as_chunks().0.iter();
+            // Only what the mask leaves.
+            Ok(cells.map(|&cell| scaled((u32::from_le_bytes(cell) >> shift) as u16 & mask, mask)).collect())
         }
         _ => Err(Error::Attribute(tags::BITS_ALLOCATED)),
     }
@@ -148,6 +154,12 @@ mod tests {
         let bytes: Vec<u8> =
             [0_u16, 2048, 4095, 0xF000, 1, 4094].iter().flat_map(|word| word.to_le_bytes()).collect();
         assert_eq!(rgb(shape, &bytes), [0, 128, 255, 0, 0, 255]);
+        let wide = Shape { bits_allocated: 32, bits_stored: 32, high_bit: 31, ..shape };
+        let bytes: Vec<u8> = [0, u32::MAX / 2 + 1, u32::MAX, 1, 2, u32::MAX - 1]
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        assert_eq!(rgb(wide, &bytes), [0, 128, 255, 0, 0, 255]);
     }
 
     #[test]

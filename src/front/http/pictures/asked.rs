@@ -12,7 +12,7 @@ use crate::image::render::write::DEFAULT_QUALITY;
 pub(in crate::front::http) struct Asked {
     /// The values of `accept`.
     pub(super) accept: Vec<String>,
-    /// `window` and `viewport`.
+    /// `window`, `viewport`, `annotation` and `iccprofile`.
     pub(super) options: Options,
     /// `quality`, of JPEG.
     pub(super) quality: u8,
@@ -31,6 +31,7 @@ impl Asked {
     pub(super) fn read_with(raw_query: &str, default_quality: u8) -> Result<Self, Problem> {
         let bad = |why: String| Problem::client(StatusCode::BAD_REQUEST, why);
         let (mut accept, mut options, mut quality) = (Vec::new(), Options::default(), None);
+        let (mut annotation, mut profile) = (None, None);
         for (name, value) in request::parameters(raw_query)? {
             let is_new = match name.as_str() {
                 "accept" => {
@@ -45,6 +46,14 @@ impl Asked {
                     let viewport = value.parse().map_err(|error| bad(format!("`viewport`: {error}")))?;
                     options.viewport.replace(viewport).is_none()
                 }
+                "annotation" => {
+                    let wanted = value.parse().map_err(|error| bad(format!("`annotation`: {error}")))?;
+                    annotation.replace(wanted).is_none()
+                }
+                "iccprofile" => {
+                    let wanted = value.parse().map_err(|error| bad(format!("`iccprofile`: {error}")))?;
+                    profile.replace(wanted).is_none()
+                }
                 "quality" => match value.parse() {
                     Ok(number @ 1..=100) => quality.replace(number).is_none(),
                     _ => return Err(bad("`quality` is a whole number from 1 to 100".to_owned())),
@@ -55,6 +64,8 @@ impl Asked {
                 return Err(bad(format!("`{name}` stands there twice")));
             }
         }
+        options.annotation = annotation.unwrap_or_default();
+        options.profile = profile.unwrap_or_default();
         Ok(Self { accept, options, quality: quality.unwrap_or(default_quality) })
     }
 }
@@ -74,6 +85,8 @@ mod tests {
         for (query, named) in [
             ("window=40", "`window`"),
             ("viewport=0,1", "`viewport`"),
+            ("annotation=all", "`annotation`"),
+            ("iccprofile=cmyk", "`iccprofile`"),
             ("quality=0", "`quality`"),
             ("quality=101", "`quality`"),
             ("quality=80&quality=80", "`quality` stands there twice"),

@@ -73,7 +73,7 @@ fn windows_are_of_rescaled_values() {
     // -50.5 and 49.5 are the ends.
     assert_eq!(shown(&ct, shape(16, 16, false), &words([0, 486, 512, 537])), [0, 0, 129, 255]);
     let frame = Frame { shape: shape(16, 16, false), bytes: words([0, 486, 512, 537]) };
-    let options = Options { window: "-1024,1,linear".parse().ok(), viewport: None };
+    let options = Options { window: "-1024,1,linear".parse().ok(), ..Options::default() };
     let asked = whole(&Head::of(ct), &frame, 1, &options).unwrap();
     assert_eq!(asked.pixels, [255; 4], "the window of the request is the one");
 }

@@ -1,0 +1,148 @@
+//! The colours of a picture by ICC profiles (PS3.3 C.11.15, PS3.18 8.3.5.1.5).
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+
+use super::Error;
+use super::head::Head;
+use super::picture::{Colours, Picture};
+use crate::dicom::dataset::{DataSet, Value};
+use crate::dicom::tags;
+
+/// What a picture's colours are to be, and whether its file says so. Grey pictures have no profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Profile {
+    /// As they are, and nothing is said of them.
+    #[default]
+    No,
+    /// As they are, with the image's own profile where it has one.
+    Yes,
+    /// Those of sRGB.
+    Srgb,
+    /// Those of Adobe RGB (1998).
+    AdobeRgb,
+    /// Those of ROMM RGB, also called ProPhoto.
+    RommRgb,
+    /// Those of Display P3.
+    DisplayP3,
+}
+
+/// It is none of the profiles that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a profile is no, yes, srgb, adobergb, rommrgb or displayp3")]
+pub struct BadProfile;
+
+/// As the parameter `iccprofile` has it.
+impl FromStr for Profile {
+    type Err = BadProfile;
+
+    fn from_str(text: &str) -> Result<Self, BadProfile> {
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "no" => Self::No,
+            "yes" => Self::Yes,
+            "srgb" => Self::Srgb,
+            "adobergb" => Self::AdobeRgb,
+            "rommrgb" => Self::RommRgb,
+            "displayp3" => Self::DisplayP3,
+            _ => return Err(BadProfile),
+        })
+    }
+}
+
+/// The picture in these colours. One that has no profile is taken for sRGB, which most of them are.
+///
+/// # Errors
+/// The image's profile is none that can be followed.
+pub(super) fn coloured(mut picture: Picture, head: &Head, wanted: Profile) -> Result<Picture, Error> {
+    let target = match wanted {
+        _ if picture.colours == Colours::Grey => return Ok(picture),
+        Profile::No => return Ok(picture),
+        Profile::Yes => {
+            picture.icc_profile = own(&head.data_set).cloned();
+            return Ok(picture);
+        }
+        Profile::Srgb => ColorProfile::new_srgb(),
+        Profile::AdobeRgb => ColorProfile::new_adobe_rgb(),
+        Profile::RommRgb => ColorProfile::new_pro_photo_rgb(),
+        Profile::DisplayP3 => ColorProfile::new_display_p3(),
+    };
+    let error = Error::Attribute(tags::ICC_PROFILE);
+    let source = match own(&head.data_set) {
+        Some(profile) => ColorProfile::new_from_slice(profile).map_err(|_| error)?,
+        None => ColorProfile::new_srgb(),
+    };
+    if source.color_space != DataColorSpace::Rgb {
+        return Err(error);
+    }
+    let transform =
+        source.create_transform_8bit(Layout::Rgb, &target, Layout::Rgb, TransformOptions::default());
+    let mut pixels = vec![0; picture.pixels.len()];
+    transform.and_then(|transform| transform.transform(&picture.pixels, &mut pixels)).map_err(|_| error)?;
+    picture.pixels = pixels;
+    picture.icc_profile = Some(target.encode().map_err(|_| error)?.into());
+    Ok(picture)
+}
+
+/// The profile that an image has: its own, or that of its optical path (PS3.3 C.8.12.5).
+fn own(data_set: &DataSet) -> Option<&Bytes> {
+    let path = data_set.items(tags::OPTICAL_PATH_SEQUENCE).first();
+    [Some(data_set), path].into_iter().flatten().find_map(|it| match &it.get(tags::ICC_PROFILE)?.value {
+        Value::Bytes(bytes) if !bytes.is_empty() => Some(bytes),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::VR;
+    use crate::dicom::dataset::Element;
+
+    fn picture(colours: Colours) -> Picture {
+        let pixels = vec![255, 0, 0, 128, 128, 128];
+        let width = if colours == Colours::Rgb { 2 } else { 6 };
+        Picture { width, height: 1, colours, pixels, icc_profile: None }
+    }
+
+    fn head(profile: Option<Vec<u8>>) -> Head {
+        let mut data_set = DataSet::new();
+        if let Some(profile) = profile {
+            let value = Value::Bytes(profile.into());
+            data_set.insert(tags::ICC_PROFILE, Element { vr: VR::OB, value });
+        }
+        Head::of(data_set)
+    }
+
+    #[test]
+    fn colours_are_converted_and_say_what_they_are() {
+        let p3 = ColorProfile::new_display_p3().encode().unwrap();
+        let srgb = coloured(picture(Colours::Rgb), &head(Some(p3.clone())), Profile::Srgb).unwrap();
+        // A red that sRGB does not have is its own; grey stays grey.
+        assert_eq!(srgb.pixels, [255, 0, 0, 128, 128, 128]);
+        assert!(srgb.icc_profile.is_some());
+        let wider = coloured(picture(Colours::Rgb), &head(None), Profile::DisplayP3).unwrap();
+        let near = |ours: u8, theirs: u8| ours.abs_diff(theirs) <= 2;
+        assert!(near(wider.pixels[0], 234) && near(wider.pixels[1], 51) && near(wider.pixels[2], 35));
+        assert!(near(wider.pixels[3], 128) && near(wider.pixels[5], 128), "{:?}", wider.pixels);
+        for profile in [Profile::AdobeRgb, Profile::RommRgb] {
+            let other = coloured(picture(Colours::Rgb), &head(None), profile).unwrap();
+            assert!(other.icc_profile.is_some() && other.pixels[..3] != [255, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn an_images_own_profile_is_kept_or_left_out_and_a_bad_one_is_seen() {
+        let bytes = || Some(b"no profile at all".to_vec());
+        let own = coloured(picture(Colours::Rgb), &head(bytes()), Profile::Yes).unwrap();
+        assert_eq!(own.icc_profile.as_deref(), Some(&b"no profile at all"[..]));
+        assert_eq!(coloured(picture(Colours::Rgb), &head(bytes()), Profile::No), Ok(picture(Colours::Rgb)));
+        let error = Err(Error::Attribute(tags::ICC_PROFILE));
+        assert_eq!(coloured(picture(Colours::Rgb), &head(bytes()), Profile::Srgb), error);
+        let grey = coloured(picture(Colours::Grey), &head(bytes()), Profile::Srgb);
+        assert_eq!(grey, Ok(picture(Colours::Grey)));
+        assert_eq!("sRGB".parse(), Ok(Profile::Srgb));
+        assert_eq!("cmyk".parse::<Profile>(), Err(BadProfile));
+    }
+}
