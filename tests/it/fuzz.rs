@@ -38,6 +38,8 @@ mod pool;
 mod reencode;
 #[path = "../../fuzz/targets/scan.rs"]
 mod scan;
+#[path = "../../fuzz/targets/transcode.rs"]
+mod transcode;
 #[path = "../../fuzz/targets/transcribe.rs"]
 mod transcribe;
 #[path = "../../fuzz/targets/web.rs"]
@@ -84,6 +86,7 @@ targets!(
     pool,
     reencode,
     scan,
+    transcode,
     transcribe,
     web,
     zip
