@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry::dicom::charset::Charset;
 use gantry::dicom::transfer_syntax::{
     DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, EXPLICIT_VR_LE, IMPLICIT_VR_LE, LOSSLESS, LOSSY,
-    is_allowed_on_the_web, is_lossy,
+    is_allowed_on_the_web, is_encapsulated, is_lossy,
 };
 use gantry::dicom::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, sop_class};
 use gantry::dimse::negotiation::OUR_MAX_PDU;
 use gantry::dimse::pdu::{APPLICATION_CONTEXT, AssociateRj, MAX_CONTEXTS};
 use gantry::dimse::status;
 use gantry::front::http::{RESOURCES, STORES};
+use gantry::image::codec;
 
 const TEXT: &str = include_str!("../../docs/conformance-statement.md");
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
@@ -60,6 +61,8 @@ fn the_transfer_syntaxes_are_those_that_are_proposed() {
         let syntax = row[1].parse().unwrap();
         assert_eq!(row[2] == "may be", is_lossy(&syntax), "{row:?}");
         assert_eq!(row[3] == "yes", is_allowed_on_the_web(&syntax), "{row:?}");
+        assert_eq!(row[4] == "yes", !is_encapsulated(&syntax) || codec::can_decode(&syntax), "{row:?}");
+        assert_eq!(row[5] == "yes", syntax.as_str() == EXPLICIT_VR_LE || codec::encodes(&syntax), "{row:?}");
     }
 }
 
