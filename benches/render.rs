@@ -59,8 +59,10 @@ fn pictures(criterion: &mut Criterion) {
     let (slice, mammogram) = (frame(512), frame(4096));
     criterion.bench_function("slice/drawn", |b| b.iter(|| drawn(black_box(&slice), "")));
     criterion.bench_function("slice/png", |b| b.iter(|| png(&drawn(black_box(&slice), ""))));
-    criterion.bench_function("slice/jpeg", |b| b.iter(|| jpeg(&drawn(black_box(&slice), ""), DEFAULT_QUALITY)));
-    criterion.bench_function("slice/thumbnail", |b| b.iter(|| jpeg(&drawn(black_box(&slice), "200,200"), 80)));
+    criterion
+        .bench_function("slice/jpeg", |b| b.iter(|| jpeg(&drawn(black_box(&slice), ""), DEFAULT_QUALITY)));
+    criterion
+        .bench_function("slice/thumbnail", |b| b.iter(|| jpeg(&drawn(black_box(&slice), "200,200"), 80)));
     criterion.bench_function("slice/larger", |b| b.iter(|| drawn(black_box(&slice), "1024,1024")));
     let picture = drawn(&slice, "");
     criterion.bench_function("slice/gif", |b| {

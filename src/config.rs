@@ -30,6 +30,7 @@ use crate::access::config::Config as AuthConfig;
 use crate::archive::dimse::config as dimse_config;
 use crate::archive::shared::config::{Config as CacheConfig, Disk, RetrieveAhead};
 use crate::audit::Config as AuditConfig;
+use crate::dicom::deidentify::Key;
 use crate::front::http::Config as HttpConfig;
 use crate::net::HttpSettings;
 use crate::net::tls::ServerConfig as TlsConfig;
@@ -253,6 +254,9 @@ fn http(mut section: Section<'_>) -> Http {
     let inline_limit = section.size("inline_bulk_data", 0..=MAX_INLINE).unwrap_or(defaults.inline_limit);
     let cors_origins =
         section.list("cors_origins", "origins such as [\"https://viewer.example\"], without a path");
+    let anonymize_key = section.checked("anonymize_secret", "a text of 16 characters at least", |text| {
+        (text.chars().count() >= 16).then(|| Key::from_secret(text.as_bytes()))
+    });
     let (limits, max_head) = limits::read(section.section("limits"));
     let tls = section.optional_section("tls").and_then(|mut section| {
         let server = tls::server(&mut section);
@@ -275,6 +279,7 @@ fn http(mut section: Section<'_>) -> Http {
             limits,
             ready: defaults.ready,
             console: defaults.console,
+            anonymize_key,
         },
         settings: HttpSettings {
             max_connections: max_connections.unwrap_or(1024),

@@ -60,6 +60,7 @@ fn every_key_of_a_full_file_arrives() {
         read_timeout = "4s"
         inline_bulk_data = "4KiB"
         cors_origins = ["https://viewer.example", "http://localhost:3000"]
+        anonymize_secret = "sixteen or more characters"
         [http.limits]
         max_head = "16KiB"
         max_body = "5GiB"
@@ -122,6 +123,7 @@ fn every_key_of_a_full_file_arrives() {
     assert_eq!((config.http.settings.clone(), config.http.front.write_timeout), (settings, seconds(2)));
     assert_eq!((config.http.front.read_timeout, config.http.front.inline_limit), (seconds(4), 4096));
     assert_eq!(config.http.front.cors_origins.len(), 2);
+    assert_eq!(config.http.front.anonymize_key, Some(Key::from_secret(b"sixteen or more characters")));
     let limits = LimitsConfig {
         max_body: 5 << 30,
         max_part: 1 << 30,

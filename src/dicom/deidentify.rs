@@ -9,7 +9,10 @@
 
 mod dummy;
 mod key;
+mod object;
 mod table;
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
@@ -21,11 +24,12 @@ use super::encode::{
 };
 use super::object::Head;
 use super::reencode::{Out, Reencoder};
-use super::scan::{Content, ElementHeader, Error, Event, Scanner};
-use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, Layout, is_native};
+use super::scan::{Content, ElementHeader, Error, ErrorKind, Event, Inflater, Scanner};
+use super::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_LE, Layout, is_native, layout};
 use super::{Tag, Uid, VR};
 
 pub use self::key::Key;
+pub use self::object::deidentified;
 
 /// Longest list of UIDs that are replaced, in bytes: half a thousand of the longest, and what replaces the shortest ones
 /// has less than a mebibyte. A longer list becomes empty.
@@ -38,6 +42,7 @@ const TO: Layout = Layout::ExplicitLe;
 #[derive(Debug)]
 pub struct Deidentifier {
     key: Key,
+    inflater: Option<Inflater>,
     /// Before the profile everything is brought into one encoding.
     reencoder: Reencoder,
     scanner: Scanner,
@@ -45,6 +50,7 @@ pub struct Deidentifier {
     /// Attributes that say what was done, still to be written, the next one last.
     added: Vec<(Tag, Vec<u8>)>,
     out: Out,
+    ready: VecDeque<Bytes>,
 }
 
 /// What is open around the next bytes.
@@ -77,30 +83,51 @@ impl Deidentifier {
     pub fn new(head: &Head, key: &Key) -> Self {
         Self {
             key: key.clone(),
-            reencoder: Reencoder::for_transfer_syntax(&head.transfer_syntax),
+            inflater: is_deflated(&head.transfer_syntax).then(Inflater::default),
+            reencoder: Reencoder::new(layout(&head.transfer_syntax)),
             scanner: Scanner::new(TO),
             open: Vec::new(),
             added: added(),
             out: Out::default(),
+            ready: VecDeque::new(),
         }
     }
 
     /// What identifies the object that comes out.
     pub fn head(head: &Head, key: &Key) -> Head {
         let syntax = &head.transfer_syntax;
-        let is_explicit = !is_native(syntax) && syntax.as_str() != DEFLATED_EXPLICIT_VR_LE;
+        let is_explicit = !is_native(syntax) && !is_deflated(syntax);
         let transfer_syntax = if is_explicit { syntax.clone() } else { Uid::from_static(EXPLICIT_VR_LE) };
         Head { transfer_syntax, sop_instance: key.uid(&head.sop_instance), ..head.clone() }
     }
 
-    /// Takes the next bytes and returns what can be told so far of the de-identified data set.
+    /// Takes the next bytes.
     ///
     /// # Errors
     /// When the structure of the source cannot be followed.
-    pub fn push(&mut self, bytes: Bytes) -> Result<Vec<Bytes>, Error> {
-        let pieces = self.reencoder.push(bytes)?;
-        self.walk(pieces)?;
-        Ok(self.out.take())
+    pub fn push(&mut self, bytes: Bytes) -> Result<(), Error> {
+        match &mut self.inflater {
+            Some(inflater) => inflater.push(bytes),
+            None => self.reencode(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the de-identified data set; `None`: more are wanted, or it is at its end.
+    ///
+    /// # Errors
+    /// When the structure of the source cannot be followed.
+    pub fn pop(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Ok(Some(bytes));
+            }
+            // A few bytes may swell to many, which come one piece after the other.
+            let Some(inflater) = &mut self.inflater else { return Ok(None) };
+            let inflated = inflater.next().map_err(|kind| Error { kind, offset: 0, tag: Tag(0, 0) })?;
+            let Some(bytes) = inflated else { return Ok(None) };
+            self.reencode(bytes)?;
+        }
     }
 
     /// Says that no more bytes come, and returns the rest.
@@ -108,12 +135,22 @@ impl Deidentifier {
     /// # Errors
     /// When the source broke off before its end.
     pub fn finish(mut self) -> Result<Vec<Bytes>, Error> {
+        if self.inflater.as_ref().is_some_and(|inflater| !inflater.has_ended()) {
+            return Err(Error { kind: ErrorKind::Truncated, offset: 0, tag: Tag(0, 0) });
+        }
         let reencoder = std::mem::replace(&mut self.reencoder, Reencoder::new(TO));
         self.walk(reencoder.finish()?)?;
         self.add_before(None);
-        let rest = self.out.take();
+        self.ready.extend(self.out.take());
         self.scanner.finish()?;
-        Ok(rest)
+        Ok(self.ready.into())
+    }
+
+    fn reencode(&mut self, bytes: Bytes) -> Result<(), Error> {
+        let pieces = self.reencoder.push(bytes)?;
+        self.walk(pieces)?;
+        self.ready.extend(self.out.take());
+        Ok(())
     }
 
     fn walk(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
@@ -205,6 +242,10 @@ impl Deidentifier {
             self.out.small.extend(element);
         }
     }
+}
+
+fn is_deflated(syntax: &Uid) -> bool {
+    syntax.as_str() == DEFLATED_EXPLICIT_VR_LE
 }
 
 /// What becomes of an attribute of this VR by the dictionary; `is_value`: it is encoded as a value, and not as items or

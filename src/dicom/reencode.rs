@@ -10,8 +10,8 @@ use super::encode::{
     padding, put_header, put_item, put_item_end, put_sequence_end, put_undefined, put_undefined_item,
 };
 use super::scan::{Content, ElementHeader, Error, Event, Scanner};
-use super::transfer_syntax::{Layout, layout};
-use super::{Tag, Uid, VR, tags};
+use super::transfer_syntax::Layout;
+use super::{Tag, VR, tags};
 
 /// Pieces of values up to this length, in bytes, are copied next to the headers around them; longer ones pass
 /// as they are. Shorter pieces cost more to hand on than to copy.
@@ -61,11 +61,6 @@ impl Reencoder {
     /// A re-encoding of a data set from this layout to Explicit VR Little Endian; no preamble, no group 0002.
     pub fn new(from: Layout) -> Self {
         Self::little_endian(from, true)
-    }
-
-    /// The same of a data set in this transfer syntax, deflated or not.
-    pub fn for_transfer_syntax(syntax: &Uid) -> Self {
-        Self { scanner: Scanner::for_transfer_syntax(syntax), ..Self::new(layout(syntax)) }
     }
 
     /// The same to Implicit VR Little Endian.

@@ -1,37 +1,25 @@
 //! UIDs in place of others: the same for the same, and nobody without the key can tell whose they are.
 
+use ring::digest::{SHA256, digest};
 use ring::hmac::{self, HMAC_SHA256};
-use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::dicom::Uid;
 
-/// Length of a key, in bytes.
-const LENGTH: usize = 32;
-
 /// The key under which UIDs are replaced. Objects that are de-identified under the same one refer to each other as before;
 /// who has it can find out which object a UID was given to, if they know the object. Cheap to clone.
-#[derive(Clone)]
-pub struct Key(hmac::Key);
-
-/// The operating system has no random numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the operating system has no random numbers")]
-pub struct NoRandomness;
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key([u8; 32]);
 
 impl Key {
     /// A key that nobody knows, and that is forgotten with the process.
-    ///
-    /// # Errors
-    /// There are no random numbers.
-    pub fn random() -> Result<Self, NoRandomness> {
-        let mut bytes = [0; LENGTH];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
-        Ok(Self::from_secret(&bytes))
+    pub fn random() -> Self {
+        Self(rand::random())
     }
 
     /// The key of a secret that is kept elsewhere.
     pub fn from_secret(secret: &[u8]) -> Self {
-        Self(hmac::Key::new(HMAC_SHA256, secret))
+        let digest = digest(&SHA256, secret);
+        Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
     }
 
     /// The UID in place of this one.
@@ -54,7 +42,7 @@ impl Key {
 
     /// A UID of a UUID (PS3.5 B.2), which is a keyed hash (version 8 of RFC 9562).
     fn text(&self, value: &[u8]) -> String {
-        let hash = hmac::sign(&self.0, value);
+        let hash = hmac::sign(&hmac::Key::new(HMAC_SHA256, &self.0), value);
         let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
         let version_and_variant = 0xF << 76 | 0b11 << 62;
         let number = u128::from_be_bytes(first) & !version_and_variant | 8 << 76 | 0b10 << 62;

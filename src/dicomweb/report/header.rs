@@ -31,6 +31,7 @@ pub(super) fn read(data_set: &DataSet, evidence: &Evidence<'_>) -> Vec<(&'static
     row("Study", &[text(tags::STUDY_DESCRIPTION), value::date(&text(tags::STUDY_DATE)), accession]);
     let number = value::labelled("number ", text(tags::SERIES_NUMBER));
     row("Series", &[text(tags::SERIES_DESCRIPTION), number]);
+    row("Manufacturer", &[text(tags::MANUFACTURER)]);
     row("Referring physician", &[value::person(&text(tags::REFERRING_PHYSICIAN_NAME))]);
     row("Kind", &[class(data_set)]);
     row("Content", &[value::date(&text(tags::CONTENT_DATE)), value::time(&text(tags::CONTENT_TIME))]);

@@ -46,7 +46,7 @@ pub(super) struct Context {
     pub(super) record: Record,
     pub(super) who: Who,
     client: Option<IpAddr>,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
 }
 
 impl Context {

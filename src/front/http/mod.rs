@@ -56,6 +56,7 @@ use crate::access::{Access, Operation};
 use crate::archive::Owners;
 use crate::archive::activity::Activity;
 use crate::archive::shared::Cache;
+use crate::dicom::deidentify::Key;
 use crate::dicom::query::Level;
 use crate::event::Events;
 use crate::metrics::Metrics;
@@ -98,6 +99,8 @@ pub struct Config {
     pub ready: ReadyConfig,
     /// Whether operators have a console in their browsers.
     pub console: bool,
+    /// Under which key UIDs are replaced in what is de-identified; `None`: one of this process.
+    pub anonymize_key: Option<Key>,
 }
 
 impl Default for Config {
@@ -114,6 +117,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             ready: ReadyConfig::default(),
             console: true,
+            anonymize_key: None,
         }
     }
 }
@@ -272,6 +276,7 @@ pub struct Kept {
     metadata_room: stow::Room,
     workshop: pictures::Workshop,
     desk: console::Desk,
+    anonymize_key: Key,
 }
 
 impl Kept {
@@ -280,7 +285,8 @@ impl Kept {
         let (room, workers, metadata_room) = <(room::Room, workers::Workers, stow::Room)>::default();
         let workshop = pictures::Workshop::new(workers.clone());
         let gate = Arc::new(limits::Gate::new(limits, metrics.http_refused.clone()));
-        Self { gate, room, workers, metadata_room, workshop, desk: console::Desk::default() }
+        let (desk, anonymize_key) = (console::Desk::default(), Key::random());
+        Self { gate, room, workers, metadata_room, workshop, desk, anonymize_key }
     }
 
     /// The same under these limits. Where they are others, requests are counted from here on.

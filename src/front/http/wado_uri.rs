@@ -1,15 +1,25 @@
-//! WADO-URI: one object by a query (PS3.18 chapter 9), as far as nothing has to be rendered.
+//! WADO-URI: one object by a query, as a file or as something to look at (PS3.18 chapter 9).
 
 use axum::response::Response;
+use http::header::ACCEPT;
 use http::{StatusCode, Uri};
 
 use super::context::Context;
 use super::error::Problem;
 use super::pages;
-use super::wado::{begin_objects, send};
+use super::parts::Rest;
+use super::pictures::{self, Asked};
+use super::rendered;
+use super::wado::{Begun, begin, begin_objects, send};
+use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
+use crate::dicom::deidentify::{Key, deidentified};
+use crate::dicom::object::Head;
+use crate::dicom::sop_class::is_image;
 use crate::dicomweb::media_type::{ObjectForm, Packaging, SyntaxChoice};
-use crate::dicomweb::wado_uri;
+use crate::dicomweb::report::is_report;
+use crate::dicomweb::wado_uri::{self, WadoUri};
+use crate::image::bulk::{document_type, is_video};
 
 /// Answers on the root of a service, where nothing else is.
 pub(super) async fn on_the_root(context: Context, uri: Uri) -> Result<Response, Problem> {
@@ -20,18 +30,75 @@ pub(super) async fn on_the_root(context: Context, uri: Uri) -> Result<Response, 
 }
 
 /// Answers with the object that the query names.
-pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
+pub(super) async fn retrieve(mut context: Context) -> Result<Response, Problem> {
     let asked = wado_uri::read(&context.query)?;
-    if !asked.wants_dicom() {
-        return Err(Problem::bridge(StatusCode::NOT_IMPLEMENTED, "images are not rendered in this version")
-            .advise("Ask with contentType=application/dicom."));
+    if asked.wants_dicom() {
+        return file(&context, &asked).await;
     }
-    let syntax = SyntaxChoice::read(asked.transfer_syntax.as_deref()).ok_or_else(not_acceptable)?;
-    let form = [ObjectForm { packaging: Packaging::Bare, syntax }];
-    let (begun, form) = begin_objects(&context, Priority::Interactive, &asked.target, &form)
+    if asked.picture.presentation.is_some() {
+        return Err(Problem::bridge(StatusCode::NOT_IMPLEMENTED, "presentation states are not applied")
+            .advise("Ask without presentationUID and presentationSeriesUID."));
+    }
+    let how = Asked::of_wado_uri(&asked)?;
+    name_in_path(&mut context, &asked);
+    if asked.picture.frame.is_some() {
+        return pictures::frames(context, how).await;
+    }
+    let target = asked.target.clone();
+    let begun = begin(&context, Priority::Interactive, Retrieve::new(target, Form::AsStored)).await?;
+    let head = &begun.first.head;
+    if asked.content_types.is_empty() && !can_be_looked_at(head) {
+        return send(&context, &asked.target, begun, bare(SyntaxChoice::Native)).await;
+    }
+    if is_report(&head.sop_class) && !asked.takes_utf8() {
+        Rest::new(begun.rest.objects, begun.first.body).let_it_end();
+        return Err(Problem::client(
+            StatusCode::NOT_ACCEPTABLE,
+            "the text is in no `charset` that was asked for",
+        )
+        .advise("Ask with charset=UTF-8."));
+    }
+    rendered::instance(context, begun, how).await
+}
+
+/// Answers with a PS3.10 file.
+async fn file(context: &Context, asked: &WadoUri) -> Result<Response, Problem> {
+    let forms = [bare(asked.syntax.clone().ok_or_else(not_acceptable)?)];
+    let (mut begun, form) = begin_objects(context, Priority::Interactive, &asked.target, &forms)
         .await?
         .ok_or_else(not_acceptable)?;
-    send(&context, &asked.target, begun, form).await
+    if asked.is_anonymized {
+        let Begun { first, rest } = begun;
+        begun = Begun { first: deidentified(first, key(context)), rest };
+    }
+    send(context, &asked.target, begun, form).await
+}
+
+/// The key under which objects of this service are de-identified.
+fn key(context: &Context) -> &Key {
+    let shared = &context.server.0;
+    shared.config.anonymize_key.as_ref().unwrap_or(&shared.kept.anonymize_key)
+}
+
+fn bare(syntax: SyntaxChoice) -> ObjectForm {
+    ObjectForm { packaging: Packaging::Bare, syntax }
+}
+
+/// Has the context name the object as the path of a rendered resource does, which this is in other words. What is taken is
+/// said by `contentType` alone.
+fn name_in_path(context: &mut Context, asked: &WadoUri) {
+    let text = |uid: Option<&crate::dicom::Uid>| uid.map(|uid| uid.as_str().to_owned());
+    context.study = Some(asked.target.study.as_str().to_owned());
+    context.series = text(asked.target.series.as_ref());
+    context.instance = text(asked.target.instance.as_ref());
+    context.frames = asked.picture.frame.map(|frame| frame.to_string());
+    context.headers.remove(ACCEPT);
+}
+
+/// Whether there is something to look at, or to read, of an object.
+fn can_be_looked_at(head: &Head) -> bool {
+    let class = &head.sop_class;
+    is_image(class) || is_report(class) || document_type(class).is_some() || is_video(&head.transfer_syntax)
 }
 
 fn not_acceptable() -> Problem {

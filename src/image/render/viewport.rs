@@ -29,6 +29,8 @@ pub struct Viewport {
     /// `None`: to the edge. Negative: flipped.
     region_width: Option<f64>,
     region_height: Option<f64>,
+    /// The region is in fractions of the image, and not in pixels.
+    is_relative: bool,
     enlarges: bool,
 }
 
@@ -43,7 +45,25 @@ impl Viewport {
     /// At most so many pixels of all of the image; smaller images stay as they are.
     pub fn at_most(width: u32, height: u32) -> Self {
         let (x, y, region_width, region_height) = (0.0, 0.0, None, None);
-        Self { width, height, x, y, region_width, region_height, enlarges: false }
+        Self { width, height, x, y, region_width, region_height, is_relative: false, enlarges: false }
+    }
+
+    /// As WADO-URI asks for it (PS3.18 9.5): within so many columns and rows, of which each may be any number, the part
+    /// between these edges, left, top, right and bottom, in fractions of the image. `None`: a side that no picture has.
+    pub fn of_fractions(columns: Option<u32>, rows: Option<u32>, edges: Option<[f64; 4]>) -> Option<Self> {
+        let side =
+            |side: Option<u32>| Some(side.unwrap_or(MAX_SIDE)).filter(|side| (1..=MAX_SIDE).contains(side));
+        let [left, top, right, bottom] = edges.unwrap_or([0.0, 0.0, 1.0, 1.0]);
+        Some(Self {
+            width: side(columns)?,
+            height: side(rows)?,
+            x: left,
+            y: top,
+            region_width: Some(right - left),
+            region_height: Some(bottom - top),
+            is_relative: true,
+            enlarges: columns.is_some() || rows.is_some(),
+        })
     }
 
     /// The same, but smaller images stay as they are.
@@ -89,6 +109,7 @@ impl FromStr for Viewport {
             y: place(1)?,
             region_width: extent(2)?,
             region_height: extent(3)?,
+            is_relative: false,
             enlarges: true,
         })
     }
@@ -127,13 +148,15 @@ pub(super) fn fitted(picture: Picture, viewport: Option<Viewport>, aspect: f64) 
 /// The part of the image that a viewport names, as far as it is there.
 fn part(whole: Region, viewport: &Viewport) -> Option<Region> {
     let extent = |from: f64, wanted: Option<f64>, length: f64| {
+        let unit = if viewport.is_relative { length } else { 1.0 };
+        let from = from * unit;
         let there = length - from;
-        let extent = wanted.map_or(there, |wanted| wanted.abs().min(there));
-        (extent > 0.0).then_some(extent)
+        let extent = wanted.map_or(there, |wanted| (wanted.abs() * unit).min(there));
+        (extent > 0.0).then_some((from, extent))
     };
-    let width = extent(viewport.x, viewport.region_width, whole.width)?;
-    let height = extent(viewport.y, viewport.region_height, whole.height)?;
-    Some(Region { x: viewport.x, y: viewport.y, width, height })
+    let (x, width) = extent(viewport.x, viewport.region_width, whole.width)?;
+    let (y, height) = extent(viewport.y, viewport.region_height, whole.height)?;
+    Some(Region { x, y, width, height })
 }
 
 /// How much higher than wide the pixels of a frame are: by their distances in the patient or at the detector, else by

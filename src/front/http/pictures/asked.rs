@@ -3,15 +3,17 @@
 use http::StatusCode;
 
 use crate::dicomweb::request;
+use crate::dicomweb::wado_uri::{Picture, WadoUri};
 use crate::front::http::error::Problem;
-use crate::image::render::Options;
+use crate::image::render::viewport::MAX_SIDE;
 use crate::image::render::write::DEFAULT_QUALITY;
+use crate::image::render::{Annotation, Options, Viewport, Window};
 
 /// What the query of a rendered resource says.
 #[derive(Debug, Clone)]
 pub(in crate::front::http) struct Asked {
     /// The values of `accept`.
-    pub(super) accept: Vec<String>,
+    pub(in crate::front::http) accept: Vec<String>,
     /// `window`, `viewport`, `annotation` and `iccprofile`.
     pub(super) options: Options,
     /// `quality`, of JPEG.
@@ -19,11 +21,36 @@ pub(in crate::front::http) struct Asked {
 }
 
 impl Asked {
+    /// What a query of WADO-URI says in other words (PS3.18 9.5).
+    ///
+    /// # Errors
+    /// A value is none that a picture can have.
+    pub(in crate::front::http) fn of_wado_uri(asked: &WadoUri) -> Result<Self, Problem> {
+        let bad = |why: String| Problem::client(StatusCode::BAD_REQUEST, why);
+        let Picture { rows, columns, region, window, quality, .. } = asked.picture;
+        let is_whole = rows.is_none() && columns.is_none() && region.is_none();
+        let viewport = Viewport::of_fractions(columns, rows, region)
+            .ok_or_else(|| bad(format!("`rows` or `columns` is greater than {MAX_SIDE}")))?;
+        let window = window.map(|(center, width)| format!("{center},{width}").parse::<Window>());
+        let window = window.transpose().map_err(|error| bad(format!("`windowWidth`: {error}")))?;
+        let accept = match asked.content_types.is_empty() {
+            true => vec!["*/*".to_owned()],
+            false => asked.content_types.clone(),
+        };
+        let annotation = match &asked.picture.annotation[..] {
+            [] => Annotation::default(),
+            wanted => (wanted.join(",").parse()).map_err(|error| bad(format!("`annotation`: {error}")))?,
+        };
+        let viewport = (!is_whole).then_some(viewport);
+        let options = Options { window, viewport, annotation, ..Options::default() };
+        Ok(Self { accept, options, quality: quality.unwrap_or(DEFAULT_QUALITY) })
+    }
+
     /// Reads the query. Parameters that are not known are ignored.
     ///
     /// # Errors
     /// A value is none that its parameter may have, or one stands there twice.
-    pub(super) fn read(raw_query: &str) -> Result<Self, Problem> {
+    pub(in crate::front::http) fn read(raw_query: &str) -> Result<Self, Problem> {
         Self::read_with(raw_query, DEFAULT_QUALITY)
     }
 

@@ -34,10 +34,10 @@ use crate::dicomweb::media_type::{GIF, JPEG, PNG, ValueForm};
 use crate::dicomweb::multipart::Writer;
 use crate::image::frames::FrameList;
 
-use self::asked::Asked;
 use self::draw::{Drawing, Frames, can_be_shown};
 use self::sequence::{OfFrames, OfObjects, Sequence};
 
+pub(super) use self::asked::Asked;
 pub(super) use self::draw::NotDrawn;
 pub(super) use self::thumbnails::Thumbnails;
 pub(super) use self::workshop::Workshop;
@@ -46,7 +46,7 @@ pub(super) use self::workshop::Workshop;
 const TYPES: [&str; 3] = [JPEG, PNG, GIF];
 
 /// Answers with pictures of the frames that the path lists.
-pub(super) async fn frames(context: Context) -> Result<Response, Problem> {
+pub(super) async fn frames(context: Context, asked: Asked) -> Result<Response, Problem> {
     let target = context.target()?;
     let list: FrameList = (context.frames.as_deref().unwrap_or_default())
         .parse()
@@ -60,7 +60,6 @@ pub(super) async fn frames(context: Context) -> Result<Response, Problem> {
         return Err(Problem::client(StatusCode::BAD_REQUEST, "the frames are not in ascending order")
             .advise("Ask for pictures of frames in the order in which the object has them."));
     }
-    let asked = Asked::read(&context.query)?;
     let single = list.numbers().len() == 1;
     let mut form = taken(&context, &asked, single)?;
     if form.media_type == GIF {
@@ -81,8 +80,7 @@ pub(super) async fn frames(context: Context) -> Result<Response, Problem> {
 }
 
 /// Answers with the picture of an image that has begun to come.
-pub(super) async fn instance(context: Context, begun: Begun) -> Result<Response, Problem> {
-    let asked = Asked::read(&context.query)?;
+pub(super) async fn instance(context: Context, begun: Begun, asked: Asked) -> Result<Response, Problem> {
     let form = taken(&context, &asked, true)?;
     let begun = if can_be_shown(&begun.first.head.transfer_syntax) {
         begun
@@ -95,10 +93,9 @@ pub(super) async fn instance(context: Context, begun: Begun) -> Result<Response,
 }
 
 /// Answers with a picture of each image in a series or a study; other objects are left out.
-pub(super) async fn images(context: Context) -> Result<Response, Problem> {
+pub(super) async fn images(context: Context, asked: Asked) -> Result<Response, Problem> {
     let target = context.target()?;
     debug_assert!(target.level() != Level::Instance);
-    let asked = Asked::read(&context.query)?;
     let form = taken(&context, &asked, false)?;
     let retrieve = Retrieve::new(target, Form::AsStored);
     let Begun { first, rest } = begin(&context, Priority::Bulk, retrieve).await?;

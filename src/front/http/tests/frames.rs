@@ -3,6 +3,7 @@
 mod bulk_data;
 mod rendered;
 mod report;
+mod wado_uri;
 
 use super::wado::{lay, object};
 use super::*;

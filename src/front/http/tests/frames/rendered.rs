@@ -1,4 +1,4 @@
-//! What a browser shows as it is stored, and the file that WADO-URI answers with.
+//! What a browser shows as it is stored.
 
 use super::*;
 
@@ -45,32 +45,4 @@ async fn a_video_is_played_as_it_is_stored_and_in_ranges() {
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("video/mp4"));
     assert_eq!(response.headers()["content-range"], "bytes 0-4/5");
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "movie");
-}
-
-#[tokio::test]
-async fn wado_uri_answers_with_the_file_on_its_own_path_and_on_the_root() {
-    let query = "requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4&contentType=application%2Fdicom";
-    for path in [
-        format!("/dicom-web/wado?{query}&transferSyntax=*"),
-        format!("/dicom-web?{query}"),
-        format!("/archives/main?{query}&transferSyntax={EXPLICIT}"),
-        format!("/archives/main/wado?{query}&transferSyntax=%2A"),
-    ] {
-        let bridge = Bridge::new();
-        hold(&bridge, EXPLICIT, native(b"aa")).await;
-        let answer = bridge.ask("GET", &path, STORED).await;
-        assert_eq!(answer.status, 200, "{path}");
-        assert_eq!(answer.header("content-type"), format!("application/dicom; transfer-syntax={EXPLICIT}"));
-        assert!(answer.body[128..].starts_with(b"DICM") && answer.body.ends_with(b"aa"));
-        let asked = &bridge.archive.retrieves()[0];
-        assert_eq!(asked.target.instance.as_ref().unwrap().as_str(), "1.4");
-    }
-    let bridge = Bridge::new();
-    bridge.get("/dicom-web").await.problem(404);
-    bridge.get("/dicom-web/wado?requestType=WADO&studyUID=1.2").await.problem(400);
-    bridge.get(&format!("/dicom-web/wado?{query}&transferSyntax=1.2.840.10008.1.2.2")).await.problem(406);
-    bridge
-        .get("/dicom-web/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4")
-        .await
-        .problem(501);
 }
