@@ -11,6 +11,7 @@
 mod jpeg;
 mod jpeg2000;
 mod jpegls;
+mod jpegxl;
 mod refusal;
 mod rle;
 mod samples;
@@ -50,14 +51,18 @@ pub fn decode(syntax: &Uid, codestream: &[u8], shape: &Shape) -> Result<Frame, R
         Codec::Rle => rle::decode(codestream, shape),
         Codec::Jpeg => jpeg::decode(codestream, shape),
         Codec::JpegLs => jpegls::decode(codestream, shape),
-        Codec::Jpeg2000 => jpeg2000::decode(codestream, shape),
+        Codec::Jpeg2000 | Codec::Htj2k => jpeg2000::decode(codestream, shape),
+        Codec::JpegXl => jpegxl::decode(codestream, shape),
         _ => Err(Refusal::unsupported(format!("decoding the transfer syntax {}", syntax.as_str()))),
     })
 }
 
 /// Whether frames of this transfer syntax are decoded here, all that is usual of it.
 pub fn can_decode(syntax: &Uid) -> bool {
-    matches!(codec(syntax), Codec::Rle | Codec::Jpeg | Codec::JpegLs | Codec::Jpeg2000)
+    matches!(
+        codec(syntax),
+        Codec::Rle | Codec::Jpeg | Codec::JpegLs | Codec::Jpeg2000 | Codec::Htj2k | Codec::JpegXl
+    )
 }
 
 /// Encodes one frame without loss, or, to JPEG Baseline, with little.

@@ -10,6 +10,7 @@ use gantry::dicom::part10::MetaReader;
 use gantry::dicom::transfer_syntax::{Codec, codec};
 use gantry::image::codec;
 use gantry::image::frames::{Cut, Cutter, Step};
+use gantry::image::pixels::{Photometric, Shape};
 use gantry::image::render::{HeadReader, attributes};
 use serde_json::{Value, json};
 
@@ -35,6 +36,50 @@ fn every_compressed_frame_of_the_corpus_is_decoded_as_others_do() {
         format!("| `{file}` | {syntax} | {frames} | {verdict} |\n")
     };
     in_docs("corpus", &rows.iter().map(row).collect::<String>());
+}
+
+#[test]
+fn what_other_encoders_write_is_decoded_to_what_their_decoders_make_of_it() {
+    let out = Scratch::new("samples");
+    let samples: Vec<Value> =
+        serde_json::from_str(&python("codec_samples.py", &[out.path().to_str().unwrap()])).unwrap();
+    assert!(samples.len() > 150, "{}", samples.len());
+    let mut wrong = Vec::new();
+    for sample in &samples {
+        let number = |name: &str| u16::try_from(sample[name].as_u64().unwrap()).unwrap();
+        let shape = Shape {
+            rows: number("rows"),
+            columns: number("columns"),
+            samples: number("samples"),
+            bits_allocated: number("bits_allocated"),
+            bits_stored: number("bits_stored"),
+            high_bit: number("bits_stored") - 1,
+            signed: sample["signed"].as_bool().unwrap(),
+            photometric: Photometric::read(sample["photometric"].as_str().unwrap()).unwrap(),
+            planar: false,
+        };
+        let file = |kind: &str| fs::read(out.path().join(format!("{}.{kind}", sample["number"]))).unwrap();
+        let syntax = sample["syntax"].as_str().unwrap().parse().unwrap();
+        match codec::decode(&syntax, &file("codestream"), &shape) {
+            Err(refusal) => wrong.push(format!("{}: {refusal}", sample["name"])),
+            Ok(frame) => {
+                let found = greatest_difference(&frame.bytes, &file("native"), shape.bits_allocated);
+                if found > number("within").into() {
+                    wrong.push(format!("{}: by {found}", sample["name"]));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), samples.len());
+}
+
+/// Of samples without signs, in cells of 8 or 16 bits.
+fn greatest_difference(ours: &[u8], theirs: &[u8], bits_allocated: u16) -> i32 {
+    assert_eq!(ours.len(), theirs.len());
+    let cell = usize::from(bits_allocated / 8);
+    let sample = |cell: &[u8]| cell.iter().rev().fold(0, |sample, byte| sample << 8 | i32::from(*byte));
+    let pairs = ours.chunks_exact(cell).zip(theirs.chunks_exact(cell));
+    pairs.map(|(ours, theirs)| (sample(ours) - sample(theirs)).abs()).max().unwrap()
 }
 
 /// The frames of a file, decoded into one beside, or why not. `None`: not compressed, or a video.

@@ -7,7 +7,6 @@ use crate::image::codec::Refusal;
 use crate::image::pixels::Shape;
 
 const SOC: u16 = 0xFF4F;
-const CAP: u16 = 0xFF50;
 const SIZ: u16 = 0xFF51;
 const COD: u16 = 0xFF52;
 const COC: u16 = 0xFF53;
@@ -34,6 +33,8 @@ pub(super) struct Header {
     pub(super) signed: bool,
     /// Code-blocks are of High Throughput (ISO/IEC 15444-15).
     pub(super) high_throughput: bool,
+    /// The wavelet transformation is the one of integers.
+    pub(super) reversible: bool,
     /// Behind the last tile-part.
     pub(super) end: usize,
     /// Whether there is an End Of Codestream.
@@ -69,14 +70,9 @@ pub(super) fn read(data: &[u8], shape: &Shape) -> Result<Header, Refusal> {
     let image = Image::read(segment(data, &mut at)?, shape)?;
     let mut style: Option<Style> = None;
     let mut others = Vec::new();
-    let mut high_throughput = false;
     loop {
         match word(data, at)? {
             SOT => break,
-            CAP => {
-                high_throughput = true;
-                segment(data, &mut at)?;
-            }
             COD => style = Some(Style::read(segment(data, &mut at)?)?),
             COC => {
                 let parameters = segment(data, &mut at)?;
@@ -107,7 +103,8 @@ pub(super) fn read(data: &[u8], shape: &Shape) -> Result<Header, Refusal> {
     Ok(Header {
         precision: image.precision,
         signed: image.signed,
-        high_throughput: high_throughput || every.any(|style| style.high_throughput),
+        high_throughput: every.clone().any(|style| style.high_throughput),
+        reversible: every.all(|style| style.reversible),
         end: parts.end,
         ended: word(data, parts.end).is_ok_and(|marker| marker == EOC),
     })
@@ -292,6 +289,7 @@ struct Style {
     /// Width and height of a code-block, as exponents.
     block: (u32, u32),
     high_throughput: bool,
+    reversible: bool,
     /// Width and height of precincts for each resolution, as exponents.
     precincts: [(u32, u32); 33],
 }
@@ -306,7 +304,14 @@ impl Style {
             return Err(Refusal::damaged("no layers"));
         }
         let none = [(0, 0); 33];
-        let base = Self { layers, levels: 0, block: (0, 0), high_throughput: false, precincts: none };
+        let base = Self {
+            layers,
+            levels: 0,
+            block: (0, 0),
+            high_throughput: false,
+            reversible: false,
+            precincts: none,
+        };
         base.with(style & 1 != 0, rest)
     }
 
@@ -317,7 +322,7 @@ impl Style {
     }
 
     fn with(self, tells_precincts: bool, parameters: &[u8]) -> Result<Self, Refusal> {
-        let [levels, width, height, style, _, sizes @ ..] = parameters else {
+        let [levels, width, height, style, transformation, sizes @ ..] = parameters else {
             return Err(Refusal::damaged("a coding style of too few bytes"));
         };
         let (levels, block) = (u32::from(*levels), (u32::from(width & 15) + 2, u32::from(height & 15) + 2));
@@ -338,7 +343,8 @@ impl Style {
             }
         }
         let high_throughput = style & 0x40 != 0;
-        Ok(Self { levels, block, high_throughput, precincts, ..self })
+        let reversible = *transformation == 1;
+        Ok(Self { levels, block, high_throughput, reversible, precincts, ..self })
     }
 
     /// How many packets a component of a tile has, and at most how many code-blocks times layers. `columns`, `rows`:

@@ -1,4 +1,4 @@
-//! JPEG 2000 by `hayro-jpeg2000` (ISO/IEC 15444-1).
+//! JPEG 2000 by `hayro-jpeg2000` (ISO/IEC 15444-1), High-Throughput JPEG 2000 by `dicom-toolkit-jpeg2000` (ISO/IEC 15444-15).
 
 mod header;
 
@@ -16,11 +16,18 @@ pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     if header.precision > 16 {
         return Err(Refusal::unsupported(format!("JPEG 2000 with {} bits of a sample", header.precision)));
     }
-    let samples = if header.high_throughput {
-        return Err(Refusal::unsupported("High-Throughput JPEG 2000"));
+    // A missing End Of Codestream says nothing: each tile is whole.
+    let mut ended = Vec::new();
+    let codestream = if header.ended {
+        codestream
     } else {
-        part1(codestream, &header)?
+        ended.extend_from_slice(&codestream[..header.end]);
+        ended.extend([0xFF, 0xD9]);
+        &ended
     };
+    // What the codestream is, it says itself.
+    let samples =
+        if header.high_throughput { part15(codestream, &header)? } else { part1(codestream, &header)? };
     let photometric = match shape.photometric {
         Photometric::YbrIct | Photometric::YbrRct => Photometric::Rgb,
         photometric if photometric.is_subsampled() => Photometric::YbrFull,
@@ -33,15 +40,7 @@ pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
 
 /// The samples of a codestream of Part 1, colour by pixel, modulo two to the power of their precision.
 fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
-    // Strictly, since what is missing would be grey without a word; but a missing End Of Codestream says nothing.
-    let mut whole = Vec::new();
-    let codestream = if header.ended {
-        codestream
-    } else {
-        whole.extend_from_slice(&codestream[..header.end]);
-        whole.extend([0xFF, 0xD9]);
-        &whole
-    };
+    // Strictly, since what is missing would be grey without a word.
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
     let refused = |error| Refusal::damaged(format!("{error}"));
     let image = Image::new(codestream, &settings).map_err(refused)?;
@@ -59,4 +58,25 @@ fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
         }
     }
     Ok(samples)
+}
+
+/// The same of a codestream of Part 15. The library, which is a fork of the other, has pixels of its own making where a
+/// codestream is not reversible, off by several levels: those are refused.
+fn part15(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
+    if !header.reversible {
+        return Err(Refusal::unsupported("High-Throughput JPEG 2000 that is not reversible"));
+    }
+    let settings = dicom_toolkit_jpeg2000::DecodeSettings {
+        resolve_palette_indices: false,
+        strict: true,
+        target_resolution: None,
+    };
+    let refused = |error| Refusal::damaged(format!("{error}"));
+    let image = dicom_toolkit_jpeg2000::Image::new(codestream, &settings).map_err(refused)?;
+    let decoded = image.decode_native().map_err(refused)?;
+    let sign = if header.signed { 1 << (header.precision - 1) } else { 0 };
+    Ok(match decoded.bytes_per_sample {
+        1 => decoded.data.into_iter().map(|byte| u16::from(byte) ^ sign).collect(),
+        _ => decoded.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]) ^ sign).collect(),
+    })
 }
