@@ -18,6 +18,8 @@ mod association;
 mod charset;
 #[path = "../../fuzz/targets/client.rs"]
 mod client;
+#[path = "../../fuzz/targets/codec.rs"]
+mod codec;
 #[path = "../../fuzz/targets/command.rs"]
 mod command;
 #[path = "../../fuzz/targets/dataset.rs"]
@@ -76,6 +78,7 @@ targets!(
     association,
     charset,
     client,
+    codec,
     command,
     dataset,
     file,

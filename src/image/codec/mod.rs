@@ -25,6 +25,15 @@ use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{Codec, codec};
 use crate::image::pixels::{Frame, Shape};
 
+/// RLE Lossless.
+const RLE: &str = "1.2.840.10008.1.2.5";
+/// JPEG Baseline (Process 1).
+const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
+/// JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14, Selection Value 1).
+const JPEG_LOSSLESS_SV1: &str = "1.2.840.10008.1.2.4.70";
+/// JPEG-LS Lossless.
+const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+
 /// Most bytes of a native frame: more than any single image has that is not tiled, and what one request may cost.
 pub const LONGEST_FRAME: u64 = 1 << 30;
 
@@ -65,25 +74,46 @@ pub fn can_decode(syntax: &Uid) -> bool {
     )
 }
 
-/// Encodes one frame without loss, or, to JPEG Baseline, with little.
+/// Encodes one frame: without loss, or, to JPEG Baseline, with little.
 ///
 /// # Errors
 ///
-/// A syntax that is not written here, or not for such pixels.
+/// A syntax that is not written here, or not for such pixels: where [`can_encode`] says no.
 pub fn encode(syntax: &Uid, frame: &Frame) -> Result<Encoded, Refusal> {
-    checked(&frame.shape)?;
-    let shape = encoded_shape(syntax, &frame.shape);
-    isolated(|| match codec(syntax) {
-        Codec::Rle => Ok(Encoded { bytes: rle::encode(frame)?, shape }),
-        _ => Err(Refusal::unsupported(format!("encoding to the transfer syntax {}", syntax.as_str()))),
+    if !can_encode(syntax, &frame.shape) {
+        checked(&frame.shape)?;
+        return Err(Refusal::unsupported(format!("encoding such pixels to {}", syntax.as_str())));
+    }
+    isolated(|| {
+        let mut photometric = frame.shape.photometric;
+        let bytes = match syntax.as_str() {
+            RLE => rle::encode(frame)?,
+            JPEG_LS => jpegls::encode(frame)?,
+            JPEG_LOSSLESS_SV1 => jpeg::encode_lossless(frame)?,
+            _ => {
+                let (bytes, transformed) = jpeg::encode_baseline(frame)?;
+                photometric = transformed;
+                bytes
+            }
+        };
+        // The segments of RLE are planes, and Planar Configuration says so of its frames (PS3.3 C.7.6.3.1.3).
+        let planar = syntax.as_str() == RLE && frame.shape.samples > 1;
+        Ok(Encoded { bytes, shape: Shape { photometric, planar, ..frame.shape } })
     })
 }
 
 /// Whether frames of this shape can be encoded to the syntax.
 pub fn can_encode(syntax: &Uid, shape: &Shape) -> bool {
-    let cells = checked(shape).is_ok() && !shape.photometric.is_subsampled();
-    match codec(syntax) {
-        Codec::Rle => cells && shape.samples * shape.bits_allocated.div_ceil(8) <= 15,
+    if checked(shape).is_err() || shape.photometric.is_subsampled() {
+        return false;
+    }
+    let (bits, samples) = (shape.bits_allocated, shape.samples);
+    match syntax.as_str() {
+        RLE => samples * bits.div_ceil(8) <= 15,
+        JPEG_LS | JPEG_LOSSLESS_SV1 => {
+            matches!(bits, 8 | 16) && matches!(samples, 1 | 3) && (shape.bits_stored > 1 || !shape.signed)
+        }
+        JPEG_BASELINE => jpeg::can_encode_baseline(shape),
         _ => false,
     }
 }
@@ -118,6 +148,39 @@ pub(in crate::image) mod testing {
     //! What the codecs' tests have in common.
 
     use crate::image::pixels::{Photometric, Shape};
+
+    use proptest::prelude::*;
+
+    use crate::image::pixels::Frame;
+
+    /// Frames of every kind that is colour by pixel, in 8 and 16 bits, with at least so many bits stored.
+    pub(in crate::image) fn frames(least: u16) -> impl Strategy<Value = Frame> {
+        let sizes = (1..20_u16, 1..40_u16, prop_oneof![Just(1), Just(3)]);
+        let bits = (prop_oneof![Just(8), Just(16)], least..=16_u16, any::<bool>());
+        (sizes, bits, 0..4_u32, any::<u64>()).prop_map(
+            |((rows, columns, samples), (cell, stored, signed), kind, seed)| {
+                let photometric = if samples == 3 { Photometric::Rgb } else { Photometric::Monochrome2 };
+                let stored = stored.min(cell);
+                let shape = Shape { rows, columns, samples, signed, photometric, ..shape(cell, stored) };
+                let mut random = seed | 1;
+                let bytes = (0..shape.pixels() * usize::from(samples)).flat_map(|n| {
+                    random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    let value = match kind {
+                        // Noise, slopes, flat places, and both ends of the range.
+                        0 => random >> 40,
+                        1 => (n / usize::from(samples)) as u64 + (random >> 62),
+                        2 => u64::from(n % 50 > 40),
+                        _ => 0_u64.wrapping_sub(random >> 63),
+                    };
+                    let shift = 64 - u32::from(stored);
+                    let value = value << shift;
+                    let value = if signed { (value as i64 >> shift) as u64 } else { value >> shift };
+                    value.to_le_bytes().into_iter().take(usize::from(cell / 8))
+                });
+                Frame { shape, bytes: bytes.collect() }
+            },
+        )
+    }
 
     /// Grey and unsigned, 4 rows of 4.
     pub(in crate::image) fn shape(bits_allocated: u16, bits_stored: u16) -> Shape {

@@ -47,6 +47,37 @@ impl Samples {
         Ok(Frame { shape, bytes })
     }
 
+    /// The samples of a native frame, colour by pixel, and their precision: Bits Stored. Where cells have something besides
+    /// the sample, such as an overlay, it is the whole cell that is taken, since nothing may be lost.
+    pub(super) fn of(frame: &Frame) -> Result<(Vec<u16>, u32), Refusal> {
+        let Shape { samples, bits_allocated, bits_stored, high_bit, signed, .. } = frame.shape;
+        if frame.bytes.len() as u64 != frame.shape.frame_length() {
+            return Err(Refusal::disagrees("a frame of another length than its pixels have"));
+        }
+        let cells: Vec<u16> = match bits_allocated {
+            8 => frame.bytes.iter().map(|byte| u16::from(*byte)).collect(),
+            16 => frame.bytes.chunks_exact(2).map(|cell| u16::from_le_bytes([cell[0], cell[1]])).collect(),
+            _ => return Err(Refusal::unsupported(format!("cells of {bits_allocated} bits"))),
+        };
+        let shift = bits_allocated - bits_stored;
+        let sample = u16::MAX >> (16 - bits_stored);
+        let whole = u16::MAX >> (16 - bits_allocated);
+        let extended = |cell: u16| {
+            let negative = signed && (cell >> (bits_stored - 1)) & 1 == 1;
+            cell & !sample & whole == if negative { !sample & whole } else { 0 }
+        };
+        let is_plain =
+            shift == 0 || (high_bit + 1 == bits_stored && cells.iter().all(|cell| extended(*cell)));
+        let (mask, precision) = if is_plain { (sample, bits_stored) } else { (whole, bits_allocated) };
+        let (planes, pixels) = (usize::from(samples), frame.shape.pixels());
+        let ordered: Vec<u16> = if frame.shape.planar && planes > 1 {
+            (0..pixels * planes).map(|n| cells[n % planes * pixels + n / planes] & mask).collect()
+        } else {
+            cells.into_iter().map(|cell| cell & mask).collect()
+        };
+        Ok((ordered, precision.into()))
+    }
+
     /// Samples of this precision that were decoded to 16 bits.
     pub(super) fn from_words(words: Vec<u16>, precision: u32) -> Self {
         if precision > 8 {
@@ -90,6 +121,20 @@ mod tests {
     fn a_sample_does_not_lose_bits_to_its_cell() {
         let eight = Shape { rows: 1, columns: 1, ..shape(8, 8) };
         assert!(matches!(Samples::Words(vec![0x0FFF]).into_frame(12, 12, eight), Err(Refusal::Disagrees(_))));
+    }
+
+    #[test]
+    fn what_stands_in_cells_besides_the_sample_is_not_lost() {
+        let overlaid = Shape { rows: 1, columns: 2, ..shape(16, 12) };
+        let frame = |bytes: [u8; 4], shape| Frame { shape, bytes: bytes.to_vec() };
+        assert_eq!(Samples::of(&frame([0xFF, 0x0F, 0, 0], overlaid)).unwrap(), (vec![0x0FFF, 0], 12));
+        assert_eq!(Samples::of(&frame([0xFF, 0x1F, 0, 0], overlaid)).unwrap(), (vec![0x1FFF, 0], 16));
+        let signed = Shape { signed: true, ..overlaid };
+        assert_eq!(
+            Samples::of(&frame([0xFF, 0xFF, 0xFF, 0x07], signed)).unwrap(),
+            (vec![0x0FFF, 0x07FF], 12)
+        );
+        assert_eq!(Samples::of(&frame([0xFF, 0x0F, 0, 0], signed)).unwrap(), (vec![0x0FFF, 0], 16));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::{env, fs};
 
 use bytes::Bytes;
+use gantry::dicom::Uid;
 use gantry::dicom::part10::MetaReader;
-use gantry::dicom::transfer_syntax::{Codec, codec};
+use gantry::dicom::transfer_syntax::{Codec, EXPLICIT_VR_BE, codec};
 use gantry::image::codec;
 use gantry::image::frames::{Cut, Cutter, Step};
-use gantry::image::pixels::{Photometric, Shape};
+use gantry::image::pixels::{Frame, Photometric, Shape};
 use gantry::image::render::{HeadReader, attributes};
 use serde_json::{Value, json};
 
@@ -82,48 +83,88 @@ fn greatest_difference(ours: &[u8], theirs: &[u8], bits_allocated: u16) -> i32 {
     pairs.map(|(ours, theirs)| (sample(ours) - sample(theirs)).abs()).max().unwrap()
 }
 
-/// The frames of a file, decoded into one beside, or why not. `None`: not compressed, or a video.
-fn decoded(folder: &Path, entry: &Value, out: &Path) -> Option<Value> {
-    let file = entry["file"].as_str().unwrap();
-    let mut meta = MetaReader::new();
-    let bytes = Bytes::from(fs::read(folder.join(file)).unwrap());
-    let (meta, data_set) = meta.push(bytes).unwrap()?;
-    let syntax = meta.transfer_syntax.as_ref()?;
-    if codec(syntax) == Codec::Other || codec(syntax).is_video() {
-        return None;
-    }
-    let mut head = HeadReader::new(syntax, None);
-    head.push(data_set.clone()).unwrap();
-    let shape = attributes::shape(&head.finish()?.data_set).unwrap();
-    let mut native = Vec::new();
-    let mut refused = None;
-    for frame in cut(Cutter::all(syntax), data_set) {
-        match codec::decode(syntax, &frame, &shape) {
-            Ok(frame) => native.extend(frame.bytes),
-            Err(refusal) => refused = Some(refusal.to_string()),
+#[test]
+fn what_is_encoded_others_decode_to_the_same_pixels() {
+    let folder = data("corpus", &[]);
+    let out = Scratch::new("encoded");
+    let mut encoded = Vec::new();
+    for entry in manifest(&folder) {
+        let Some((syntax, shape, frames)) = frames(&folder, &entry) else { continue };
+        // Of what is native little endian; of some hundred frames the first.
+        let Some(frame) = frames.into_iter().next().filter(|_| codec(&syntax) == Codec::Other) else {
+            continue;
+        };
+        if syntax.as_str() == EXPLICIT_VR_BE || frame.len() as u64 != shape.frame_length() {
+            continue;
+        }
+        let frame = Frame { shape, bytes: frame };
+        for syntax in ["5", "4.50", "4.70", "4.80"].map(|last| format!("1.2.840.10008.1.2.{last}")) {
+            let uid = syntax.parse().unwrap();
+            if codec::can_encode(&uid, &shape) {
+                let result = codec::encode(&uid, &frame).unwrap();
+                let name = format!("{}.codestream", encoded.len());
+                fs::write(out.path().join(&name), &result.bytes).unwrap();
+                encoded.push(json!({
+                    "file": entry["file"], "source": entry["source"], "syntax": syntax, "codestream": name,
+                    "photometric": result.shape.photometric.name(), "planar": result.shape.planar,
+                }));
+            }
         }
     }
-    if let Some(refused) = refused {
-        return Some(json!({ "file": file, "source": entry["source"], "refused": refused }));
-    }
-    let name = format!("{file}.native");
-    fs::write(out.join(&name), native).unwrap();
-    Some(json!({ "file": file, "source": entry["source"], "frames": name }))
+    fs::write(out.path().join("encoded.json"), serde_json::to_string(&encoded).unwrap()).unwrap();
+    let arguments = [folder.to_str().unwrap(), out.path().to_str().unwrap()];
+    let found: Value = serde_json::from_str(&python("encoded_corpus.py", &arguments)).unwrap();
+    println!("{}", found["right"]);
+    assert!(found["wrong"].as_array().unwrap().is_empty(), "{:#}", found["wrong"]);
+    let right = found["right"].as_object().unwrap();
+    assert!(right.len() == 4 && right.values().all(|count| count.as_u64().unwrap() > 20), "{right:?}");
 }
 
-fn cut(mut cutter: Cutter, data_set: Bytes) -> Vec<Vec<u8>> {
+/// The frames of a file, decoded into one beside, or why not. `None`: not compressed, or a video.
+fn decoded(folder: &Path, entry: &Value, out: &Path) -> Option<Value> {
+    let (syntax, shape, frames) = frames(folder, entry)?;
+    if codec(&syntax) == Codec::Other {
+        return None;
+    }
+    let mut native = Vec::new();
+    for frame in frames {
+        match codec::decode(&syntax, &frame, &shape) {
+            Ok(frame) => native.extend(frame.bytes),
+            Err(refusal) => {
+                let refused = refusal.to_string();
+                return Some(json!({ "file": entry["file"], "source": entry["source"], "refused": refused }));
+            }
+        }
+    }
+    let name = format!("{}.native", entry["file"].as_str().unwrap());
+    fs::write(out.join(&name), native).unwrap();
+    Some(json!({ "file": entry["file"], "source": entry["source"], "frames": name }))
+}
+
+/// The transfer syntax of a file, how its pixels lie, and its frames as they are stored. `None`: no image.
+fn frames(folder: &Path, entry: &Value) -> Option<(Uid, Shape, Vec<Vec<u8>>)> {
+    let mut meta = MetaReader::new();
+    let bytes = Bytes::from(fs::read(folder.join(entry["file"].as_str().unwrap())).unwrap());
+    let (meta, data_set) = meta.push(bytes).unwrap()?;
+    let syntax = meta.transfer_syntax.filter(|syntax| !codec(syntax).is_video())?;
+    let mut head = HeadReader::new(&syntax, None);
+    head.push(data_set.clone()).ok()?;
+    let shape = attributes::shape(&head.finish()?.data_set).ok()?;
+    let frames = cut(Cutter::all(&syntax), data_set)?;
+    Some((syntax, shape, frames))
+}
+
+/// Every frame; `None`: the pixel data break off.
+fn cut(mut cutter: Cutter, data_set: Bytes) -> Option<Vec<Vec<u8>>> {
     cutter.push(data_set);
     let mut frames: Vec<Vec<u8>> = Vec::new();
     loop {
-        match cutter.next().unwrap() {
+        match cutter.next().ok()? {
             Step::Cut(Cut::Begin { .. }) => frames.push(Vec::new()),
             Step::Cut(Cut::Bytes(bytes)) => frames.last_mut().unwrap().extend(bytes),
             Step::Cut(Cut::End) => {}
-            Step::Done(_) => return frames,
-            Step::MoreBytes => {
-                cutter.finish().unwrap();
-                return frames;
-            }
+            Step::Done(_) => return Some(frames),
+            Step::MoreBytes => return cutter.finish().ok().map(|_| frames),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! JPEG of 8 bits with a cosine transform: baseline, extended and progressive, by `zune-jpeg`.
+//! JPEG of 8 bits with a cosine transform: baseline, extended and progressive by `zune-jpeg`, and written by `jpeg-encoder`.
 
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -8,10 +9,13 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::markers::{Header, Markers, SOI, SOS};
 use crate::image::codec::Refusal;
 use crate::image::codec::samples::Samples;
+use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Most scans of a progressive image: each goes over the whole image again, and what real encoders write has ten or so.
 const SCANS: usize = 100;
 
+/// Of 100. What dcmcjpeg takes, too: the loss is hardly seen.
+const QUALITY: u8 = 90;
 /// A comment.
 const COM: u8 = 0xFE;
 
@@ -36,6 +40,36 @@ pub(super) fn decode(codestream: &[u8], header: &Header) -> Result<Samples, Refu
         return Err(Refusal::unsupported(format!("JPEG with {} components", header.components.len())));
     }
     Ok(Samples::Bytes(samples))
+}
+
+/// Whether [`encode`] takes pixels of this shape: 8 bits and no sign, of colours or grey.
+pub(super) fn can_encode(shape: &Shape) -> bool {
+    let colours =
+        [Photometric::Rgb, Photometric::YbrFull, Photometric::Monochrome1, Photometric::Monochrome2];
+    (shape.bits_allocated, shape.bits_stored, shape.signed) == (8, 8, false)
+        && shape.photometric.samples() == shape.samples
+        && colours.contains(&shape.photometric)
+}
+
+/// Encodes a frame, and what its Photometric Interpretation is then (PS3.5 8.2.1). Indices of a palette are refused: those
+/// in between mean something else; and so are more than 8 bits, which would be lost without a word.
+pub(super) fn encode(frame: &Frame) -> Result<(Vec<u8>, Photometric), Refusal> {
+    let Shape { rows, columns, photometric, .. } = frame.shape;
+    if !can_encode(&frame.shape) {
+        return Err(Refusal::unsupported(format!("pixels of this kind in JPEG Baseline: {photometric}")));
+    }
+    let (samples, _) = Samples::of(frame)?;
+    let samples: Vec<u8> = samples.into_iter().map(|sample| sample as u8).collect();
+    let (colours, photometric) = match photometric {
+        Photometric::Rgb => (ColorType::Rgb, Photometric::YbrFull422),
+        Photometric::YbrFull => (ColorType::Ycbcr, Photometric::YbrFull422),
+        grey => (ColorType::Luma, grey),
+    };
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out, QUALITY);
+    encoder.set_sampling_factor(SamplingFactor::F_2_1);
+    encoder.encode(&samples, columns, rows, colours).map_err(|_| Refusal::Failed)?;
+    Ok((out, photometric))
 }
 
 /// The codestream without what does not say how it is encoded. The library would take colours from it that the frame

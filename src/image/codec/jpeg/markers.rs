@@ -221,6 +221,29 @@ impl Colours {
     }
 }
 
+/// Appends a marker segment. There must be less than 64 KiB of parameters.
+pub(in crate::image::codec) fn segment(out: &mut Vec<u8>, marker: u8, parameters: &[u8]) {
+    out.extend([0xFF, marker]);
+    out.extend((parameters.len() as u16 + 2).to_be_bytes());
+    out.extend_from_slice(parameters);
+}
+
+/// Appends the Start Of Image and a frame header of components with these names, all of the image's resolution.
+pub(in crate::image::codec) fn start(
+    out: &mut Vec<u8>,
+    process: u8,
+    precision: u8,
+    rows: u16,
+    columns: u16,
+    ids: &[u8],
+) {
+    let ([h0, h1], [w0, w1]) = (rows.to_be_bytes(), columns.to_be_bytes());
+    let components: Vec<[u8; 3]> = ids.iter().map(|id| [*id, 0x11, 0]).collect();
+    out.extend([0xFF, SOI]);
+    let head = [precision, h0, h1, w0, w1, ids.len() as u8];
+    segment(out, process, &[&head, components.as_flattened()].concat());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

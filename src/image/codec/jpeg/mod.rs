@@ -5,6 +5,7 @@ mod baseline;
 mod extended;
 mod huffman;
 mod lossless;
+mod lossless_encode;
 pub(super) mod markers;
 pub(super) mod tables;
 
@@ -31,7 +32,22 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
     let shape =
         Shape { photometric: photometric(&header, &colours, shape.photometric), planar: false, ..*shape };
     // Whether samples have a sign is not told; where they do, it is where the data set has it.
-    samples.into_frame(precision, shape.bits_stored.into(), shape)
+    samples.into_frame(precision, precision.max(shape.bits_stored.into()), shape)
+}
+
+/// Encodes a frame to lossless JPEG, process 14 with selection value 1.
+pub(super) fn encode_lossless(frame: &Frame) -> Result<Vec<u8>, Refusal> {
+    lossless_encode::encode(frame)
+}
+
+/// Encodes a frame of 8 bits to baseline JPEG, and what its Photometric Interpretation is then.
+pub(super) fn encode_baseline(frame: &Frame) -> Result<(Vec<u8>, Photometric), Refusal> {
+    baseline::encode(frame)
+}
+
+/// Whether [`encode_baseline`] takes pixels of this shape.
+pub(super) fn can_encode_baseline(shape: &Shape) -> bool {
+    baseline::can_encode(shape)
 }
 
 /// The frame header, and what stands before the first scan about colours.

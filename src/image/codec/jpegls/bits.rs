@@ -132,6 +132,67 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Writes bits.
+#[derive(Default)]
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+    /// Bits that do not make a byte yet, the last one lowest.
+    window: u64,
+    count: u32,
+}
+
+impl Writer {
+    /// Appends the lowest 0 to 25 bits of a value, which has no others.
+    #[inline]
+    pub(super) fn bits(&mut self, value: u32, bits: u32) {
+        self.window = self.window << bits | u64::from(value);
+        self.count += bits;
+        self.flush();
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        loop {
+            let bits = if self.bytes.last() == Some(&0xFF) { 7 } else { 8 };
+            if self.count < bits {
+                return;
+            }
+            self.count -= bits;
+            self.bytes.push((self.window >> self.count) as u8 & (0xFF >> (8 - bits)));
+        }
+    }
+
+    /// Appends a limited-length Golomb code (A.5.3), as [`Reader::golomb`] reads it.
+    #[inline]
+    pub(super) fn golomb(&mut self, value: i32, k: u32, longest: u32, range_bits: u32) {
+        let value = value as u32;
+        let zeros = (value >> k).min(longest);
+        for _ in 0..zeros / 24 {
+            self.bits(0, 24);
+        }
+        self.bits(1, zeros % 24 + 1);
+        if zeros < longest {
+            self.bits(value & ((1 << k) - 1), k);
+        } else {
+            self.bits(value - 1, range_bits);
+        }
+    }
+
+    /// All bytes, the last one padded with zeros.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        while self.count > 0 || self.bytes.last() == Some(&0xFF) {
+            self.window <<= 1;
+            self.count += 1;
+            self.flush();
+            // A byte of ones wants another one behind it, even where no bits are left.
+            if self.count == 0 && self.bytes.last() != Some(&0xFF) {
+                break;
+            }
+        }
+        self.bytes
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +212,28 @@ mod tests {
         bits.bit();
         assert!(bits.is_overrun());
         assert_eq!(bits.end(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut writer = Writer::default();
+        let codes = [(0, 0), (70, 0), (70_000, 16), (23, 0), (24, 0), (5, 2), (0x1FFF, 5)];
+        codes.iter().for_each(|(value, k)| writer.golomb(*value, *k, 47, 17));
+        writer.bits(0x1FF, 9);
+        let bytes = writer.into_bytes();
+        let mut reader = Reader::new(&bytes);
+        for (value, k) in codes {
+            assert_eq!(reader.golomb(k, 47, 17).unwrap(), value);
+        }
+        assert_eq!(reader.bits(9), 0x1FF);
+        assert!(!reader.is_overrun());
+    }
+
+    #[test]
+    fn the_last_byte_is_not_one_of_ones() {
+        let mut writer = Writer::default();
+        writer.bits(0xFF, 8);
+        assert_eq!(writer.into_bytes(), [0xFF, 0]);
     }
 
     #[test]

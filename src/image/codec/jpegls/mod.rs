@@ -2,11 +2,12 @@
 
 mod bits;
 mod decode;
+mod encode;
 mod model;
 
 use self::model::Preset;
 use super::Refusal;
-use super::jpeg::markers::{APP8, DRI, EOI, Header, LSE, Markers, SOS, Scan, sof};
+use super::jpeg::markers::{APP8, DRI, EOI, Header, LSE, Markers, SOS, Scan, segment, sof, start};
 use super::samples::Samples;
 use crate::image::pixels::{Frame, Photometric, Shape};
 
@@ -100,6 +101,24 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
     Samples::from_words(samples, precision).into_frame(precision, precision, shape)
 }
 
+/// Encodes a frame without loss, by lines.
+pub(super) fn encode(frame: &Frame) -> Result<Vec<u8>, Refusal> {
+    let (samples, precision) = Samples::of(frame)?;
+    // There is no precision of one bit.
+    let precision = precision.max(2);
+    let Shape { rows, columns, samples: count, .. } = frame.shape;
+    let preset = u8::try_from(precision).ok().and_then(|precision| Preset::new(precision, 0, [0; 5]));
+    let preset = preset.ok_or(Refusal::Failed)?;
+    let mut out = Vec::with_capacity(frame.bytes.len() / 2);
+    start(&mut out, sof::JPEG_LS, precision as u8, rows, columns, &[1, 2, 3, 4][..usize::from(count)]);
+    let interleave = if count > 1 { 1 } else { 0 };
+    let selectors: Vec<[u8; 2]> = (1..=count as u8).map(|id| [id, 0]).collect();
+    segment(&mut out, SOS, &[&[count as u8], selectors.as_flattened(), &[0, interleave, 0]].concat());
+    out.extend(encode::scan(&samples, columns.into(), count.into(), &preset));
+    out.extend([0xFF, EOI]);
+    Ok(out)
+}
+
 /// MAXVAL, T1, T2, T3 and RESET (C.2.4.1.1); a 0 stands for the default.
 fn preset_parameters(parameters: &[u8]) -> Result<[u16; 5], Refusal> {
     match parameters {
@@ -117,4 +136,21 @@ fn restart_interval(parameters: &[u8]) -> Result<usize, Refusal> {
         return Err(Refusal::damaged("a restart interval"));
     }
     Ok(parameters.iter().fold(0, |interval, byte| interval << 8 | usize::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::image::codec::testing::frames;
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(frame in frames(2)) {
+            let encoded = encode(&frame).unwrap();
+            let decoded = decode(&encoded, &frame.shape).unwrap();
+            prop_assert_eq!(decoded, frame);
+        }
+    }
 }

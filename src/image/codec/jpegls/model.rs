@@ -96,6 +96,14 @@ impl Preset {
     }
 }
 
+impl Preset {
+    /// A difference modulo the range, of the least size (A.4.5).
+    pub(super) fn reduced(&self, difference: i32) -> i32 {
+        let positive = if difference < 0 { difference + self.range } else { difference };
+        if positive >= (self.range + 1) / 2 { positive - self.range } else { positive }
+    }
+}
+
 /// The least number of bits that count to `values`.
 fn bits_of(values: i32) -> u32 {
     32 - ((values - 1) as u32).leading_zeros()
@@ -201,6 +209,13 @@ impl RunContext {
         let odd = value & 1;
         let size = (value + odd) / 2;
         if (k != 0 || 2 * self.negative >= self.count) == (odd == 1) { -size } else { size }
+    }
+
+    /// What an error is mapped to (A.7.2.2): as [`Self::unmapped`] has it back.
+    pub(super) fn mapped(&self, error: i32, k: u32) -> i32 {
+        let often_negative = 2 * self.negative >= self.count;
+        let odd = if error > 0 { k == 0 && !often_negative } else { error < 0 && (k != 0 || often_negative) };
+        2 * error.abs() - self.kind - i32::from(odd)
     }
 
     /// Learns from an error and what it was mapped to.

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""How fast frames are decoded and encoded, beside the libraries that others use for it; prints the table of docs/codecs.md.
+
+  .peers/venv/bin/python bench/codecs.py [ROUNDS]
+
+Both sides take turns in one process each, on one thread, with the same codestreams: three images of pydicom-data. What counts
+is the ratio of the best times; the reference is called through imagecodecs, whose own cost is nothing beside it."""
+
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from importlib.resources import files
+from pathlib import Path
+
+import imagecodecs as ic
+import numpy as np
+import pydicom
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "1.2.840.10008.1.2."
+IMAGES = {"MR, 1024 × 1024, 12 bits": "MR2_UNCR.dcm", "DX, 1760 × 1760, 10 bits": "RG3_UNCR.dcm", "US, 640 × 480, RGB": "US1_UNCR.dcm"}
+
+
+def one_thread(function, *arguments, **options):
+    return lambda: function(*arguments, **options)
+
+
+def ways(image, bits):
+    """(format, syntax, reference, codestream, the reference's decoder, its encoder where ours has one)"""
+    colour = image.ndim == 3
+    grey = not colour
+    if image.dtype == np.uint8:
+        data = ic.jpeg8_encode(image, 90)
+        yield "JPEG Baseline", "4.50", "libjpeg-turbo 3.1", data, one_thread(ic.jpeg8_decode, data), one_thread(ic.jpeg8_encode, image, 90)
+    elif bits == 12:
+        data = ic.jpeg8_encode(image, 95, bitspersample=12)
+        yield "JPEG Extended, 12 bits", "4.51", "libjpeg-turbo 3.1", data, one_thread(ic.jpeg8_decode, data), None
+    if grey:
+        data = ic.ljpeg_encode(image, bitspersample=bits)
+        yield "JPEG Lossless", "4.70", "liblj92", data, one_thread(ic.ljpeg_decode, data), one_thread(ic.ljpeg_encode, image, bitspersample=bits)
+        data = ic.jpegls_encode(image)
+        yield "JPEG-LS", "4.80", "CharLS 2.4", data, one_thread(ic.jpegls_decode, data), one_thread(ic.jpegls_encode, image)
+    for name, syntax, reversible in (("JPEG 2000, reversible", "4.90", True), ("JPEG 2000, irreversible", "4.91", False)):
+        data = ic.jpeg2k_encode(image, 0 if reversible else 60, codecformat="j2k", reversible=reversible, mct=colour, numthreads=1)
+        yield name, syntax, "OpenJPEG 2.5", data, one_thread(ic.jpeg2k_decode, data, numthreads=1), None
+    data = ic.htj2k_encode(image, reversible=True, rgb=colour)
+    yield "HTJ2K, reversible", "4.201", "OpenJPH 0.26", data, one_thread(ic.htj2k_decode, data), None
+    data = ic.jpegxl_encode(image, lossless=True, effort=4, bitspersample=bits)
+    yield "JPEG XL, lossless", "4.110", "libjxl 0.11", data, one_thread(ic.jpegxl_decode, data, numthreads=1), None
+    data = ic.jpegxl_encode(image, distance=1, bitspersample=bits)
+    yield "JPEG XL, lossy", "4.112", "libjxl 0.11", data, one_thread(ic.jpegxl_decode, data, numthreads=1), None
+
+
+class Ours:
+    def __init__(self):
+        subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", "--example", "codec_speed"], cwd=ROOT, check=True)
+        self.process = subprocess.Popen([ROOT / "target/release/examples/codec_speed"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def time(self, what, syntax, image, bits, file):
+        rows, columns = image.shape[:2]
+        samples = image.shape[2] if image.ndim == 3 else 1
+        fields = (what, PREFIX + syntax, rows, columns, samples, image.dtype.itemsize * 8, bits, file)
+        self.process.stdin.write("|".join(map(str, fields)) + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+
+def timed(function):
+    start = time.perf_counter()
+    function()
+    return (time.perf_counter() - start) * 1e3
+
+
+def main():
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    warnings.filterwarnings("ignore")
+    ours = Ours()
+    print("| Format | Image | Ours, MB/s | Reference, MB/s | Ratio |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for title, file in IMAGES.items():
+            ds = pydicom.dcmread(files("data_store") / "data" / file)
+            image, bits = np.ascontiguousarray(ds.pixel_array), int(ds.BitsStored)
+            native, codestream = Path(folder) / "native", Path(folder) / "codestream"
+            native.write_bytes(image.tobytes())
+            for name, syntax, reference, data, decode, encode in ways(image, bits):
+                codestream.write_bytes(data)
+                for what, theirs, source in (("decode", decode, codestream), ("encode", encode, native)):
+                    if theirs is None:
+                        continue
+                    best = [1e9, 1e9]
+                    for _ in range(rounds):
+                        best[0] = min(best[0], ours.time(what, syntax, image, bits, source))
+                        best[1] = min(best[1], timed(theirs))
+                    speeds = [image.nbytes / 1e3 / ms for ms in best]
+                    print(f"| {name}, {what}d | {title} | {speeds[0]:.0f} | {reference}: {speeds[1]:.0f} | {speeds[0] / speeds[1]:.2f} |", flush=True)
+    ours.process.stdin.close()
+    ours.process.wait()
+
+
+main()
