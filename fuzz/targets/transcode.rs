@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use gantry::dicom::Uid;
+use gantry::dicom::object::Head;
 use gantry::dicom::scan::Scanner;
 use gantry::image::transcode::{Piece, Transcoder, can_become};
 
@@ -52,9 +53,14 @@ fn uid(text: &'static str) -> Uid {
     Uid::from_static(text)
 }
 
+fn head(syntax: &'static str) -> Head {
+    let (sop_class, sop_instance) = (uid("1.2.840.10008.5.1.4.1.1.7.4"), uid("1.2.3"));
+    Head { sop_class, sop_instance, transfer_syntax: uid(syntax) }
+}
+
 /// What becomes of an object; `None`: it cannot be had.
 fn transcoded(from: &'static str, to: &'static str, bytes: &[u8], size: usize) -> Option<Vec<u8>> {
-    let mut transcoder = Transcoder::new(&uid(from), &uid(to));
+    let mut transcoder = Transcoder::new(&head(from), &uid(to));
     let mut out = Vec::new();
     for piece in bytes.chunks(size) {
         transcoder.push(Bytes::copy_from_slice(piece)).ok()?;

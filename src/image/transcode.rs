@@ -6,6 +6,7 @@
 //! describe the pixels. What these will be is known before the first frame is ([`codec::decoded_shape`]), so that nothing waits.
 
 mod description;
+mod lossy;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use self::description::Description;
+use self::lossy::{Origin, Waiting};
 use self::raw::Raw;
 pub use self::work::Work;
 use super::codec::{self, Refusal};
@@ -25,14 +27,18 @@ use crate::dicom::bulk::is_pixel_data;
 use crate::dicom::dictionary::is_group_length;
 use crate::dicom::encode::{put_header, put_item, put_sequence_end, put_undefined};
 use crate::dicom::native::{self, Native};
+use crate::dicom::object::Head;
 use crate::dicom::scan::{self, ElementHeader, Event, Scanner};
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout, is_encapsulated};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout, is_encapsulated, is_lossy};
 use crate::dicom::{Tag, Uid, VR, tags};
 
 /// Longest frame that is taken in, in bytes as it is compressed: nothing longer is in use, and it has to be in one piece.
 pub const MAX_CODESTREAM: usize = 512 << 20;
 /// Longest native pixel data, in bytes: the greatest even length that a length field can tell (PS3.5 7.1.1).
 const MAX_PIXEL_DATA: u64 = 0xFFFF_FFFE;
+
+/// Longest Image Type, in bytes: some values of 16 characters.
+const MAX_IMAGE_TYPE: usize = 1024;
 
 /// Why an object cannot be had in another transfer syntax.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +94,10 @@ pub struct Transcoder {
     /// In which the frames come.
     from: Uid,
     frame: Vec<u8>,
+    /// Of an image that becomes another one, as it is compressed with loss: where it comes from.
+    origin: Option<Origin>,
+    /// Image Type, which changes with that, as it comes.
+    image_type: Option<Vec<u8>>,
     out: VecDeque<Piece>,
 }
 
@@ -97,10 +107,17 @@ enum Stage {
     Before,
     /// Amid it: it is held until all of it is here.
     Describing(Description),
-    /// The pixel data is still to come; how its pixels lie, and how many frames there are.
-    Described(Option<Shape>, u32),
-    /// The frames come; what follows them waits.
-    Pixels { shapes: Shapes, frames: u32, behind: Vec<Bytes> },
+    /// The pixel data is still to come; how its pixels lie, and how many frames there are. What comes before it waits for the
+    /// first frame where that is compressed with loss.
+    Described(Option<Shape>, u32, Option<Box<Waiting>>),
+    /// The frames come; what follows them waits, and so may what goes before the first of them.
+    Pixels {
+        shapes: Shapes,
+        frames: u32,
+        waiting: Option<Box<Waiting>>,
+        opening: Vec<u8>,
+        behind: Vec<Bytes>,
+    },
     /// What is behind the pixel data.
     Behind,
 }
@@ -131,10 +148,23 @@ pub fn can_become(from: &Uid, to: &Uid) -> bool {
     readable && (to.as_str() == EXPLICIT_VR_LE || codec::encodes(to))
 }
 
+/// The head of what an object becomes in this transfer syntax. An image that loses something is another one.
+pub fn sent_head(head: &Head, to: &Uid) -> Head {
+    let loses = becomes_another(&head.transfer_syntax, to);
+    let sop_instance =
+        if loses { lossy::derived_uid(&head.sop_instance, to) } else { head.sop_instance.clone() };
+    Head { sop_instance, transfer_syntax: to.clone(), ..head.clone() }
+}
+
+fn becomes_another(from: &Uid, to: &Uid) -> bool {
+    from != to && is_lossy(to)
+}
+
 impl Transcoder {
-    /// From one transfer syntax to another, which [it can become](can_become).
-    pub fn new(from: &Uid, to: &Uid) -> Self {
-        let stored = from;
+    /// From an object with this head to a transfer syntax that [it can become](can_become). What comes out has
+    /// [another head](sent_head).
+    pub fn new(head: &Head, to: &Uid) -> Self {
+        let stored = &head.transfer_syntax;
         let from = if is_encapsulated(stored) { stored.clone() } else { Uid::from_static(EXPLICIT_VR_LE) };
         Self {
             to: to.clone(),
@@ -146,6 +176,8 @@ impl Transcoder {
             cutter: Cutter::all(&from),
             from,
             frame: Vec::new(),
+            origin: becomes_another(stored, to).then(|| Origin::new(head, to)),
+            image_type: None,
             out: VecDeque::new(),
         }
     }
@@ -179,8 +211,9 @@ impl Transcoder {
         let scanner = std::mem::replace(&mut self.scanner, Scanner::new(Layout::ExplicitLe));
         let end = scanner.position();
         scanner.finish()?;
-        self.pass(end);
+        self.pass(end)?;
         self.described();
+        self.unwait();
         match self.stage {
             Stage::Pixels { .. } => Err(Error::Frames(frames::Error::NoPixelData)),
             _ => Ok(()),
@@ -197,7 +230,7 @@ impl Transcoder {
                 self.scanner.skip();
             }
         }
-        self.pass(self.scanner.position());
+        self.pass(self.scanner.position())?;
         if !matches!(self.stage, Stage::Behind) {
             self.cutter.push(piece);
             self.cut()?;
@@ -206,26 +239,31 @@ impl Transcoder {
     }
 
     /// What was walked over up to `position` goes out, or is dropped.
-    fn pass(&mut self, position: u64) {
-        if let Stage::Describing(description) = &mut self.stage {
-            description.hold(self.raw.take_to(position));
-            return;
-        }
+    fn pass(&mut self, position: u64) -> Result<(), Error> {
         let pieces = self.raw.take_to(position);
-        if !self.keeps {
-            return;
+        if let Some(image_type) = &mut self.image_type {
+            pieces.iter().for_each(|piece| image_type.extend_from_slice(piece));
+            return if image_type.len() > MAX_IMAGE_TYPE { Err(Error::TooLong) } else { Ok(()) };
         }
         match &mut self.stage {
+            Stage::Describing(description) => description.hold(pieces),
+            _ if !self.keeps => {}
+            Stage::Described(_, _, Some(waiting)) => {
+                let mut pieces = pieces.iter();
+                pieces.try_for_each(|piece| waiting.bytes(piece)).map_err(|lossy::TooLong| Error::TooLong)?;
+            }
             Stage::Pixels { behind, .. } => behind.extend(pieces),
             _ => self.out.extend(pieces.into_iter().map(Piece::Bytes)),
         }
+        Ok(())
     }
 
     /// An element of the data set itself begins.
     fn element(&mut self, header: &ElementHeader) -> Result<(), Error> {
-        self.pass(header.offset);
+        self.pass(header.offset)?;
         let tag = header.tag;
-        self.keeps = !is_left_out(tag);
+        self.keeps = !self.is_left_out(tag);
+        self.originate(tag);
         if tag >= tags::SAMPLES_PER_PIXEL && matches!(self.stage, Stage::Before) {
             self.stage = Stage::Describing(Description::default());
         }
@@ -237,9 +275,49 @@ impl Transcoder {
         }
         if is_pixel_data(tag) && !matches!(self.stage, Stage::Pixels { .. } | Stage::Behind) {
             self.keeps = false;
-            self.pixels(tag)?;
+            return self.pixels(tag);
+        }
+        if let Stage::Described(_, _, Some(waiting)) = &mut self.stage {
+            waiting.element(tag);
         }
         Ok(())
+    }
+
+    /// Where the image comes from is said at its place.
+    fn originate(&mut self, tag: Tag) {
+        let Some(origin) = &mut self.origin else { return };
+        if let Some(image_type) = self.image_type.take() {
+            self.out.push_back(Piece::Bytes(lossy::derived(&image_type).into()));
+        }
+        let (said, replaces) = origin.before(tag);
+        if !said.is_empty() {
+            self.out.push_back(Piece::Bytes(said.into()));
+        }
+        self.keeps &= !replaces;
+        self.image_type = (tag == tags::IMAGE_TYPE).then(Vec::new);
+    }
+
+    /// What waits for a frame goes out as it is: there is none.
+    fn unwait(&mut self) {
+        if let Stage::Described(_, _, waiting) = &mut self.stage
+            && let Some(waiting) = waiting.take()
+        {
+            self.out.push_back(Piece::Bytes(waiting.as_it_was().into()));
+        }
+    }
+
+    /// Whether an element is not true any more when pixels have changed: lengths of groups, tables of where frames are, and an
+    /// icon that may be compressed as the image was.
+    fn is_left_out(&self, tag: Tag) -> bool {
+        let of_pixels = [tags::PIXEL_DATA.group(), tags::SAMPLES_PER_PIXEL.group()].contains(&tag.group());
+        let table = [
+            tags::EXTENDED_OFFSET_TABLE,
+            tags::EXTENDED_OFFSET_TABLE_LENGTHS,
+            tags::ENCAPSULATED_PIXEL_DATA_VALUE_TOTAL_LENGTH,
+        ];
+        let icon = tag == tags::ICON_IMAGE_SEQUENCE && is_encapsulated(&self.from);
+        let length = is_group_length(tag) && (of_pixels || self.origin.is_some() && tag.group() == 0x0008);
+        length || icon || table.contains(&tag)
     }
 
     /// All that describes the pixels is here.
@@ -248,12 +326,16 @@ impl Transcoder {
         let (shape, frames) = description.read();
         let sent = shape.map(|shape| Shapes::of(&self.from, &self.to, &shape).sent);
         self.out.push_back(Piece::Bytes(description.write(shape, sent).into()));
-        self.stage = Stage::Described(shape, frames);
+        let waiting = self.origin.is_some().then(Box::default);
+        self.stage = Stage::Described(shape, frames, waiting);
     }
 
     /// The pixel data begins.
     fn pixels(&mut self, tag: Tag) -> Result<(), Error> {
-        let Stage::Described(Some(stored), frames) = self.stage else { return Err(Error::NoShape) };
+        let Stage::Described(Some(stored), frames, waiting) = &mut self.stage else {
+            return Err(Error::NoShape);
+        };
+        let (stored, frames, waiting) = (*stored, *frames, waiting.take());
         if tag != tags::PIXEL_DATA {
             return Err(Error::Kind);
         }
@@ -277,8 +359,10 @@ impl Transcoder {
             let vr = if sent.bits_allocated > 8 { VR::OW } else { VR::OB };
             put_header(&mut opening, Layout::ExplicitLe, tag, vr, length);
         }
-        self.out.push_back(Piece::Bytes(opening.into()));
-        self.stage = Stage::Pixels { shapes, frames, behind: Vec::new() };
+        if waiting.is_none() {
+            self.out.push_back(Piece::Bytes(std::mem::take(&mut opening).into()));
+        }
+        self.stage = Stage::Pixels { shapes, frames, waiting, opening, behind: Vec::new() };
         Ok(())
     }
 
@@ -302,18 +386,21 @@ impl Transcoder {
 
     /// A frame is whole.
     fn work(&mut self) -> Result<(), Error> {
-        let Stage::Pixels { shapes, frames, .. } = &mut self.stage else { return Err(Error::NoShape) };
+        let Stage::Pixels { shapes, frames, waiting, opening, .. } = &mut self.stage else {
+            return Err(Error::NoShape);
+        };
         *frames = frames.checked_sub(1).ok_or(Error::Surplus)?;
         let frame = std::mem::take(&mut self.frame);
-        let work =
-            Work { from: self.from.clone(), to: self.to.clone(), frame, shapes: *shapes, is_fragment: true };
+        let goes_before = waiting.take().map(|waiting| (waiting, std::mem::take(opening)));
+        let (from, to) = (self.from.clone(), self.to.clone());
+        let work = Work { from, to, frame, shapes: *shapes, is_fragment: true, goes_before };
         self.out.push_back(Piece::Work(work));
         Ok(())
     }
 
     /// The last frame was cut.
     fn end(&mut self) -> Result<(), Error> {
-        let Stage::Pixels { frames, shapes, behind } = std::mem::replace(&mut self.stage, Stage::Behind)
+        let Stage::Pixels { frames, shapes, behind, .. } = std::mem::replace(&mut self.stage, Stage::Behind)
         else {
             return Ok(());
         };
@@ -331,15 +418,4 @@ impl Transcoder {
         self.out.extend(behind.into_iter().map(Piece::Bytes));
         Ok(())
     }
-}
-
-/// Whether an element is not true any more when pixels have changed: lengths of groups, and tables of where frames are.
-fn is_left_out(tag: Tag) -> bool {
-    let of_pixels = [tags::PIXEL_DATA.group(), tags::SAMPLES_PER_PIXEL.group()].contains(&tag.group());
-    let table = [
-        tags::EXTENDED_OFFSET_TABLE,
-        tags::EXTENDED_OFFSET_TABLE_LENGTHS,
-        tags::ENCAPSULATED_PIXEL_DATA_VALUE_TOTAL_LENGTH,
-    ];
-    of_pixels && is_group_length(tag) || table.contains(&tag)
 }

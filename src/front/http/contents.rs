@@ -263,9 +263,9 @@ impl Contents {
         } else if native::can_become(stored, &sent) {
             Change::Native(Box::new(Native::new(stored, &sent)))
         } else {
-            Change::Pixels(Box::new(Transcoder::new(stored, &sent)))
+            Change::Pixels(Box::new(Transcoder::new(&head, &sent)))
         };
-        let head = Head { transfer_syntax: sent, ..head };
+        let head = transcode::sent_head(&head, &sent);
         self.ready.push_back(Ready::Content(Content::Begin(head, series)));
         self.current = Some(Current { body, change });
         Ok(())

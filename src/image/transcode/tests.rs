@@ -43,9 +43,17 @@ fn image(frames: u32, to: Layout) -> Vec<u8> {
     image.encode(to, QueryCharset::Auto)
 }
 
+fn head(syntax: &'static str) -> Head {
+    Head {
+        sop_class: Uid::from_static("1.2.840.10008.5.1.4.1.1.7.4"),
+        sop_instance: Uid::from_static("1.2.3"),
+        transfer_syntax: Uid::from_static(syntax),
+    }
+}
+
 /// What becomes of an object that comes in pieces of this size.
 fn transcoded(data: &[u8], from: &'static str, to: &'static str, size: usize) -> Result<Vec<u8>, Error> {
-    let mut transcoder = Transcoder::new(&Uid::from_static(from), &Uid::from_static(to));
+    let mut transcoder = Transcoder::new(&head(from), &Uid::from_static(to));
     let mut out = Vec::new();
     let mut take = |transcoder: &mut Transcoder| {
         while let Some(piece) = transcoder.pop() {

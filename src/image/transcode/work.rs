@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::Shapes;
+use super::lossy::Waiting;
 use crate::dicom::Uid;
 use crate::dicom::encode::put_item;
-use crate::dicom::transfer_syntax::{Layout, is_encapsulated};
+use crate::dicom::transfer_syntax::{Layout, is_encapsulated, is_lossy};
 use crate::image::codec::{self, Refusal};
 use crate::image::pixels::{Frame, Photometric, Shape};
 use crate::image::render::colour::{rgb_of_ybr_full, ybr_full_of_rgb};
@@ -20,13 +21,15 @@ pub struct Work {
     pub(super) shapes: Shapes,
     /// Where it is encoded, whether it goes out with what stands around it in Pixel Data.
     pub(super) is_fragment: bool,
+    /// What goes before the frame and depends on it.
+    pub(super) goes_before: Option<(Box<Waiting>, Vec<u8>)>,
 }
 
 impl Work {
     /// A frame by itself, from one transfer syntax to another.
     pub fn of_frame(from: &Uid, to: &Uid, frame: Vec<u8>, shape: &Shape) -> Self {
         let shapes = Shapes::of(from, to, shape);
-        Self { from: from.clone(), to: to.clone(), frame, shapes, is_fragment: false }
+        Self { from: from.clone(), to: to.clone(), frame, shapes, is_fragment: false, goes_before: None }
     }
 
     /// How many bytes it takes while it is done, about: the frame as it came, native, and as it goes out.
@@ -41,7 +44,7 @@ impl Work {
     /// # Errors
     /// The frame cannot be decoded or encoded truthfully.
     pub fn run(self) -> Result<Bytes, Refusal> {
-        let Self { from, to, frame, shapes, is_fragment } = self;
+        let Self { from, to, frame, shapes, is_fragment, goes_before } = self;
         let native = match is_encapsulated(&from) {
             true => codec::decode(&from, &frame, &shapes.stored)?,
             false => Frame { shape: shapes.stored, bytes: frame },
@@ -50,8 +53,23 @@ impl Work {
         if !is_encapsulated(&to) {
             return Ok(native.bytes.into());
         }
+        if is_lossy(&to) && native.shape.photometric == Photometric::PaletteColor {
+            return Err(Refusal::Unsupported(
+                "a palette's indices would be others after compression with loss".into(),
+            ));
+        }
         let encoded = codec::encode(&to, &native)?;
-        Ok(if is_fragment { fragment(&encoded.bytes)? } else { encoded.bytes.into() })
+        if !is_fragment {
+            return Ok(encoded.bytes.into());
+        }
+        let mut out = match goes_before {
+            None => Vec::with_capacity(encoded.bytes.len() + 9),
+            Some((waiting, opening)) => {
+                [waiting.written(native.shape.frame_length(), encoded.bytes.len()), opening].concat()
+            }
+        };
+        put_fragment(&mut out, &encoded.bytes)?;
+        Ok(out.into())
     }
 }
 
@@ -76,14 +94,13 @@ fn disagreement(is: Photometric, told: Photometric) -> Refusal {
     Refusal::Disagrees(format!("the pixels are {is}, the data set says that they are {told}").into())
 }
 
-fn fragment(codestream: &[u8]) -> Result<Bytes, Refusal> {
+fn put_fragment(out: &mut Vec<u8>, codestream: &[u8]) -> Result<(), Refusal> {
     let length = u32::try_from(codestream.len().next_multiple_of(2));
     let length = length.map_err(|_| Refusal::TooLarge("a codestream of 4 GiB".into()))?;
-    let mut fragment = Vec::with_capacity(codestream.len() + 9);
-    put_item(&mut fragment, Layout::ExplicitLe, length);
-    fragment.extend_from_slice(codestream);
+    put_item(out, Layout::ExplicitLe, length);
+    out.extend_from_slice(codestream);
     if codestream.len() % 2 == 1 {
-        fragment.push(0);
+        out.push(0);
     }
-    Ok(fragment.into())
+    Ok(())
 }

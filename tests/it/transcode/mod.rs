@@ -4,6 +4,7 @@ use bytes::Bytes;
 use gantry::demo::Instance;
 use gantry::dicom::charset::QueryCharset;
 use gantry::dicom::dataset::{DataSet, Element, Value};
+use gantry::dicom::object::Head;
 use gantry::dicom::transfer_syntax::{Layout, layout};
 use gantry::dicom::{Uid, VR, tags};
 use gantry::image::transcode::{Piece, Transcoder};
@@ -66,7 +67,8 @@ fn encoded(syntax: &str, instance: usize) -> Vec<u8> {
 }
 
 fn compressed(native: Vec<u8>, syntax: &Uid) -> Vec<u8> {
-    let mut transcoder = Transcoder::new(&EXPLICIT.parse().unwrap(), syntax);
+    let [sop_class, sop_instance, transfer_syntax] = [CT, "1.2.3", EXPLICIT].map(|uid| uid.parse().unwrap());
+    let mut transcoder = Transcoder::new(&Head { sop_class, sop_instance, transfer_syntax }, syntax);
     transcoder.push(Bytes::from(native)).unwrap();
     transcoder.finish().unwrap();
     let mut out = Vec::new();
