@@ -3,6 +3,7 @@
 pub mod ae_title;
 pub mod bulk;
 pub(crate) mod byte_order;
+pub mod calendar;
 pub mod charset;
 pub mod dataset;
 pub mod deidentify;

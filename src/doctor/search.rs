@@ -6,6 +6,7 @@ use super::Examination;
 use super::contexts::few;
 use super::finding::{Code, Finding, Level as Severity};
 use super::talk::{Found, Talk, Trouble};
+use crate::dicom::calendar;
 use crate::dicom::dataset::{DataSet, Parsed, Value, WarningKind};
 use crate::dicom::query::{Level, Target};
 use crate::dicom::{Uid, VR, sop_class, tags};
@@ -349,16 +350,9 @@ fn since(days: u64) -> String {
     format!("{}-{}", date(now.saturating_sub(days)), date(now + 1))
 }
 
-/// A day since 1970 as a value of VR DA (the proleptic Gregorian calendar, by the era of 400 years).
+/// A day since 1970 as a value of VR DA.
 fn date(days: u64) -> String {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = calendar::date(days);
     format!("{year:04}{month:02}{day:02}")
 }
 

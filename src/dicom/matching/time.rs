@@ -2,6 +2,7 @@
 
 use super::Verdict;
 use crate::dicom::VR;
+use crate::dicom::calendar::day_number;
 
 /// Microseconds; of dates and moments since 1970-01-01, of times since midnight.
 type Micros = i64;
@@ -127,15 +128,6 @@ fn days(digits: &str) -> Option<(i64, i64)> {
         }
         _ => None,
     }
-}
-
-/// Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March, so that the leap
-/// day is the last of its year.
-fn day_number(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// The first and the last microsecond of `HH`, `HHMM`, `HHMMSS` or `HHMMSS.F`, with one to six F.

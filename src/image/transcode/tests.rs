@@ -200,3 +200,84 @@ proptest! {
         }
     }
 }
+
+const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
+
+/// The elements before the pixel data.
+fn before_pixels(object: &[u8]) -> DataSet {
+    let pixels = object.windows(6).position(|it| it == b"\xE0\x7F\x10\0OB").unwrap();
+    DataSet::parse(&object[..pixels], Layout::ExplicitLe, None).unwrap().data_set
+}
+
+/// An image of `frames` frames with these elements besides.
+fn image_with(frames: u32, more: &[(Tag, VR, &str)]) -> Vec<u8> {
+    let mut image = description(frames);
+    more.iter().for_each(|(tag, vr, value)| image.set_str(*tag, *vr, *value));
+    let mut out = image.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let bytes = pixels(frames);
+    out.extend(element(tags::PIXEL_DATA, b"OB", &bytes));
+    out
+}
+
+#[test]
+fn an_image_that_loses_something_is_another_one() {
+    let mut native = element(Tag(0x0008, 0), b"UL", &[0; 4]);
+    native.extend(image_with(2, &[(tags::SOP_INSTANCE_UID, VR::UI, "1.2.3")]));
+    let image_type = element(tags::IMAGE_TYPE, b"CS", b"ORIGINAL\\PRIMARY\\AXIAL");
+    native.splice(12..12, image_type);
+    let sent = transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 100_000).unwrap();
+    for size in [1, 10, 37, 200] {
+        assert!(transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, size).unwrap() == sent, "{size}");
+    }
+    let told = before_pixels(&sent);
+    let head = sent_head(&head(EXPLICIT_VR_LE), &Uid::from_static(JPEG_BASELINE));
+    assert_eq!(told.string(tags::SOP_INSTANCE_UID), Some(head.sop_instance.as_str()));
+    assert!(
+        head.sop_instance.as_str().starts_with("2.25.") && head.transfer_syntax.as_str() == JPEG_BASELINE
+    );
+    assert_eq!(told.strings(tags::IMAGE_TYPE), ["DERIVED", "PRIMARY", "AXIAL"]);
+    assert_eq!(told.string(tags::LOSSY_IMAGE_COMPRESSION), Some("01"));
+    assert_eq!(told.string(tags::LOSSY_IMAGE_COMPRESSION_METHOD), Some("ISO_10918_1"));
+    let ratio: f64 = told.string(tags::LOSSY_IMAGE_COMPRESSION_RATIO).unwrap().parse().unwrap();
+    assert!(ratio > 0.0);
+    let source = &told.items(tags::SOURCE_IMAGE_SEQUENCE)[0];
+    assert_eq!(source.string(tags::REFERENCED_SOP_INSTANCE_UID), Some("1.2.3"));
+    assert_eq!(told.items(tags::DERIVATION_CODE_SEQUENCE)[0].string(tags::CODE_VALUE), Some("113040"));
+    assert_eq!(told.string(tags::PATIENT_NAME), Some("Doe^John"));
+    assert_eq!(told.string(tags::BURNED_IN_ANNOTATION), Some("NO"));
+    assert!(!told.contains(Tag(0x0008, 0)), "a length that is not true any more");
+    assert!(told.iter().is_sorted_by_key(|(tag, _)| tag));
+}
+
+#[test]
+fn what_was_lost_before_is_told_before_what_is_lost_now() {
+    let native = image_with(
+        1,
+        &[
+            (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
+            (tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, "5.125"),
+            (tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, "ISO_14495_1"),
+            (tags::VOILUT_FUNCTION, VR::CS, "LINEAR"),
+            (Tag(0x0040, 0x0244), VR::DA, "20200101"),
+        ],
+    );
+    let told = before_pixels(&transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 99).unwrap());
+    assert_eq!(told.string(tags::LOSSY_IMAGE_COMPRESSION), Some("01"));
+    assert_eq!(told.strings(tags::LOSSY_IMAGE_COMPRESSION_METHOD), ["ISO_14495_1", "ISO_10918_1"]);
+    let ratios = told.strings(tags::LOSSY_IMAGE_COMPRESSION_RATIO);
+    assert!(ratios.len() == 2 && ratios[0] == "5.125", "{ratios:?}");
+    assert_eq!(told.string(Tag(0x0040, 0x0244)), Some("20200101"));
+    assert_eq!(told.string(tags::VOILUT_FUNCTION), Some("LINEAR"));
+}
+
+#[test]
+fn indices_of_a_palette_are_not_compressed_with_loss() {
+    let native = image_with(1, &[(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR")]);
+    let refused = transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 99);
+    assert!(matches!(refused, Err(Error::Refused(Refusal::Unsupported(_)))), "{refused:?}");
+    // Without pixels nothing is lost.
+    let mut report = DataSet::new();
+    report.set_str(tags::PATIENT_NAME, VR::PN, "Doe^John");
+    let report = report.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    assert!(transcoded(&report, EXPLICIT_VR_LE, JPEG_BASELINE, 9).unwrap().starts_with(&report[..2]));
+}

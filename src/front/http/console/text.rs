@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::dicom::Uid;
+use crate::dicom::{Uid, calendar};
 
 /// The storage SOP classes that are met most, by their names (PS3.4 B.5), without what all names have.
 const CLASSES: [(&str, &str); 30] = [
@@ -70,15 +70,7 @@ pub(super) fn took(duration: Duration) -> String {
 pub(super) fn moment(at: SystemTime) -> String {
     let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Years are counted from March, so that the day a leap year has more is the last; 719,468 days lie between the
-    // first of March of the year 0 and 1970.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let (month, day) = ((5 * of_year + 2) / 153, of_year - (153 * ((5 * of_year + 2) / 153) + 2) / 5 + 1);
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (year, month, day) = calendar::date(days);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
