@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         else {
             return Err("eight fields in a line".into());
         };
-        let (syntax, samples, bits_stored): (Uid, u16, u16) = (syntax.parse()?, samples.parse()?, bits_stored.parse()?);
+        let (syntax, samples, bits_stored): (Uid, u16, u16) =
+            (syntax.parse()?, samples.parse()?, bits_stored.parse()?);
         let shape = Shape {
             rows: rows.parse()?,
             columns: columns.parse()?,

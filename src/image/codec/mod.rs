@@ -85,20 +85,13 @@ pub fn encode(syntax: &Uid, frame: &Frame) -> Result<Encoded, Refusal> {
         return Err(Refusal::unsupported(format!("encoding such pixels to {}", syntax.as_str())));
     }
     isolated(|| {
-        let mut photometric = frame.shape.photometric;
         let bytes = match syntax.as_str() {
             RLE => rle::encode(frame)?,
             JPEG_LS => jpegls::encode(frame)?,
             JPEG_LOSSLESS_SV1 => jpeg::encode_lossless(frame)?,
-            _ => {
-                let (bytes, transformed) = jpeg::encode_baseline(frame)?;
-                photometric = transformed;
-                bytes
-            }
+            _ => jpeg::encode_baseline(frame)?,
         };
-        // The segments of RLE are planes, and Planar Configuration says so of its frames (PS3.3 C.7.6.3.1.3).
-        let planar = syntax.as_str() == RLE && frame.shape.samples > 1;
-        Ok(Encoded { bytes, shape: Shape { photometric, planar, ..frame.shape } })
+        Ok(Encoded { bytes, shape: encoded_shape(syntax, &frame.shape) })
     })
 }
 

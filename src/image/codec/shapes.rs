@@ -1,5 +1,6 @@
 //! How pixels lie once they are decoded or encoded, as far as transfer syntax and data set tell before a frame is seen.
 
+use super::{JPEG_BASELINE, JPEG_LOSSLESS_SV1, JPEG_LS, RLE};
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{Codec, codec};
 use crate::image::pixels::{Photometric, Shape};
@@ -19,11 +20,16 @@ pub fn decoded_shape(syntax: &Uid, shape: &Shape) -> Shape {
 
 /// The shape of the data set around the frames that [`super::encode`] makes of native ones.
 pub fn encoded_shape(syntax: &Uid, shape: &Shape) -> Shape {
-    // RLE has colours by plane (PS3.5 G.2).
-    Shape { planar: codec(syntax) == Codec::Rle && shape.samples > 1, ..*shape }
+    let photometric = match (syntax.as_str(), shape.photometric) {
+        (JPEG_BASELINE, Photometric::Rgb | Photometric::YbrFull) => Photometric::YbrFull422,
+        (_, photometric) => photometric,
+    };
+    // The segments of RLE are planes, and Planar Configuration says so of its frames (PS3.3 C.7.6.3.1.3).
+    let planar = syntax.as_str() == RLE && shape.samples > 1;
+    Shape { photometric, planar, ..*shape }
 }
 
-/// Whether frames are encoded to this transfer syntax, where their shape is a usual one.
+/// Whether frames are encoded to this transfer syntax, where their shape is one that [`super::can_encode`] takes.
 pub fn encodes(syntax: &Uid) -> bool {
-    codec(syntax) == Codec::Rle
+    [RLE, JPEG_LS, JPEG_LOSSLESS_SV1, JPEG_BASELINE].contains(&syntax.as_str())
 }

@@ -51,25 +51,25 @@ pub(super) fn can_encode(shape: &Shape) -> bool {
         && colours.contains(&shape.photometric)
 }
 
-/// Encodes a frame, and what its Photometric Interpretation is then (PS3.5 8.2.1). Indices of a palette are refused: those
+/// Encodes a frame; colours become YBR_FULL_422 (PS3.5 8.2.1). Indices of a palette are refused: those
 /// in between mean something else; and so are more than 8 bits, which would be lost without a word.
-pub(super) fn encode(frame: &Frame) -> Result<(Vec<u8>, Photometric), Refusal> {
+pub(super) fn encode(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     let Shape { rows, columns, photometric, .. } = frame.shape;
     if !can_encode(&frame.shape) {
         return Err(Refusal::unsupported(format!("pixels of this kind in JPEG Baseline: {photometric}")));
     }
     let (samples, _) = Samples::of(frame)?;
     let samples: Vec<u8> = samples.into_iter().map(|sample| sample as u8).collect();
-    let (colours, photometric) = match photometric {
-        Photometric::Rgb => (ColorType::Rgb, Photometric::YbrFull422),
-        Photometric::YbrFull => (ColorType::Ycbcr, Photometric::YbrFull422),
-        grey => (ColorType::Luma, grey),
+    let colours = match photometric {
+        Photometric::Rgb => ColorType::Rgb,
+        Photometric::YbrFull => ColorType::Ycbcr,
+        _ => ColorType::Luma,
     };
     let mut out = Vec::new();
     let mut encoder = Encoder::new(&mut out, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_1);
     encoder.encode(&samples, columns, rows, colours).map_err(|_| Refusal::Failed)?;
-    Ok((out, photometric))
+    Ok(out)
 }
 
 /// The codestream without what does not say how it is encoded. The library would take colours from it that the frame

@@ -41,7 +41,7 @@ pub(super) fn encode_lossless(frame: &Frame) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Encodes a frame of 8 bits to baseline JPEG, and what its Photometric Interpretation is then.
-pub(super) fn encode_baseline(frame: &Frame) -> Result<(Vec<u8>, Photometric), Refusal> {
+pub(super) fn encode_baseline(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     baseline::encode(frame)
 }
 
