@@ -19,7 +19,9 @@ pub mod icc;
 mod lut;
 mod palette;
 pub mod picture;
+pub mod presentation;
 mod scale;
+mod shutter;
 pub mod viewport;
 pub mod voi;
 pub mod write;
@@ -28,6 +30,7 @@ pub use self::annotate::Annotation;
 pub use self::head::{Head, HeadReader};
 pub use self::icc::Profile;
 pub use self::picture::{Colours, Picture};
+pub use self::presentation::Presentation;
 pub use self::viewport::Viewport;
 pub use self::voi::Window;
 
@@ -66,6 +69,27 @@ pub enum Error {
 /// # Errors
 /// The pixels are none that can be shown, or the wanted part of them is none.
 pub fn render(head: &Head, frame: &Frame, number: u32, options: &Options) -> Result<Picture, Error> {
+    finished(pixels(head, frame, number, options)?, head, number, options, viewport::aspect(head, number))
+}
+
+/// The same, shown as a presentation state wants it. The window of `options` takes the place of the state's, the viewport
+/// is of what the state shows.
+///
+/// # Errors
+/// As of [`render()`].
+pub fn render_as(
+    head: &Head,
+    frame: &Frame,
+    number: u32,
+    options: &Options,
+    presentation: &Presentation,
+) -> Result<Picture, Error> {
+    let picture = presentation.seen(pixels(&presentation.head(head), frame, number, options)?);
+    finished(picture, head, number, options, presentation.aspect(viewport::aspect(head, number)))
+}
+
+/// The pixels as they look like, where they are.
+fn pixels(head: &Head, frame: &Frame, number: u32, options: &Options) -> Result<Picture, Error> {
     let shape = &frame.shape;
     attributes::check(shape)?;
     if shape.pixels() as u64 > viewport::MAX_PIXELS {
@@ -74,15 +98,25 @@ pub fn render(head: &Head, frame: &Frame, number: u32, options: &Options) -> Res
     if (frame.bytes.len() as u64) < shape.frame_length() {
         return Err(Error::TooShort);
     }
-    let picture = match shape.photometric {
+    match shape.photometric {
         Photometric::Monochrome1 | Photometric::Monochrome2 => {
-            grey::render(head, frame, number, options.window)?
+            grey::render(head, frame, number, options.window)
         }
-        Photometric::PaletteColor => grey::palette(head, frame)?,
-        _ => colour::render(frame)?,
-    };
+        Photometric::PaletteColor => grey::palette(head, frame),
+        _ => colour::render(frame),
+    }
+}
+
+/// Their colours, what is seen of them and how large, and what is written onto them.
+fn finished(
+    picture: Picture,
+    head: &Head,
+    number: u32,
+    options: &Options,
+    aspect: f64,
+) -> Result<Picture, Error> {
     let picture = icc::coloured(picture, head, options.profile)?;
-    let mut picture = viewport::fitted(picture, options.viewport, viewport::aspect(head, number))?;
+    let mut picture = viewport::fitted(picture, options.viewport, aspect)?;
     annotate::annotate(&mut picture, head, number, options.annotation);
     Ok(picture)
 }

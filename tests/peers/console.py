@@ -216,7 +216,7 @@ def work(browser, url, facts):
         image = page.locator("img.preview")
         expect(image).to_be_visible()
         wait_until(page, "document.querySelector('img.preview').complete")
-        check(image.evaluate("one => one.naturalWidth") == 240, "no preview of a JPEG")
+        check(image.evaluate("one => one.naturalWidth") == 192, "no preview of a JPEG")
         page.click(".tiles a")
         expect(page.locator("table.rows tbody tr")).to_have_count(1)
         page.go_back()

@@ -58,6 +58,17 @@ pub(super) fn decimal(data_set: &DataSet, tag: Tag, at: usize) -> Option<f64> {
     decimal_of(data_set.get(tag)?, at).filter(|value| value.is_finite())
 }
 
+/// The whole numbers of an attribute, as many as there are, at most so many.
+pub(super) fn integers_of(data_set: &DataSet, tag: Tag, most: usize) -> Vec<i64> {
+    // Conversions saturate.
+    (0..most).map_while(|at| decimal(data_set, tag, at)).map(|value| value as i64).collect()
+}
+
+/// The first whole numbers of an attribute; `None`: there are fewer.
+pub(super) fn integers<const N: usize>(data_set: &DataSet, tag: Tag) -> Option<[i64; N]> {
+    integers_of(data_set, tag, N).try_into().ok()
+}
+
 /// How long a frame is shown, in milliseconds: as it was meant, else as it was taken (PS3.3 C.7.6.5, C.12.1.1.6).
 /// `None`: the object does not say.
 pub fn frame_time(data_set: &DataSet) -> Option<f64> {

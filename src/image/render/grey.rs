@@ -30,7 +30,14 @@ pub(super) fn render(
     let supplement = supplemental_palette(head, &frame.shape);
     let Samples::Indices(indices) = samples else { return Ok(wide(&pipeline, frame, samples)) };
     let voi = pipeline.voi.clone().unwrap_or_else(|| pipeline.range_of_indices(&frame.shape, &indices));
-    let table: Vec<u8> = stored_values(&frame.shape).map(|stored| pipeline.at(stored as f64, &voi)).collect();
+    // Of 65,536 values a slice has some thousand.
+    let (least, greatest) =
+        indices.iter().fold((u16::MAX, 0), |(low, high), &at| (low.min(at), high.max(at)));
+    let there = i64::from(least)..=i64::from(greatest);
+    let table: Vec<u8> = (0..)
+        .zip(stored_values(&frame.shape))
+        .map(|(at, stored)| if there.contains(&at) { pipeline.at(stored as f64, &voi) } else { 0 })
+        .collect();
     Ok(match supplement {
         None => Picture::of(&frame.shape, Colours::Grey, mapped(&indices, &table)),
         Some(palette) => {
@@ -56,7 +63,7 @@ pub(super) fn palette(head: &Head, frame: &Frame) -> Result<Picture, Error> {
 
 /// The samples of a frame.
 enum Samples {
-    /// Their bits, without sign and without what surrounds them in their cells.
+    /// How much they are above the least value there can be.
     Indices(Vec<u16>),
     /// To be read one by one.
     Integers,
@@ -75,17 +82,20 @@ impl Samples {
         }
         let shift = high_bit + 1 - bits_stored;
         let mask = u16::MAX >> (16 - bits_stored.min(16));
+        // In two's complement the least value has the highest bit alone.
+        let sign = if frame.shape.signed { 1 << (bits_stored.min(16) - 1) } else { 0 };
+        let index = |cell: u16| (cell >> shift & mask) ^ sign;
         let bytes = &frame.bytes[..];
         Ok(Self::Indices(match bits_allocated {
             1 => (0..frame.shape.pixels())
-                .map(|at| bytes.get(at / 8).map_or(0, |&byte| u16::from(byte >> (at % 8) & 1)))
+                .map(|at| bytes.get(at / 8).map_or(0, |&byte| u16::from(byte >> (at % 8) & 1) ^ sign))
                 .collect(),
-            8 => bytes.iter().map(|&cell| u16::from(cell) >> shift & mask).collect(),
-            16 => bytes.as_chunks().0.iter().map(|&cell| u16::from_le_bytes(cell) >> shift & mask).collect(),
+            8 => bytes.iter().map(|&cell| index(cell.into())).collect(),
+            16 => bytes.as_chunks().0.iter().map(|&cell| index(u16::from_le_bytes(cell))).collect(),
             32 => {
                 let cells = bytes.as_chunks().0.iter();
                 // Only what the mask leaves.
-                cells.map(|&cell| (u32::from_le_bytes(cell) >> shift) as u16 & mask).collect()
+                cells.map(|&cell| ((u32::from_le_bytes(cell) >> shift) as u16 & mask) ^ sign).collect()
             }
             _ => return Err(Error::Attribute(tags::BITS_ALLOCATED)),
         }))
@@ -211,11 +221,11 @@ fn computed(pipeline: &Pipeline, stored: impl Iterator<Item = f64> + Clone) -> V
     stored.map(|stored| pipeline.at(stored, &voi)).collect()
 }
 
-/// Every value that a sample of up to 16 bits can have, in the order of its bits without sign.
+/// Every value that a sample of up to 16 bits can have, the least first.
 fn stored_values(shape: &Shape) -> impl Iterator<Item = i64> + use<> {
-    let bits = shape.bits_stored.min(MAX_TABLE_BITS);
-    let (count, signed) = (1_i64 << bits, shape.signed);
-    (0..count).map(move |index| if signed && index >= count / 2 { index - count } else { index })
+    let count = 1_i64 << shape.bits_stored.min(MAX_TABLE_BITS);
+    let least = if shape.signed { -count / 2 } else { 0 };
+    least..least + count
 }
 
 fn mapped<T: Copy + Default>(indices: &[u16], table: &[T]) -> Vec<T> {

@@ -55,6 +55,17 @@ impl Head {
         own().or_else(shared)
     }
 
+    /// Takes a functional group macro out of all groups: its attributes are then those of the data set itself.
+    pub(super) fn ungroup(&mut self, sequence: Tag) {
+        for groups in [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE] {
+            let mut items = self.data_set.items(groups).to_vec();
+            items.iter_mut().for_each(|item| drop(item.remove(sequence)));
+            if !items.is_empty() {
+                self.data_set.set_items(groups, items);
+            }
+        }
+    }
+
     /// Where the attributes of a functional group macro stand for a frame: in its item, else in the data set itself.
     pub fn group_or_top(&self, frame: u32, sequence: Tag) -> &DataSet {
         self.group(frame, sequence).unwrap_or(&self.data_set)

@@ -70,6 +70,19 @@ impl Picture {
         }
     }
 
+    /// The picture after a quarter of a turn, clockwise.
+    pub fn turned(self) -> Self {
+        let (width, height, bytes) = (self.width as usize, self.height as usize, self.colours.bytes());
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for column in 0..width {
+            for row in (0..height).rev() {
+                let at = (row * width + column) * bytes;
+                pixels.extend_from_slice(self.pixels.get(at..at + bytes).unwrap_or_default());
+            }
+        }
+        Self { width: self.height, height: self.width, pixels, ..self }
+    }
+
     /// The same picture with three bytes for a pixel.
     pub fn into_rgb(mut self) -> Self {
         if self.colours == Colours::Grey {

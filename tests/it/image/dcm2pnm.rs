@@ -8,7 +8,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use gantry::dicom::part10::MetaReader;
-use gantry::dicom::transfer_syntax::{Codec, EXPLICIT_VR_LE, codec};
+use gantry::dicom::transfer_syntax::{Codec, codec};
 use gantry::dicom::{Uid, tags};
 use gantry::image::codec::decode;
 use gantry::image::frames::{Cut, Cutter, Step};

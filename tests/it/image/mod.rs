@@ -2,3 +2,4 @@
 
 mod dcm2pnm;
 mod gallery;
+mod thumbnails;

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::operator::Operator;
-use super::preview::may_be_shown;
+use super::preview::has_images;
 use super::search::{StudyRow, matches, study_row, within};
 use super::{Frame, Here, draw, text};
 use crate::access::Operation;
@@ -42,9 +42,9 @@ struct SeriesRow {
 }
 
 impl SeriesRow {
-    /// Whether its images are worth to be looked at.
+    /// Whether there may be images in it.
     fn has_preview(&self) -> bool {
-        may_be_shown(&self.modality)
+        has_images(&self.modality)
     }
 
     /// How many instances it has, in words; empty where nobody has told.

@@ -239,12 +239,17 @@ const WHICH: [crate::dicom::Tag; 6] = [
     tags::INSTANCE_NUMBER,
 ];
 
+/// Whether there may be images in a series of this modality.
+pub(in crate::front::http) fn has_images(modality: &str) -> bool {
+    !WITHOUT_IMAGES.contains(&modality)
+}
+
 fn no_picture() -> Problem {
     Problem::client(StatusCode::NOT_FOUND, "there is no image that a thumbnail could show")
 }
 
 fn may_have_images(series: &DataSet) -> bool {
-    series.string(tags::MODALITY).is_none_or(|modality| !WITHOUT_IMAGES.contains(&modality))
+    series.string(tags::MODALITY).is_none_or(has_images)
 }
 
 fn may_be_image(instance: &DataSet) -> bool {
