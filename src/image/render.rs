@@ -5,7 +5,8 @@
 //! the standard: the values of the modality, those of interest, grey or colours, the part that is asked for, the size.
 //! [`write`] makes a file of the picture.
 //!
-//! Overlays are not drawn: viewers draw them, and expect a picture without. Windows do not change colours.
+//! Overlays are drawn where that is asked for: viewers draw them, and expect a picture without. Windows do not change
+//! colours.
 
 use crate::dicom::Tag;
 use crate::image::pixels::{Frame, Photometric};
@@ -17,6 +18,7 @@ mod grey;
 pub mod head;
 pub mod icc;
 mod lut;
+mod overlay;
 mod palette;
 pub mod picture;
 pub mod presentation;
@@ -98,13 +100,17 @@ fn pixels(head: &Head, frame: &Frame, number: u32, options: &Options) -> Result<
     if (frame.bytes.len() as u64) < shape.frame_length() {
         return Err(Error::TooShort);
     }
-    match shape.photometric {
+    let mut picture = match shape.photometric {
         Photometric::Monochrome1 | Photometric::Monochrome2 => {
-            grey::render(head, frame, number, options.window)
+            grey::render(head, frame, number, options.window)?
         }
-        Photometric::PaletteColor => grey::palette(head, frame),
-        _ => colour::render(frame),
+        Photometric::PaletteColor => grey::palette(head, frame)?,
+        _ => colour::render(frame)?,
+    };
+    if options.annotation.overlays {
+        overlay::draw(&mut picture, head, frame, number);
     }
+    Ok(picture)
 }
 
 /// Their colours, what is seen of them and how large, and what is written onto them.

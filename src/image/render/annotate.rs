@@ -26,11 +26,13 @@ pub struct Annotation {
     pub patient: bool,
     /// Modality, date, descriptions, and how the image was taken, below on the left.
     pub technique: bool,
+    /// The image's own overlays. Of this program, not of the standard.
+    pub overlays: bool,
 }
 
 /// It is none of the annotations that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an annotation is patient, technique, or both with a comma between")]
+#[error("an annotation is patient, technique or overlays, or several of them with commas between")]
 pub struct BadAnnotation;
 
 /// As the parameter `annotation` has it.
@@ -43,6 +45,7 @@ impl FromStr for Annotation {
             match word {
                 "patient" => annotation.patient = true,
                 "technique" => annotation.technique = true,
+                "overlays" => annotation.overlays = true,
                 _ => return Err(BadAnnotation),
             }
         }
@@ -229,7 +232,10 @@ mod tests {
             write(&mut picture, &["x".repeat(100)], Place::Above);
             assert_eq!(picture.pixels.len(), length);
         }
-        assert_eq!("patient, technique".parse(), Ok(Annotation { patient: true, technique: true }));
+        assert_eq!(
+            "patient, technique".parse(),
+            Ok(Annotation { patient: true, technique: true, overlays: false })
+        );
         assert_eq!("both".parse::<Annotation>(), Err(BadAnnotation));
     }
 }
