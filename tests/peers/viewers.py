@@ -258,27 +258,45 @@ def bulk(archive):
               headers={"Range": "bytes=0-"})
 
 
-def rendered_later(archive):
-    """What comes with a later version: pictures. Until then a problem that says so."""
+SIGNATURES = {"image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG\r\n"}
+
+
+def pictures(archive):
+    """One picture by itself; several only as parts, so that OHIF and browsers see that a series is none."""
     ct = archive.ct[0]
     study, series, instance = f"/studies/{ct['study']}", ct["path"].rpartition("/instances")[0], ct["path"]
 
-    def row(name, path, accept):
-        return Request(name, path, accept, LATER, "application/problem+json")
+    def row(name, path, accept, kind="image/jpeg"):
+        def is_picture(answer):
+            if not answer.body.startswith(SIGNATURES[kind]):
+                yield f"no {kind}: {answer.body[:20]}"
 
-    for level in (series, instance):
-        for what in ("thumbnail", "rendered"):
-            yield row(f"OHIF {what}", f"{level}/{what}?viewport=256%2C256", "image/jpeg")
-            yield row(f"OHIF {what} as bulk data", f"{level}/{what}?accept=image%2Fjpeg", BULK)
-            yield row(f"OHIF {what} in an <img>", f"{level}/{what}?accept=image/jpeg", BROWSER_IMAGE)
-    yield row("dwv thumbnail", f"{instance}/rendered?viewport=64,64", "image/png")
-    for what in (f"{study}/rendered", f"{study}/thumbnail", f"{instance}/frames/1/rendered", f"{instance}/frames/1/thumbnail"):
-        for accept in ("image/jpeg", "image/png", "*/*"):
-            yield row("JavaScript picture", f"{what}?viewport=128,128&window=40,400,linear&quality=80", accept)
+        return Request(name, path, accept, 200, kind, is_picture)
+
+    def are_pictures(answer):
+        if len(answer.parts) != len(archive.ct):
+            yield f"{len(answer.parts)} pictures; is {len(archive.ct)}"
+        for fields, content in answer.parts:
+            if fields["content-type"] != "image/jpeg" or not content.startswith(SIGNATURES["image/jpeg"]):
+                yield f"a part of type {fields['content-type']}"
+
+    for level, what in ((series, "thumbnail"), (instance, "thumbnail"), (instance, "rendered")):
+        yield row(f"OHIF {what}", f"{level}/{what}?viewport=256%2C256", "image/jpeg")
+        yield row(f"OHIF {what} as bulk data", f"{level}/{what}?accept=image%2Fjpeg", BULK)
+        yield row(f"OHIF {what} in an <img>", f"{level}/{what}?accept=image/jpeg", BROWSER_IMAGE)
+    for accept in ("image/jpeg", BULK):
+        yield Request("OHIF rendered of a series, which asks for an instance then",
+                      f"{series}/rendered?viewport=256%2C256&accept=image/jpeg", accept, 406, "application/problem+json")
+    yield row("dwv thumbnail", f"{instance}/rendered?viewport=64,64", "image/png", "image/png")
+    asked = "viewport=128,128&window=40,400,linear&quality=80"
+    for what in (f"{study}/thumbnail", f"{instance}/frames/1/rendered", f"{instance}/frames/1/thumbnail"):
+        for accept, kind in (("image/jpeg", "image/jpeg"), ("image/png", "image/png"), ("*/*", "image/jpeg")):
+            yield row("JavaScript picture", f"{what}?{asked}", accept, kind)
+    for what in (study, series):
+        yield Request("JavaScript pictures", f"{what}/rendered?{asked}", "*/*", 200, "multipart/related", are_pictures)
     yield row("Python picture", f"{instance}/rendered", "*/*")
-
-
-LATER = 501
+    yield Request("a thumbnail of a report", f"{archive['report']['path']}/thumbnail", "image/jpeg", 404,
+                  "application/problem+json")
 
 
 def by_uri(archive):
@@ -392,7 +410,7 @@ def data_set(file):
     return file[132 + 12 + int.from_bytes(file[140:144], "little"):]
 
 
-SECTIONS = [searches, metadata, frames, objects, bulk, rendered_later, by_uri, uploads]
+SECTIONS = [searches, metadata, frames, objects, bulk, pictures, by_uri, uploads]
 NAMES = [section.__name__ for section in SECTIONS]
 
 

@@ -12,13 +12,13 @@ pub const GIF: &str = "image/gif";
 
 impl Accept {
     /// The form of pictures that there are in these types, the one that is sent where nothing is said first; `single`
-    /// where there is one picture. Several are parts whether the client says so or not. `None` where it takes none of
-    /// the types (406).
+    /// where there is one picture. Several are parts: a client that takes bare pictures only would be sent something that it
+    /// cannot show. `None` where it takes none that there is (406).
     pub fn picture_form(&self, offered: &[&'static str], single: bool) -> Option<ValueForm> {
         self.each_range(&MediaRange::any(), |range| {
             let essence = inner_essence(range);
             let media_type = offered.iter().copied().find(|own| covers(&essence, own))?;
-            let single_part = single && !range.essence.starts_with("multipart/");
+            let single_part = self.single_part(range, single, true)?;
             Some(ValueForm { single_part, media_type })
         })
     }
@@ -47,10 +47,16 @@ mod tests {
             ("image/gif", GIF),
         ] {
             assert_eq!(form(accept, true), Some((media_type, true)), "{accept}");
-            assert_eq!(form(accept, false), Some((media_type, false)), "several: {accept}");
+        }
+        for accept in ["", "*/*", browser] {
+            assert_eq!(form(accept, false), Some((JPEG, false)), "several: {accept}");
+        }
+        for accept in ["image/jpeg", "image/*"] {
+            assert_eq!(form(accept, false), None, "several: {accept}");
         }
         for parts in ["multipart/related; type=\"image/png\"", "multipart/related;type=image/png"] {
             assert_eq!(form(parts, true), Some((PNG, false)), "{parts}");
+            assert_eq!(form(parts, false), Some((PNG, false)), "{parts}");
         }
         for other in
             ["image/webp", "application/dicom", "video/mp4", "image/png;q=0", "application/octet-stream"]

@@ -167,7 +167,7 @@ impl Accept {
     /// Whether the range asks for a single part; `None`: it does, and there are several. What a bare `*/*`
     /// means, where there is a single value, `wildcard` says; of a browser, which names types of single files
     /// besides, it is a single part.
-    fn single_part(&self, range: &MediaRange, single: bool, wildcard: bool) -> Option<bool> {
+    pub(super) fn single_part(&self, range: &MediaRange, single: bool, wildcard: bool) -> Option<bool> {
         match range.essence.as_str() {
             "multipart/related" | "multipart/*" => Some(false),
             "*/*" => Some(single && (wildcard || self.names_single_parts())),

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn luminance_and_chrominance_become_the_colours_they_stand_for() {
+    fn hazard_luminance_and_chrominance_become_the_colours_they_stand_for() {
         // Red and white by the equations of C.7.6.3.1.2.
         assert_eq!(
             rgb(shape(Photometric::YbrFull), &[76, 85, 255, 255, 128, 128]),

@@ -9,6 +9,7 @@ use super::head::Head;
 use super::picture::Picture;
 use super::scale::{Region, scaled};
 use crate::dicom::tags;
+use crate::image::pixels::Shape;
 
 /// Greatest width and height of a viewport: what the widest walls of screens have.
 pub const MAX_SIDE: u32 = 16_384;
@@ -157,6 +158,17 @@ fn part(whole: Region, viewport: &Viewport) -> Option<Region> {
     let (x, width) = extent(viewport.x, viewport.region_width, whole.width)?;
     let (y, height) = extent(viewport.y, viewport.region_height, whole.height)?;
     Some(Region { x, y, width, height })
+}
+
+/// How many pixels the picture of a frame has at most.
+pub fn most_pixels(head: &Head, number: u32, shape: &Shape, viewport: Option<Viewport>) -> u64 {
+    let aspect = aspect(head, number);
+    // Conversions saturate.
+    let whole = (shape.pixels() as f64 * aspect.max(1.0 / aspect)) as u64;
+    viewport.map_or(whole, |viewport| {
+        let most = u64::from(viewport.width) * u64::from(viewport.height);
+        if viewport.enlarges { most } else { most.min(whole) }
+    })
 }
 
 /// How much higher than wide the pixels of a frame are: by their distances in the patient or at the detector, else by

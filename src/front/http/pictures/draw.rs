@@ -16,6 +16,7 @@ use crate::image::codec::{Refusal, can_decode, decode};
 use crate::image::frames::{AllCut, Cut, Cutter, Step};
 use crate::image::pixels::{Frame, Shape};
 use crate::image::render::attributes::{frame_time, shape};
+use crate::image::render::viewport::most_pixels;
 use crate::image::render::write::{self, Gif, NotWritten};
 use crate::image::render::{self, Head, HeadReader, Options, render};
 
@@ -164,7 +165,8 @@ impl Pictures {
             match cutter.next()? {
                 Step::Cut(Cut::Begin { number, .. }) => {
                     let image = self.image()?;
-                    let memory = self.drawing.workshop.memory(needed(&image.shape));
+                    let needed = needed(&image, number, &self.drawing.options);
+                    let memory = self.drawing.workshop.memory(needed);
                     let _memory = memory.await.map_err(Broken::Picture)?;
                     current = Some(Coded { number, bytes: BytesMut::new(), _memory });
                 }
@@ -251,9 +253,11 @@ fn added(gif: Option<Gif>, image: &Image, picture: &render::Picture) -> Result<G
     Ok(gif)
 }
 
-/// The memory that a frame of this shape needs until its picture is a file: as it came, decoded, and drawn.
-fn needed(shape: &Shape) -> u64 {
-    longest(shape) + shape.frame_length() + shape.pixels() as u64 * 6 + BESIDES
+/// The memory that a frame needs until its picture is a file: as it came, decoded, drawn, and as large as it is wanted.
+fn needed(image: &Image, number: u32, options: &Options) -> u64 {
+    let Image { head, shape } = image;
+    let wanted = most_pixels(head, number, shape, options.viewport);
+    longest(shape) + shape.frame_length() + 3 * shape.pixels() as u64 + 6 * wanted + BESIDES
 }
 
 /// Most bytes of a frame that came: what is compressed is hardly ever longer than what is not.

@@ -61,10 +61,10 @@ pub(super) async fn frames(context: Context, asked: Asked) -> Result<Response, P
             .advise("Ask for pictures of frames in the order in which the object has them."));
     }
     let single = list.numbers().len() == 1;
-    let mut form = taken(&context, &asked, single)?;
-    if form.media_type == GIF {
-        // One file, however many frames are in it.
-        form = taken(&context, &asked, true)?;
+    // A GIF is one file, however many frames are in it.
+    let mut form = taken(&context, &asked, true)?;
+    if !single && form.media_type != GIF {
+        form = taken(&context, &asked, false)?;
     }
     let begun = begin_image(&context, target).await?;
     let wanted = Frames::Some(list.ascending());
@@ -109,8 +109,10 @@ pub(super) async fn images(context: Context, asked: Asked) -> Result<Response, P
 /// What the client takes of the types that there are.
 fn taken(context: &Context, asked: &Asked, single: bool) -> Result<ValueForm, Problem> {
     context.accept(&asked.accept).picture_form(&TYPES, single).ok_or_else(|| {
-        Problem::client(StatusCode::NOT_ACCEPTABLE, "pictures come in no form that was asked for")
-            .advise("Accept image/jpeg, image/png or image/gif.")
+        Problem::client(StatusCode::NOT_ACCEPTABLE, "pictures come in no form that was asked for").advise(
+            "Accept image/jpeg, image/png or image/gif; several pictures are parts of multipart/related; \
+                 type=\"image/jpeg\".",
+        )
     })
 }
 

@@ -16,6 +16,7 @@ use crate::dicom::{Tag, VR, tags};
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const JPEG_XL: &str = "1.2.840.10008.1.2.4.110";
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+const PARTS: &str = "multipart/related; type=\"image/png\"";
 const SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
 
 /// A grey image with frames of 4 × 2 pixels.
@@ -86,6 +87,7 @@ async fn window_viewport_and_quality_are_obeyed_and_bad_ones_refused() {
     );
     let [best, worst] = ["100", "1"].map(|quality| format!("/rendered?quality={quality}&viewport=400,400"));
     assert!(rendered(&best, "").await.body.len() > rendered(&worst, "").await.body.len());
+    rendered("/rendered?viewport=16384,16384", "image/png").await.problem(413);
     for bad in ["window=1", "viewport=0,0", "quality=0", "quality=x", "viewport=9,9,4,0"] {
         rendered(&format!("/rendered?{bad}"), "image/png").await.problem(400);
     }
@@ -107,11 +109,12 @@ async fn a_gif_moves_through_all_frames_or_those_of_a_list() {
 }
 
 #[tokio::test]
-async fn frames_are_pictures_of_their_own() {
+async fn hazard_frames_are_pictures_of_their_own_and_the_number_counts() {
     let one = rendered("/frames/2/rendered", "image/png").await;
     assert_eq!(png(&one.body).2, [0; 8], "a frame of one value");
     assert!(one.header("content-location").ends_with("/frames/2/rendered"));
-    let both = rendered("/frames/1,3/rendered", "image/png").await;
+    rendered("/frames/1,3/rendered", "image/png").await.problem(406);
+    let both = rendered("/frames/1,3/rendered", "multipart/related; type=\"image/png\"").await;
     let parts = super::frames::parts(&both);
     let url = "http://bridge.example/dicom-web/studies/1.2/series/1.3/instances/1.4/frames";
     assert_eq!(parts.len(), 2);
@@ -139,7 +142,7 @@ async fn a_series_is_a_part_for_each_of_its_images_and_whole_or_broken() {
     driver.item(of_class(CT, JPEG_XL, image(&[RISING])).await);
     driver.item(of_class(CT, EXPLICIT, image(&[[9; 8], RISING])).await);
     driver.complete();
-    let answer = bridge.ask("GET", "/dicom-web/studies/1.2/series/1.3/rendered", "image/png").await;
+    let answer = bridge.ask("GET", "/dicom-web/studies/1.2/series/1.3/rendered", PARTS).await;
     let parts = super::frames::parts(&answer);
     assert_eq!(parts.len(), 2, "what cannot be shown is left out");
     assert!(parts.iter().all(|(content_type, location, file)| {

@@ -91,7 +91,7 @@ fn monochrome1_and_an_inverse_shape_are_one_inversion() {
 }
 
 #[test]
-fn tables_of_modality_and_interest_follow_each_other() {
+fn hazard_tables_of_modality_and_interest_follow_each_other() {
     let mut data_set = with(&[(tags::RESCALE_SLOPE, VR::DS, "100")]);
     // Stored -1, 0, 1 become 10, 20, 30, whatever Rescale Slope says.
     let modality = item(VR::SS, [3, 0xFFFF, 16], &[10, 20, 30]);
@@ -116,7 +116,7 @@ fn padding_is_black_and_not_of_the_range() {
 }
 
 #[test]
-fn wide_and_floating_samples_are_shown() {
+fn hazard_wide_and_floating_samples_are_shown() {
     let none = DataSet::new();
     let bytes: Vec<u8> = [-70_000_i32, 0, 70_000, 35_000].iter().flat_map(|n| n.to_le_bytes()).collect();
     assert_eq!(shown(&none, shape(32, 32, true), &bytes), [0, 128, 255, 191]);
@@ -157,7 +157,7 @@ fn a_frame_has_the_window_of_its_functional_group() {
 }
 
 #[test]
-fn indices_become_colours() {
+fn hazard_palette_indices_become_colours_and_not_grey() {
     let data_set = palette_of([3, 1, 8], [&[0, 1, 2], &[10, 11, 12], &[20, 21, 22]]);
     let indexed = Shape { photometric: Photometric::PaletteColor, ..shape(8, 8, false) };
     let frame = Frame { shape: indexed, bytes: vec![0, 1, 2, 9] };
