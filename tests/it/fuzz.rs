@@ -38,6 +38,8 @@ mod multipart;
 mod pool;
 #[path = "../../fuzz/targets/reencode.rs"]
 mod reencode;
+#[path = "../../fuzz/targets/render.rs"]
+mod render;
 #[path = "../../fuzz/targets/scan.rs"]
 mod scan;
 #[path = "../../fuzz/targets/transcode.rs"]
@@ -88,6 +90,7 @@ targets!(
     multipart,
     pool,
     reencode,
+    render,
     scan,
     transcode,
     transcribe,

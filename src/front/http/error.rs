@@ -75,7 +75,9 @@ impl Problem {
             }
             Broken::Picture(why) => match why {
                 NotDrawn::NoImage => Self::client(StatusCode::NOT_FOUND, detail),
-                NotDrawn::NotShown(RenderError::Region) => Self::client(StatusCode::BAD_REQUEST, detail),
+                NotDrawn::NotPresented | NotDrawn::NotShown(RenderError::Region) => {
+                    Self::client(StatusCode::BAD_REQUEST, detail)
+                }
                 NotDrawn::NotShown(RenderError::TooShort) => of_archive(),
                 NotDrawn::TooLarge | NotDrawn::NotShown(RenderError::TooLarge) | NotDrawn::NotWritten(_) => {
                     Self::client(StatusCode::PAYLOAD_TOO_LARGE, detail).advise("Ask for a smaller viewport.")

@@ -15,6 +15,7 @@ use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
 use crate::dicom::deidentify::{Key, deidentified};
 use crate::dicom::object::Head;
+use crate::dicom::query::Target;
 use crate::dicom::sop_class::is_image;
 use crate::dicomweb::media_type::{ObjectForm, Packaging, SyntaxChoice};
 use crate::dicomweb::report::is_report;
@@ -35,11 +36,12 @@ pub(super) async fn retrieve(mut context: Context) -> Result<Response, Problem> 
     if asked.wants_dicom() {
         return file(&context, &asked).await;
     }
-    if asked.picture.presentation.is_some() {
-        return Err(Problem::bridge(StatusCode::NOT_IMPLEMENTED, "presentation states are not applied")
-            .advise("Ask without presentationUID and presentationSeriesUID."));
+    let mut how = Asked::of_wado_uri(&asked)?;
+    if let Some((series, instance)) = asked.picture.presentation.clone() {
+        let (series, instance) = (Some(series), Some(instance));
+        how.presentation =
+            Some(pictures::state(&context, Target { series, instance, ..asked.target.clone() }).await?);
     }
-    let how = Asked::of_wado_uri(&asked)?;
     name_in_path(&mut context, &asked);
     if asked.picture.frame.is_some() {
         return pictures::frames(context, how).await;

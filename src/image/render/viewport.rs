@@ -43,6 +43,11 @@ pub struct Viewport {
 pub struct BadViewport;
 
 impl Viewport {
+    /// How many pixels fit in.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
     /// At most so many pixels of all of the image; smaller images stay as they are.
     pub fn at_most(width: u32, height: u32) -> Self {
         let (x, y, region_width, region_height) = (0.0, 0.0, None, None);
@@ -122,17 +127,8 @@ impl FromStr for Viewport {
 /// # Errors
 /// The part lies outside of the image, or the picture would have more than [`MAX_PIXELS`].
 pub(super) fn fitted(picture: Picture, viewport: Option<Viewport>, aspect: f64) -> Result<Picture, Error> {
-    let whole = Region { x: 0.0, y: 0.0, width: f64::from(picture.width), height: f64::from(picture.height) };
-    let region = viewport.map_or(Some(whole), |viewport| part(whole, &viewport)).ok_or(Error::Region)?;
-    // The least size with square pixels in which nothing is lost.
-    let (width, height) = (region.width * (1.0 / aspect).max(1.0), region.height * aspect.max(1.0));
-    let scale = viewport.map_or(1.0, |viewport| {
-        let fit = (f64::from(viewport.width) / width).min(f64::from(viewport.height) / height);
-        if viewport.enlarges { fit } else { fit.min(1.0) }
-    });
-    // Conversions saturate.
-    let side = |length: f64| ((length * scale).round() as u32).max(1);
-    let (width, height) = (side(width), side(height));
+    let (region, width, height) =
+        placed(picture.width, picture.height, viewport, aspect).ok_or(Error::Region)?;
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(Error::TooLarge);
     }
@@ -144,6 +140,21 @@ pub(super) fn fitted(picture: Picture, viewport: Option<Viewport>, aspect: f64) 
         picture.flip_vertically();
     }
     Ok(picture)
+}
+
+/// What part of an image of this size is seen, and how wide and high that is; `None`: nothing.
+fn placed(width: u32, height: u32, viewport: Option<Viewport>, aspect: f64) -> Option<(Region, u32, u32)> {
+    let whole = Region { x: 0.0, y: 0.0, width: width.into(), height: height.into() };
+    let region = viewport.map_or(Some(whole), |viewport| part(whole, &viewport))?;
+    // The least size with square pixels in which nothing is lost.
+    let (width, height) = (region.width * (1.0 / aspect).max(1.0), region.height * aspect.max(1.0));
+    let scale = viewport.map_or(1.0, |viewport| {
+        let fit = (f64::from(viewport.width) / width).min(f64::from(viewport.height) / height);
+        if viewport.enlarges { fit } else { fit.min(1.0) }
+    });
+    // Conversions saturate.
+    let side = |length: f64| ((length * scale).round() as u32).max(1);
+    Some((region, side(width), side(height)))
 }
 
 /// The part of the image that a viewport names, as far as it is there.
@@ -160,15 +171,10 @@ fn part(whole: Region, viewport: &Viewport) -> Option<Region> {
     Some(Region { x, y, width, height })
 }
 
-/// How many pixels the picture of a frame has at most.
-pub fn most_pixels(head: &Head, number: u32, shape: &Shape, viewport: Option<Viewport>) -> u64 {
-    let aspect = aspect(head, number);
-    // Conversions saturate.
-    let whole = (shape.pixels() as f64 * aspect.max(1.0 / aspect)) as u64;
-    viewport.map_or(whole, |viewport| {
-        let most = u64::from(viewport.width) * u64::from(viewport.height);
-        if viewport.enlarges { most } else { most.min(whole) }
-    })
+/// How many pixels the picture of a frame has, where no presentation state turns it or shows a part of it.
+pub fn pixels_of(head: &Head, number: u32, shape: &Shape, viewport: Option<Viewport>) -> u64 {
+    let placed = placed(shape.columns.into(), shape.rows.into(), viewport, aspect(head, number));
+    placed.map_or(0, |(_, width, height)| u64::from(width) * u64::from(height))
 }
 
 /// How much higher than wide the pixels of a frame are: by their distances in the patient or at the detector, else by
@@ -218,6 +224,29 @@ mod tests {
         }
         let small = fitted(picture(64, 32), Some(Viewport::at_most(200, 200)), 1.0).unwrap();
         assert_eq!((small.width, small.height), (64, 32), "not enlarged");
+    }
+
+    #[test]
+    fn the_size_of_a_picture_is_known_before_it_is_drawn() {
+        for viewport in ["64,64", "7,99", "9,9,1,1,-2,3"] {
+            let viewport = Some(viewport.parse().unwrap());
+            let mut data_set = DataSet::new();
+            data_set.set_strings(tags::PIXEL_SPACING, VR::DS, vec!["1".into(), "2".into()]);
+            let shape = Shape {
+                rows: 4,
+                columns: 5,
+                samples: 1,
+                bits_allocated: 8,
+                bits_stored: 8,
+                high_bit: 7,
+                signed: false,
+                photometric: crate::image::pixels::Photometric::Monochrome2,
+                planar: false,
+            };
+            let drawn = fitted(picture(5, 4), viewport, 0.5).unwrap();
+            let told = pixels_of(&Head::of(data_set), 1, &shape, viewport);
+            assert_eq!(told, drawn.pixels.len() as u64);
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! How a picture is asked for: the query parameters of rendered resources (PS3.18 8.3.5.1).
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
+use crate::dicom::dataset::DataSet;
 use crate::dicomweb::request;
 use crate::dicomweb::wado_uri::{Picture, WadoUri};
 use crate::front::http::error::Problem;
@@ -18,6 +21,8 @@ pub(in crate::front::http) struct Asked {
     pub(super) options: Options,
     /// `quality`, of JPEG.
     pub(super) quality: u8,
+    /// The presentation state that says how the image is shown, which WADO-URI may name.
+    pub(in crate::front::http) presentation: Option<Arc<DataSet>>,
 }
 
 impl Asked {
@@ -43,7 +48,7 @@ impl Asked {
         };
         let viewport = (!is_whole).then_some(viewport);
         let options = Options { window, viewport, annotation, ..Options::default() };
-        Ok(Self { accept, options, quality: quality.unwrap_or(DEFAULT_QUALITY) })
+        Ok(Self { accept, options, quality: quality.unwrap_or(DEFAULT_QUALITY), presentation: None })
     }
 
     /// Reads the query. Parameters that are not known are ignored.
@@ -93,7 +98,7 @@ impl Asked {
         }
         options.annotation = annotation.unwrap_or_default();
         options.profile = profile.unwrap_or_default();
-        Ok(Self { accept, options, quality: quality.unwrap_or(default_quality) })
+        Ok(Self { accept, options, quality: quality.unwrap_or(default_quality), presentation: None })
     }
 }
 

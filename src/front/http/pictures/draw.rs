@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::asked::Asked;
 use super::workshop::Workshop;
 use crate::dicom::Uid;
 use crate::dicom::object::{Cursor, Head as ObjectHead};
@@ -16,9 +17,9 @@ use crate::image::codec::{Refusal, can_decode, decode};
 use crate::image::frames::{AllCut, Cut, Cutter, Step};
 use crate::image::pixels::{Frame, Shape};
 use crate::image::render::attributes::{frame_time, shape};
-use crate::image::render::viewport::most_pixels;
+use crate::image::render::viewport::pixels_of;
 use crate::image::render::write::{self, Gif, NotWritten};
-use crate::image::render::{self, Head, HeadReader, Options, render};
+use crate::image::render::{self, Head, HeadReader, Presentation, render, render_as};
 
 /// What a picture takes besides its frame: tables, the file, what codecs hold.
 const BESIDES: u64 = 1 << 20;
@@ -32,6 +33,8 @@ const FRAME_TIME: f64 = 100.0;
 pub(in crate::front::http) enum NotDrawn {
     #[error("there are no images")]
     NoImage,
+    #[error("the presentation state says nothing of this image")]
+    NotPresented,
     #[error(transparent)]
     NotShown(#[from] render::Error),
     #[error("the frame is not decoded: {0}")]
@@ -56,30 +59,29 @@ pub(super) enum Frames {
 #[derive(Debug, Clone)]
 pub(super) struct Drawing {
     workshop: Workshop,
-    syntax: Uid,
-    options: Options,
+    object: ObjectHead,
+    asked: Asked,
     media_type: &'static str,
-    quality: u8,
 }
 
 impl Drawing {
     pub(super) fn new(
         workshop: Workshop,
-        head: &ObjectHead,
-        options: Options,
+        object: &ObjectHead,
+        asked: &Asked,
         media_type: &'static str,
-        quality: u8,
     ) -> Self {
-        Self { workshop, syntax: head.transfer_syntax.clone(), options, media_type, quality }
+        Self { workshop, object: object.clone(), asked: asked.clone(), media_type }
     }
 
     /// Pictures of these frames.
     pub(super) fn frames(self, wanted: Frames) -> Pictures {
+        let syntax = &self.object.transfer_syntax;
         let (cutter, list) = match wanted {
-            Frames::All => (Cutter::all(&self.syntax), None),
-            Frames::Some(list) => (Cutter::new(&self.syntax, list.clone()), Some(list)),
+            Frames::All => (Cutter::all(syntax), None),
+            Frames::Some(list) => (Cutter::new(syntax, list.clone()), Some(list)),
         };
-        let reader = Some(HeadReader::new(&self.syntax, list));
+        let reader = Some(HeadReader::new(syntax, list));
         Pictures { drawing: self, cutter: Some(cutter), reader, image: None, place: None }
     }
 }
@@ -165,7 +167,7 @@ impl Pictures {
             match cutter.next()? {
                 Step::Cut(Cut::Begin { number, .. }) => {
                     let image = self.image()?;
-                    let needed = needed(&image, number, &self.drawing.options);
+                    let needed = needed(&image, number, &self.drawing.asked);
                     let memory = self.drawing.workshop.memory(needed);
                     let _memory = memory.await.map_err(Broken::Picture)?;
                     current = Some(Coded { number, bytes: BytesMut::new(), _memory });
@@ -222,7 +224,7 @@ impl Drawing {
         let file = match self.media_type {
             PNG => write::png(&picture)?,
             GIF => return Ok(added(None, image, &picture)?.finish()?.into()),
-            _ => write::jpeg(&picture, self.quality)?,
+            _ => write::jpeg(&picture, self.asked.quality)?,
         };
         Ok(file.into())
     }
@@ -233,12 +235,19 @@ impl Drawing {
     }
 
     fn picture(&self, image: &Image, coded: Coded) -> Result<render::Picture, NotDrawn> {
-        let frame = if !is_encapsulated(&self.syntax) {
+        let frame = if !is_encapsulated(&self.object.transfer_syntax) {
             Frame { shape: image.shape, bytes: coded.bytes.into() }
         } else {
-            decode(&self.syntax, &coded.bytes, &image.shape)?
+            decode(&self.object.transfer_syntax, &coded.bytes, &image.shape)?
         };
-        Ok(render(&image.head, &frame, coded.number, &self.options)?)
+        let (head, number, options) = (&image.head, coded.number, &self.asked.options);
+        Ok(match &self.asked.presentation {
+            None => render(head, &frame, number, options)?,
+            Some(state) => {
+                let presentation = Presentation::read(state, &self.object.sop_instance, number);
+                render_as(head, &frame, number, options, &presentation.ok_or(NotDrawn::NotPresented)?)?
+            }
+        })
     }
 }
 
@@ -254,9 +263,14 @@ fn added(gif: Option<Gif>, image: &Image, picture: &render::Picture) -> Result<G
 }
 
 /// The memory that a frame needs until its picture is a file: as it came, decoded, drawn, and as large as it is wanted.
-fn needed(image: &Image, number: u32, options: &Options) -> u64 {
+fn needed(image: &Image, number: u32, asked: &Asked) -> u64 {
     let Image { head, shape } = image;
-    let wanted = most_pixels(head, number, shape, options.viewport);
+    let viewport = asked.options.viewport;
+    let mut wanted = pixels_of(head, number, shape, viewport);
+    if asked.presentation.is_some() {
+        // A part may be as large as the whole, and as the viewport.
+        wanted = wanted.max(viewport.map_or(0, |viewport| viewport.pixels()));
+    }
     longest(shape) + shape.frame_length() + 3 * shape.pixels() as u64 + 6 * wanted + BESIDES
 }
 

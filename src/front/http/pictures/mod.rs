@@ -9,6 +9,7 @@
 
 mod asked;
 mod draw;
+mod presentation;
 mod sequence;
 pub(super) mod thumbnail;
 mod thumbnails;
@@ -39,6 +40,7 @@ use self::sequence::{OfFrames, OfObjects, Sequence};
 
 pub(super) use self::asked::Asked;
 pub(super) use self::draw::NotDrawn;
+pub(super) use self::presentation::state;
 pub(super) use self::thumbnails::Thumbnails;
 pub(super) use self::workshop::Workshop;
 
@@ -74,7 +76,7 @@ pub(super) async fn frames(context: Context, asked: Asked) -> Result<Response, P
     let url = format!("{}/frames", instance_url(&context));
     let Begun { first, rest } = begun;
     let workshop = context.server.0.kept.workshop.clone();
-    let drawing = Drawing::new(workshop, &first.head, asked.options, form.media_type, asked.quality);
+    let drawing = Drawing::new(workshop, &first.head, &asked, form.media_type);
     let source = OfFrames::new(drawing.frames(wanted), rest.objects, first.body, url);
     several(&context, Sequence::new(source, form.media_type), form, &[]).await
 }
@@ -161,7 +163,7 @@ async fn one(
         url = format!("{url}/frames/{frames}");
     }
     let workshop = context.server.0.kept.workshop.clone();
-    let drawing = Drawing::new(workshop, &head, asked.options, form.media_type, asked.quality);
+    let drawing = Drawing::new(workshop, &head, &asked, form.media_type);
     let drawn = drawing.frames(wanted).file(&mut body).await;
     Rest::new(rest.objects, body).let_it_end();
     let file = drawn.map_err(|broken| Problem::broken(context.archive.name(), broken))?;

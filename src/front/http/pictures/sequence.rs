@@ -159,8 +159,7 @@ impl OfObjects {
         let syntax = &head.transfer_syntax;
         let mut file = None;
         if can_be_shown(syntax) && !is_video(syntax) {
-            let Asked { options, quality, .. } = self.asked;
-            let drawing = Drawing::new(self.workshop.clone(), &head, options, self.media_type, quality);
+            let drawing = Drawing::new(self.workshop.clone(), &head, &self.asked, self.media_type);
             let wanted = if self.media_type == GIF { Frames::All } else { Frames::Some(vec![1]) };
             file = match drawing.frames(wanted).file(&mut body).await {
                 Ok(file) => Some(file),

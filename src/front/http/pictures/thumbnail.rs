@@ -212,7 +212,7 @@ impl Wanted<'_> {
         }
         self.record.instance(&head);
         let workshop = self.server.0.kept.workshop.clone();
-        let drawing = Drawing::new(workshop, &head, asked.options, media_type, asked.quality);
+        let drawing = Drawing::new(workshop, &head, asked, media_type);
         let drawn = drawing.frames(Frames::Some(vec![self.frame])).file(&mut body).await;
         Rest::new(objects, body).let_it_end();
         match drawn {

@@ -107,7 +107,45 @@ async fn a_picture_comes_in_the_type_the_size_and_the_part_that_are_asked_for() 
     let annotated = of(CT, picture(), "contentType=image/png&rows=400&annotation=patient").await;
     let plain = of(CT, picture(), "contentType=image/png&rows=400").await;
     assert!(annotated.status == 200 && annotated.body != plain.body);
-    of(CT, picture(), "presentationSeriesUID=1.5&presentationUID=1.6").await.problem(501);
+}
+
+#[tokio::test]
+async fn an_image_is_shown_as_a_presentation_state_wants_it() {
+    const STATE: &str = "1.2.840.10008.5.1.4.1.1.11.1";
+    let state = |about: &str| {
+        let (mut image, mut series, mut window, mut state) =
+            <(DataSet, DataSet, DataSet, DataSet)>::default();
+        image.set_str(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, about);
+        series.set_items(tags::REFERENCED_IMAGE_SEQUENCE, vec![image]);
+        state.set_items(tags::REFERENCED_SERIES_SEQUENCE, vec![series]);
+        window.set_str(tags::WINDOW_CENTER, VR::DS, "60");
+        window.set_str(tags::WINDOW_WIDTH, VR::DS, "1");
+        state.set_items(tags::SOFTCOPY_VOILUT_SEQUENCE, vec![window]);
+        state.set_u16(tags::IMAGE_ROTATION, 90);
+        state.encode(Layout::ExplicitLe, QueryCharset::Auto)
+    };
+    let shown = async |class: &'static str, state: Vec<u8>| {
+        let bridge = Bridge::new();
+        let driver = lay(&bridge, Vec::new());
+        driver.item(of_class(class, EXPLICIT, state).await);
+        driver.complete();
+        let more = "contentType=image/png&presentationSeriesUID=1.5&presentationUID=1.6";
+        let answer = ask(&bridge, CT, picture(), more).await;
+        let named = bridge.archive.retrieves()[0].target.clone();
+        let uid = |uid: Option<Uid>| uid.map(|uid| uid.to_string());
+        assert_eq!((uid(named.series), uid(named.instance)), (Some("1.5".into()), Some("1.6".into())));
+        answer
+    };
+    let answer = shown(STATE, state("1.4")).await;
+    let mut reader = png::Decoder::new(std::io::Cursor::new(&answer.body[..])).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!((info.width, info.height), (4, 8), "turned");
+    // The rows of 0, 30, 60 and 90 are columns now, the last of them first.
+    assert_eq!(pixels[..4], [255, 255, 0, 0]);
+    shown(STATE, state("1.9")).await.problem(400);
+    shown(CT, state("1.4")).await.problem(400);
+    shown(STATE, b"no data set".to_vec()).await.problem(502);
 }
 
 #[tokio::test]
