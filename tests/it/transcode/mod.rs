@@ -11,13 +11,17 @@ use gantry::image::transcode::{Piece, Transcoder};
 
 use crate::retrieval::{METHODS, Method, Scene, study_path};
 use crate::support::http::{Reply, Version, get_with};
-use crate::support::objects::{BIG_ENDIAN, CT, EXPLICIT, IMPLICIT, RLE, instance_uid, series_uid, study_uid};
+use crate::support::objects::{
+    BIG_ENDIAN, CT, EXPLICIT, IMPLICIT, JPEG_BASELINE, RLE, instance_uid, series_uid, study_uid,
+};
 use crate::support::part10::{by_instance, files};
 
 const FRAMES: usize = 9;
 /// Bytes of a frame: 60 × 40 pixels of 16 bits.
 const FRAME: usize = 4800;
 const REPORT: &str = "1.2.840.10008.5.1.4.1.1.88.22";
+const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
 /// JPEG 2000 of several components, which nobody decodes.
 const JPEG_2000_PART_2: &str = "1.2.840.10008.1.2.4.92";
 
@@ -113,10 +117,16 @@ fn instance_path() -> String {
 async fn objects_have_the_same_pixels_in_every_syntax_that_they_are_asked_for_in() {
     let last = frame(FRAMES);
     for method in METHODS {
-        for stored in [EXPLICIT, IMPLICIT, BIG_ENDIAN, RLE] {
+        for stored in [EXPLICIT, IMPLICIT, BIG_ENDIAN, RLE, JPEG_LS, JPEG_LOSSLESS] {
             let images = [1, 2, 3].map(|number| image(stored, number)).to_vec();
             let scene = Scene::new(method, images, &[], "").await;
-            for (wanted, sent) in [(EXPLICIT, EXPLICIT), (RLE, RLE), ("*", stored)] {
+            for (wanted, sent) in [
+                (EXPLICIT, EXPLICIT),
+                (RLE, RLE),
+                (JPEG_LS, JPEG_LS),
+                (JPEG_LOSSLESS, JPEG_LOSSLESS),
+                ("*", stored),
+            ] {
                 let what = format!("{method:?} {stored} {wanted}");
                 let sent = if [IMPLICIT, BIG_ENDIAN].contains(&sent) { EXPLICIT } else { sent };
                 let reply = ask(&scene, &study_path(1), &dicom(wanted)).await;
@@ -131,7 +141,7 @@ async fn objects_have_the_same_pixels_in_every_syntax_that_they_are_asked_for_in
                         "{what}"
                     );
                     let native = |it: &[u8]| it.windows(FRAME).any(|it| it == last);
-                    assert!(native(&file.data_set) || sent == RLE, "{what}");
+                    assert!(native(&file.data_set) || sent != EXPLICIT, "{what}");
                 }
             }
             scene.app.settle("transcoding").await;
@@ -244,6 +254,8 @@ async fn what_cannot_be_had_in_a_syntax_is_a_406_that_says_what_can() {
     for (path, accept) in [
         (study_path(1), dicom(JPEG_2000_PART_2)),
         (study_path(1), dicom(IMPLICIT)),
+        (study_path(1), dicom(JPEG_BASELINE)),
+        (format!("{}/frames/1", instance_path()), format!("image/jpeg; transfer-syntax={JPEG_BASELINE}")),
         (instance_path(), dicom(BIG_ENDIAN)),
         (format!("{}/frames/1", instance_path()), "image/jpx".to_owned()),
         (format!("{}/frames/1", instance_path()), "multipart/related; type=video/mp4".to_owned()),
@@ -252,4 +264,42 @@ async fn what_cannot_be_had_in_a_syntax_is_a_406_that_says_what_can() {
         assert_eq!(reply.status, 406, "{path} {accept}: {}", reply.text());
         assert!(reply.text().contains("transfer-syntax=*"), "{}", reply.text());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hazard_twelve_bits_do_not_become_eight_and_what_loses_something_is_another_image() {
+    // Twelve bits and more are a 406, above. Eight bits of grey:
+    let mut image = begun(CT, 1);
+    image.set_str(tags::IMAGE_TYPE, VR::CS, "ORIGINAL");
+    image.set_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    for (tag, number) in [
+        (tags::SAMPLES_PER_PIXEL, 1),
+        (tags::ROWS, 40),
+        (tags::COLUMNS, 60),
+        (tags::BITS_ALLOCATED, 8),
+        (tags::BITS_STORED, 8),
+        (tags::HIGH_BIT, 7),
+        (tags::PIXEL_REPRESENTATION, 0),
+    ] {
+        image.set_u16(tag, number);
+    }
+    let pixels: Vec<u8> = (0..2400).map(|at| (at / 60 * 5) as u8).collect();
+    image.insert(tags::PIXEL_DATA, Element { vr: VR::OB, value: Value::Bytes(pixels.into()) });
+    let stored = image.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let stored = Instance::from_bytes(EXPLICIT.parse().unwrap(), stored.into()).unwrap();
+    let scene = Scene::new(Method::Get, vec![stored], &[], "").await;
+    let reply = ask(&scene, &study_path(1), &dicom(JPEG_BASELINE)).await;
+    assert_eq!((reply.status, reply.whole), (200, true), "{}", reply.text());
+    let files = by_instance(files(reply.header("content-type"), &reply.body));
+    let (instance, file) = files.first_key_value().unwrap();
+    assert_eq!(file.transfer_syntax, JPEG_BASELINE);
+    assert!(instance.starts_with("2.25.") && *instance != instance_uid(1, 1, 1), "{instance}");
+    let has = |text: &str| file.data_set.windows(text.len()).any(|it| it == text.as_bytes());
+    assert!(has(instance) && has("DERIVED") && has("ISO_10918_1") && has(&instance_uid(1, 1, 1)));
+    let again = ask(&scene, &study_path(1), &dicom(JPEG_BASELINE)).await;
+    assert!(again.text().contains(instance), "the same each time");
+    // Frames by themselves have no name that would have to change.
+    let path = format!("{}/frames/1", instance_path());
+    let frame = ask(&scene, &path, &format!("image/jpeg; transfer-syntax={JPEG_BASELINE}")).await;
+    assert!(frame.status == 200 && frame.body.starts_with(b"\xFF\xD8\xFF"));
 }
