@@ -4,7 +4,7 @@
   .peers/venv/bin/python bench/codecs.py [ROUNDS]
 
 Both sides take turns in one process each, on one thread, with the same codestreams: three images of pydicom-data. What counts
-is the ratio of the best times; the reference is called through imagecodecs, whose own cost is nothing beside it."""
+is the ratio of the best processor times, which other work on the machine hardly changes; the reference is called through imagecodecs, whose own cost is nothing beside it."""
 
 import subprocess
 import sys
@@ -68,9 +68,9 @@ class Ours:
 
 
 def timed(function):
-    start = time.perf_counter()
+    start = time.process_time()
     function()
-    return (time.perf_counter() - start) * 1e3
+    return (time.process_time() - start) * 1e3
 
 
 def main():

@@ -29,6 +29,15 @@ use crate::image::pixels::{Frame, Shape};
 const RLE: &str = "1.2.840.10008.1.2.5";
 /// JPEG Baseline (Process 1).
 const JPEG_BASELINE: &str = "1.2.840.10008.1.2.4.50";
+/// The processes of JPEG that are decoded.
+const JPEG: [&str; 6] = [
+    JPEG_BASELINE,
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.53",
+    "1.2.840.10008.1.2.4.55",
+    "1.2.840.10008.1.2.4.57",
+    JPEG_LOSSLESS_SV1,
+];
 /// JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14, Selection Value 1).
 const JPEG_LOSSLESS_SV1: &str = "1.2.840.10008.1.2.4.70";
 /// JPEG-LS Lossless.
@@ -68,10 +77,12 @@ pub fn decode(syntax: &Uid, codestream: &[u8], shape: &Shape) -> Result<Frame, R
 
 /// Whether frames of this transfer syntax are decoded here, all that is usual of it.
 pub fn can_decode(syntax: &Uid) -> bool {
-    matches!(
-        codec(syntax),
-        Codec::Rle | Codec::Jpeg | Codec::JpegLs | Codec::Jpeg2000 | Codec::Htj2k | Codec::JpegXl
-    )
+    match codec(syntax) {
+        Codec::Rle | Codec::JpegLs | Codec::Jpeg2000 | Codec::Htj2k | Codec::JpegXl => true,
+        // Baseline, extended, progressive and lossless; of the retired processes those with Huffman codes.
+        Codec::Jpeg => JPEG.contains(&syntax.as_str()),
+        _ => false,
+    }
 }
 
 /// Encodes one frame: without loss, or, to JPEG Baseline, with little.
@@ -102,7 +113,8 @@ pub fn can_encode(syntax: &Uid, shape: &Shape) -> bool {
     }
     let (bits, samples) = (shape.bits_allocated, shape.samples);
     match syntax.as_str() {
-        RLE => samples * bits.div_ceil(8) <= 15,
+        // Whether single bits are packed in RLE, the standard does not say.
+        RLE => bits >= 8 && samples * (bits / 8) <= 15,
         JPEG_LS | JPEG_LOSSLESS_SV1 => {
             matches!(bits, 8 | 16) && matches!(samples, 1 | 3) && (shape.bits_stored > 1 || !shape.signed)
         }
@@ -195,6 +207,7 @@ pub(in crate::image) mod testing {
 mod tests {
     use super::testing::shape;
     use super::*;
+    use crate::image::pixels::Photometric;
 
     #[test]
     fn a_panic_of_a_codec_is_a_refusal() {
@@ -202,10 +215,77 @@ mod tests {
         assert_eq!(planted, Err(Refusal::Failed));
     }
 
+    fn uid(last: &str) -> Uid {
+        format!("1.2.840.10008.1.2.{last}").parse().unwrap()
+    }
+
+    #[test]
+    fn hazard_a_palette_stays_one() {
+        let shape = Shape { photometric: Photometric::PaletteColor, ..shape(8, 8) };
+        let frame = Frame { shape, bytes: (0..16).collect() };
+        for syntax in ["5", "4.70", "4.80"].map(uid) {
+            let encoded = encode(&syntax, &frame).unwrap();
+            assert_eq!(encoded.shape, shape);
+            assert_eq!(decode(&syntax, &encoded.bytes, &encoded.shape), Ok(frame.clone()));
+        }
+        // Between two indices lies no colour between.
+        assert!(!can_encode(&uid("4.50"), &shape));
+    }
+
+    #[test]
+    fn hazard_twelve_bits_are_not_cut_to_eight() {
+        let shape = shape(16, 12);
+        assert!(!can_encode(&uid("4.50"), &shape));
+        let frame = Frame { shape, bytes: [0xFF, 0x0F].repeat(16) };
+        assert!(matches!(encode(&uid("4.50"), &frame), Err(Refusal::Unsupported(_))));
+        let encoded = encode(&uid("4.70"), &frame).unwrap();
+        let eight = Shape { bits_allocated: 8, bits_stored: 8, high_bit: 7, ..shape };
+        assert!(matches!(decode(&uid("4.70"), &encoded.bytes, &eight), Err(Refusal::Disagrees(_))));
+    }
+
+    #[test]
+    fn colours_of_baseline_lose_little() {
+        let shape = Shape { rows: 16, columns: 16, samples: 3, photometric: Photometric::Rgb, ..shape(8, 8) };
+        let frame = Frame { shape, bytes: [200, 100, 50].repeat(256) };
+        let encoded = encode(&uid("4.50"), &frame).unwrap();
+        assert_eq!(encoded.shape.photometric, Photometric::YbrFull422);
+        let decoded = decode(&uid("4.50"), &encoded.bytes, &encoded.shape).unwrap();
+        assert_eq!(decoded.shape.photometric, Photometric::YbrFull);
+        // Y, CB and CR of that colour (PS3.3 C.7.6.3.1.2).
+        let expected = [124, 86, 182].repeat(256);
+        assert!(decoded.bytes.iter().zip(&expected).all(|(ours, theirs)| ours.abs_diff(*theirs) <= 2));
+    }
+
+    /// Codestreams of three lines, made one of six with a restart between: the lines are the same, so their codes are.
+    #[test]
+    fn restarts_begin_anew() {
+        let of = |rows: u16| {
+            let shape =
+                Shape { rows, columns: 7, samples: 3, photometric: Photometric::Rgb, ..shape(16, 12) };
+            let once: Vec<u8> =
+                (0..63_u32).flat_map(|n| [((n * n * 37) >> 3) as u8, (n % 16) as u8]).collect();
+            Frame { shape, bytes: once.repeat(usize::from(rows) / 3) }
+        };
+        for (syntax, interval) in [("4.70", 21_u16), ("4.80", 3)] {
+            let three = encode(&uid(syntax), &of(3)).unwrap().bytes;
+            let scan = three.windows(2).position(|marker| marker == [0xFF, 0xDA]).unwrap();
+            let (codes, end) = three[scan + 14..].split_at(three.len() - scan - 16);
+            let [i0, i1] = interval.to_be_bytes();
+            let mut six = three[..scan].to_vec();
+            let rows = six.windows(3).position(|bytes| bytes == [12, 0, 3]).unwrap();
+            six[rows + 2] = 6;
+            six.extend([0xFF, 0xDD, 0, 4, i0, i1]);
+            six.extend(&three[scan..scan + 14]);
+            six.extend([codes, &[0xFF, 0xD0], codes, end].concat());
+            assert_eq!(decode(&uid(syntax), &six, &of(6).shape).unwrap(), of(6), "{syntax}");
+            let unmarked = [&six[..six.len() - 4 - codes.len()], codes, end].concat();
+            assert!(decode(&uid(syntax), &unmarked, &of(6).shape).is_err(), "{syntax}");
+        }
+    }
+
     #[test]
     fn a_frame_that_is_too_long_is_refused_before_anything_is_read() {
         let huge = Shape { rows: 65535, columns: 65535, ..shape(16, 16) };
-        let rle = Uid::from_static("1.2.840.10008.1.2.5");
-        assert!(matches!(decode(&rle, &[], &huge), Err(Refusal::TooLarge(_))));
+        assert!(matches!(decode(&uid("5"), &[], &huge), Err(Refusal::TooLarge(_))));
     }
 }

@@ -16,11 +16,14 @@ const SEGMENTS: usize = 15;
 pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     let length = usize::try_from(full_resolution(shape).frame_length())
         .map_err(|_| Refusal::TooLarge("a frame of RLE".into()))?;
+    if shape.bits_allocated < 8 {
+        return Err(Refusal::unsupported("single bits in RLE, which some pack and others do not"));
+    }
     let header = codestream.get(..HEADER).ok_or(Refusal::damaged("no RLE header"))?;
     let word = |n: usize| {
         u32::from_le_bytes([header[4 * n], header[4 * n + 1], header[4 * n + 2], header[4 * n + 3]])
     };
-    let cell = usize::from(shape.bits_allocated).div_ceil(8);
+    let cell = usize::from(shape.bits_allocated) / 8;
     let expected = usize::from(shape.samples) * cell;
     if word(0) as usize != expected || expected > SEGMENTS {
         return Err(Refusal::disagrees(format!("{} RLE segments for {expected} bytes of a pixel", word(0))));
@@ -53,14 +56,14 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
 /// Chrominances of half the resolution; a pixel of more bytes than there are segments.
 pub(super) fn encode(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     let shape = &frame.shape;
-    let cell = usize::from(shape.bits_allocated).div_ceil(8);
+    let cell = usize::from(shape.bits_allocated) / 8;
     let segments = usize::from(shape.samples) * cell;
     if shape.photometric.is_subsampled() || segments > SEGMENTS || segments == 0 {
         return Err(Refusal::unsupported("pixels of this kind in RLE"));
     }
     let length = frame.bytes.len() / segments;
-    // Runs do not go from one row into the next (PS3.5 G.3.1); bits of one row may share a byte with the next.
-    let row = if shape.bits_allocated < 8 { length } else { usize::from(shape.columns) }.max(1);
+    // Runs do not go from one row into the next (PS3.5 G.3.1).
+    let row = usize::from(shape.columns).max(1);
     let mut out = vec![0; HEADER];
     out[..4].copy_from_slice(&(segments as u32).to_le_bytes());
     let mut plane = Vec::with_capacity(length);
@@ -145,7 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::image::codec::testing::shape;
+    use crate::image::codec::testing::{frames, shape};
 
     proptest! {
         #[test]
@@ -155,6 +158,13 @@ mod tests {
             let mut unpacked = vec![9; bytes.len()];
             unpack(&packed, &mut unpacked).unwrap();
             prop_assert_eq!(unpacked, bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(frame in frames(1)) {
+            prop_assert_eq!(decode(&encode(&frame).unwrap(), &frame.shape).unwrap(), frame);
         }
     }
 

@@ -11,6 +11,8 @@ pub fn decoded_shape(syntax: &Uid, shape: &Shape) -> Shape {
     let transforms = matches!(codec(syntax), Codec::Jpeg2000 | Codec::Htj2k | Codec::JpegXl);
     let photometric = match shape.photometric {
         Photometric::YbrIct | Photometric::YbrRct | Photometric::Xyb if transforms => Photometric::Rgb,
+        // What was a JPEG once comes as it is shown.
+        photometric if photometric.is_subsampled() && codec(syntax) == Codec::JpegXl => Photometric::Rgb,
         // Chrominances come at full resolution.
         photometric if photometric.is_subsampled() => Photometric::YbrFull,
         photometric => photometric,

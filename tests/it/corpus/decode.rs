@@ -47,31 +47,36 @@ fn what_other_encoders_write_is_decoded_to_what_their_decoders_make_of_it() {
     assert!(samples.len() > 150, "{}", samples.len());
     let mut wrong = Vec::new();
     for sample in &samples {
-        let number = |name: &str| u16::try_from(sample[name].as_u64().unwrap()).unwrap();
-        let shape = Shape {
-            rows: number("rows"),
-            columns: number("columns"),
-            samples: number("samples"),
-            bits_allocated: number("bits_allocated"),
-            bits_stored: number("bits_stored"),
-            high_bit: number("bits_stored") - 1,
-            signed: sample["signed"].as_bool().unwrap(),
-            photometric: Photometric::read(sample["photometric"].as_str().unwrap()).unwrap(),
-            planar: false,
-        };
+        let shape = shape(sample);
         let file = |kind: &str| fs::read(out.path().join(format!("{}.{kind}", sample["number"]))).unwrap();
         let syntax = sample["syntax"].as_str().unwrap().parse().unwrap();
         match codec::decode(&syntax, &file("codestream"), &shape) {
             Err(refusal) => wrong.push(format!("{}: {refusal}", sample["name"])),
             Ok(frame) => {
                 let found = greatest_difference(&frame.bytes, &file("native"), shape.bits_allocated);
-                if found > number("within").into() {
+                if i64::from(found) > sample["within"].as_i64().unwrap() {
                     wrong.push(format!("{}: by {found}", sample["name"]));
                 }
             }
         }
     }
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), samples.len());
+}
+
+/// What a sample's data set says.
+pub(super) fn shape(sample: &Value) -> Shape {
+    let number = |name: &str| u16::try_from(sample[name].as_u64().unwrap()).unwrap();
+    Shape {
+        rows: number("rows"),
+        columns: number("columns"),
+        samples: number("samples"),
+        bits_allocated: number("bits_allocated"),
+        bits_stored: number("bits_stored"),
+        high_bit: number("bits_stored") - 1,
+        signed: sample["signed"].as_bool().unwrap(),
+        photometric: Photometric::read(sample["photometric"].as_str().unwrap()).unwrap(),
+        planar: false,
+    }
 }
 
 /// Of samples without signs, in cells of 8 or 16 bits.
@@ -94,7 +99,9 @@ fn what_is_encoded_others_decode_to_the_same_pixels() {
         let Some(frame) = frames.into_iter().next().filter(|_| codec(&syntax) == Codec::Other) else {
             continue;
         };
-        if syntax.as_str() == EXPLICIT_VR_BE || frame.len() as u64 != shape.frame_length() {
+        // What pydicom cannot read is no reference.
+        let unread = entry["source"] == "test_files/badVR.dcm";
+        if unread || syntax.as_str() == EXPLICIT_VR_BE || frame.len() as u64 != shape.frame_length() {
             continue;
         }
         let frame = Frame { shape, bytes: frame };

@@ -40,7 +40,7 @@ pub(super) fn encode_lossless(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     lossless_encode::encode(frame)
 }
 
-/// Encodes a frame of 8 bits to baseline JPEG, and what its Photometric Interpretation is then.
+/// Encodes a frame of 8 bits to baseline JPEG; colours to luminance, and chrominances of half the resolution.
 pub(super) fn encode_baseline(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     baseline::encode(frame)
 }

@@ -1,6 +1,8 @@
 //! JPEG 2000 by `hayro-jpeg2000` (ISO/IEC 15444-1), High-Throughput JPEG 2000 by `dicom-toolkit-jpeg2000` (ISO/IEC 15444-15).
 
 mod header;
+#[cfg(test)]
+mod tests;
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 

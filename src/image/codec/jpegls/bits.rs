@@ -1,7 +1,5 @@
 //! Bits of JPEG-LS: behind a byte of ones stands one of seven bits, so that no marker comes of it (A.1, Annex C).
 
-use std::cmp::Ordering;
-
 use crate::image::codec::Refusal;
 
 /// No error of samples of 16 bits is mapped to more.
@@ -89,25 +87,20 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn golomb(&mut self, k: u32, longest: u32, range_bits: u32) -> Result<i32, Refusal> {
         self.fill();
-        let mut zeros = self.window.leading_zeros();
-        if zeros < 32 {
+        let zeros = self.window.leading_zeros();
+        // Of 48 bits that there are, at most half go for the zeros, and 24 for the rest.
+        if zeros < longest.min(24) {
             self.window <<= zeros + 1;
-            self.count -= zeros + 1;
-        } else {
-            zeros = self.zeros(longest)?;
+            let rest = (self.window >> 1 >> (63 - k)) as u32;
+            self.window <<= k;
+            self.count -= zeros + 1 + k;
+            return checked((zeros << k) | rest);
         }
-        let value = match zeros.cmp(&longest) {
-            Ordering::Less => (zeros << k) | self.bits(k),
-            Ordering::Equal => self.bits(range_bits) + 1,
-            Ordering::Greater => GREATEST + 1,
-        };
-        if value > GREATEST {
-            return Err(Refusal::damaged("a prediction error that is greater than any"));
-        }
-        Ok(value as i32)
+        let zeros = self.zeros(longest)?;
+        checked(if zeros < longest { (zeros << k) | self.bits(k) } else { self.bits(range_bits) + 1 })
     }
 
-    /// Counts zeros one by one, up to one more than the longest code has.
+    /// Counts zeros one by one, up to as many as the longest code has.
     #[cold]
     fn zeros(&mut self, longest: u32) -> Result<u32, Refusal> {
         for zeros in 0..=longest {
@@ -130,6 +123,14 @@ impl<'a> Reader<'a> {
         let marker = rest.windows(2).position(|pair| pair[0] == 0xFF && pair[1] >= 0x80);
         marker.map_or(self.data.len(), |marker| self.at + marker)
     }
+}
+
+#[inline]
+fn checked(mapped: u32) -> Result<i32, Refusal> {
+    if mapped > GREATEST {
+        return Err(Refusal::damaged("a prediction error that is greater than any"));
+    }
+    Ok(mapped as i32)
 }
 
 /// Writes bits.

@@ -107,16 +107,28 @@ impl<'a> Decoder<'a> {
 
     /// A line of one component; places begin at 1.
     fn line(&mut self, above: &[u16], current: &mut [u16]) -> Result<(), Refusal> {
+        let above = &above[..current.len()];
         let end = current.len() - 1;
         let mut at = 1;
         while at < end {
-            let (left, up) = (i32::from(current[at - 1]), i32::from(above[at]));
-            let (corner, next) = (i32::from(above[at - 1]), i32::from(above[at + 1]));
-            let context = self.preset.context(next - up, up - corner, corner - left);
-            if context != 0 {
-                current[at] = self.regular(context, predicted(left, up, corner))? as u16;
+            // The neighbours move along with the sample: what was above it is the corner of the next one, and so are gradients.
+            let (mut corner, mut up, mut left) =
+                (i32::from(above[at - 1]), i32::from(above[at]), i32::from(current[at - 1]));
+            let mut second = self.preset.quantized(up - corner);
+            while at < end {
+                let next = i32::from(above[at + 1]);
+                let first = self.preset.quantized(next - up);
+                let context = 81 * first + 9 * second + self.preset.quantized(corner - left);
+                if context == 0 {
+                    break;
+                }
+                left = self.regular(context, predicted(left, up, corner))?;
+                current[at] = left as u16;
+                (corner, up, second) = (up, next, first);
                 at += 1;
-                continue;
+            }
+            if at == end {
+                break;
             }
             let run = self.run(end - at)?;
             current[at..at + run].fill(left as u16);

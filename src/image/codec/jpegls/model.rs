@@ -71,7 +71,7 @@ impl Preset {
 
     /// One of -4 to 4 for a gradient (A.3.3).
     #[inline]
-    fn quantized(&self, gradient: i32) -> i32 {
+    pub(super) fn quantized(&self, gradient: i32) -> i32 {
         let t3 = self.last_threshold;
         self.quantized[(gradient.clamp(-t3, t3) + t3) as usize].into()
     }
@@ -85,6 +85,10 @@ impl Preset {
     /// A sample from its prediction and the quantized error (A.4.4, A.5).
     #[inline]
     pub(super) fn reconstructed(&self, predicted: i32, error: i32) -> i32 {
+        if self.near == 0 && self.range == self.maximum + 1 && self.range & self.maximum == 0 {
+            // Without loss, and of a range that is a power of two, it is a remainder.
+            return (predicted + error) & self.maximum;
+        }
         let step = 2 * self.near + 1;
         let mut sample = predicted + error * step;
         if sample < -self.near {
@@ -233,14 +237,11 @@ impl RunContext {
     }
 }
 
-/// The least k so that `count << k` is not less than `sizes`.
+/// The least k so that `count << k` is not less than `sizes`; at most 24, which only foreign parameters come to.
 #[inline]
 fn golomb(sizes: i32, count: i32) -> u32 {
-    let mut k = 0;
-    while k < 24 && (i64::from(count) << k) < i64::from(sizes) {
-        k += 1;
-    }
-    k
+    let k = count.leading_zeros().saturating_sub(sizes.leading_zeros());
+    (k + u32::from((i64::from(count) << k) < i64::from(sizes))).min(24)
 }
 
 /// All contexts of a scan, from its beginning or that of a restart interval.
