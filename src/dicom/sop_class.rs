@@ -175,10 +175,19 @@ pub fn is_storage(class: &Uid) -> bool {
     class.as_str().starts_with("1.2.840.10008.5.1.4.1.1.") || OTHER_STORAGE.contains(&class.as_str())
 }
 
-/// Whether objects of a class may be images, by its name in the standard (PS3.6 Table A-1). A class that has none there may
-/// be anything.
+/// Classes with Pixel Data that are not called images: segmentations, dose grids, parametric maps.
+const WITH_PIXELS: [&str; 4] = [
+    "1.2.840.10008.5.1.4.1.1.66.4",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+    "1.2.840.10008.5.1.4.1.1.481.2",
+    "1.2.840.10008.5.1.4.1.1.30",
+];
+
+/// Whether objects of a class may have Pixel Data, by its name in the standard (PS3.6 Table A-1). A class that has none there
+/// may be anything.
 pub fn is_image(class: &Uid) -> bool {
-    StandardSopClassDictionary.by_uid(class.as_str()).is_none_or(|entry| entry.name.contains(" Image "))
+    let named = StandardSopClassDictionary.by_uid(class.as_str());
+    named.is_none_or(|entry| entry.name.contains(" Image ")) || WITH_PIXELS.contains(&class.as_str())
 }
 
 #[cfg(test)]
@@ -190,6 +199,9 @@ mod tests {
         for (class, image) in [
             ("1.2.840.10008.5.1.4.1.1.2", true),
             ("1.2.840.10008.5.1.4.1.1.77.1.6", true),
+            ("1.2.840.10008.5.1.4.1.1.66.4", true),
+            ("1.2.840.10008.5.1.4.1.1.481.2", true),
+            ("1.2.840.10008.5.1.4.1.1.481.3", false),
             ("1.2.840.10008.5.1.4.1.1.88.22", false),
             ("1.2.840.10008.5.1.4.1.1.11.1", false),
             ("1.2.840.10008.5.1.4.1.1.104.1", false),

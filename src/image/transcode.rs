@@ -49,6 +49,9 @@ pub enum Error {
     /// The native data set cannot be followed.
     #[error("the object is not the data set that its transfer syntax says: {0}")]
     Native(#[from] native::Error),
+    /// Its elements are not in Explicit VR Little Endian, as all compressed objects are (PS3.5 A.4).
+    #[error("the object is not encoded as its transfer syntax says")]
+    Encoding,
     /// Its pixel data cannot be divided into frames.
     #[error(transparent)]
     Frames(#[from] frames::Error),
@@ -261,6 +264,10 @@ impl Transcoder {
     /// An element of the data set itself begins.
     fn element(&mut self, header: &ElementHeader) -> Result<(), Error> {
         self.pass(header.offset)?;
+        // What passes as it is, and what is put in, have to be of one kind.
+        if header.layout != Layout::ExplicitLe {
+            return Err(Error::Encoding);
+        }
         let tag = header.tag;
         self.keeps = !self.is_left_out(tag);
         self.originate(tag);

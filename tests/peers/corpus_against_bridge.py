@@ -3,9 +3,11 @@
 
   corpus_against_bridge.py DICOMWEB_URL FOLDER ASPECT...
 
-ASPECT: json, xml (metadata, every attribute, bulk data fetched), frames. Writes {file: {aspect: [what is wrong]}} to
+ASPECT: json, xml (metadata, every attribute, bulk data fetched), frames, transcoded (whole objects in other transfer
+syntaxes, their pixels as pydicom and pylibjpeg read them). Writes {file: {aspect: [what is wrong]}} to
 standard output, files being told by the names that they came with; what is right is not in it."""
 
+import io
 import json
 import sys
 import warnings
@@ -14,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pydicom
+import pydicom.pixels
 
 import corpus
 import web
@@ -27,6 +30,10 @@ SHORT = 120
 # What the web does not carry comes in Explicit VR Little Endian (PS3.18 8.7.3).
 REENCODED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"}
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
+# What objects are asked for in: native, RLE, JPEG-LS and JPEG, all without loss.
+SYNTAXES = [EXPLICIT_LE, "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.70"]
+# A lossy frame may be rounded otherwise.
+ROUNDING = 1
 # Their fragments are no frames, but pieces of one stream.
 MPEG = {f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)}
 
@@ -46,7 +53,7 @@ def main():
 def problems(aspect, url, entry):
     resource = f"{url}/studies/{entry['study']}/series/{entry['series']}/instances/{entry['instance']}"
     try:
-        return list({"json": in_json, "xml": in_xml, "frames": in_frames}[aspect](resource, entry))
+        return list({"json": in_json, "xml": in_xml, "frames": in_frames, "transcoded": in_other_syntaxes}[aspect](resource, entry))
     except Exception as error:  # noqa: BLE001 - every file is to be told of
         return [f"{type(error).__name__}: {error}"[:400]]
 
@@ -129,6 +136,48 @@ def of_bulk(uri, wanted, path, ds):
     single = web.get(uri, "*/*")
     if single.status != 200 or single.body != contents[0]:
         yield f"{uri}: as a single part {single.status}, {len(single.body)} bytes, or others"
+
+
+def in_other_syntaxes(resource, entry):
+    ds = entry["read"]
+    if "PixelData" not in ds or entry["transfer_syntax"] in MPEG:
+        return
+    try:
+        wanted = pixels_of(ds)
+    except Exception:  # noqa: BLE001 - what pydicom cannot read is not compared
+        return
+    lossy = "1.2.840.10008.1.2.4.50 1.2.840.10008.1.2.4.51 1.2.840.10008.1.2.4.81 1.2.840.10008.1.2.4.91".split()
+    most = ROUNDING if entry["transfer_syntax"] in lossy else 0
+    for syntax in SYNTAXES if wanted.nbytes < LARGE else SYNTAXES[:1]:
+        answer = web.get(resource, f"application/dicom; transfer-syntax={syntax}")
+        if answer.status == 406 and syntax != EXPLICIT_LE:
+            continue
+        if answer.status != 200:
+            yield f"{syntax}: status {answer.status} {answer.body[:400]}"
+            continue
+        got = pydicom.dcmread(io.BytesIO(answer.body))
+        named = (got.file_meta.TransferSyntaxUID, got.SOPInstanceUID)
+        if named != (syntax, entry["instance"]):
+            yield f"{syntax}: is {named}"
+        others = {path for path in set(dict(ds.items())) ^ set(dict(got.items())) if path.element and path not in LEFT_OUT}
+        if others:
+            yield f"{syntax}: other attributes: {sorted(map(str, others))}"
+        array = pixels_of(got)
+        if array.shape != wanted.shape:
+            yield f"{syntax}: {array.shape}; is {wanted.shape}"
+        elif (far := abs(array.astype("i8") - wanted.astype("i8")).max()) > most:
+            yield f"{syntax}: pixels are off by {far}"
+
+
+# Of what is larger, only the native form is asked for: a debug build takes its time.
+LARGE = 10 << 20
+# Tables of where frames were, an icon that may have been compressed, and padding.
+LEFT_OUT = {pydicom.tag.Tag(tag) for tag in (0x7FE00001, 0x7FE00002, 0x00880200)}
+
+
+def pixels_of(ds):
+    """All pixels, colours as they are stored."""
+    return pydicom.pixels.pixel_array(ds, raw=True)
 
 
 def in_frames(resource, entry):

@@ -175,6 +175,16 @@ fn what_cannot_be_had_says_why() {
 }
 
 #[test]
+fn hazard_compressed_objects_in_implicit_vr_are_refused_and_not_mixed() {
+    let implicit = description(1).encode(Layout::ImplicitLe, QueryCharset::Auto);
+    let mut compressed =
+        [implicit, b"\xE0\x7F\x10\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0".to_vec()].concat();
+    compressed.extend(b"\xFE\xFF\xDD\xE0\0\0\0\0");
+    let refused = transcoded(&compressed, RLE, EXPLICIT_VR_LE, 64);
+    assert!(matches!(refused, Err(Error::Encoding | Error::DataSet(_))), "{refused:?}");
+}
+
+#[test]
 fn frames_of_compressed_pixels_are_counted() {
     let compressed = transcoded(&image(3, Layout::ExplicitLe), EXPLICIT_VR_LE, RLE, 999).unwrap();
     let count = compressed.windows(10).position(|it| it == b"\x28\0\x08\0IS\x02\x003 ").unwrap() + 8;

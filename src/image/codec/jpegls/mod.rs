@@ -101,9 +101,16 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
     Samples::from_words(samples, precision).into_frame(precision, precision, shape)
 }
 
-/// Encodes a frame without loss, by lines.
+/// Encodes a frame without loss, by lines. Samples with a sign are written with all bits of their cells, as not every reader
+/// gives a shorter one its sign back.
 pub(super) fn encode(frame: &Frame) -> Result<Vec<u8>, Refusal> {
-    let (samples, precision) = Samples::of(frame)?;
+    let (samples, precision) = if frame.shape.signed {
+        let bits = frame.shape.bits_allocated;
+        let shape = Shape { bits_stored: bits, high_bit: bits - 1, signed: false, ..frame.shape };
+        Samples::of(&Frame { shape, bytes: frame.bytes.clone() })?
+    } else {
+        Samples::of(frame)?
+    };
     // There is no precision of one bit.
     let precision = precision.max(2);
     let Shape { rows, columns, samples: count, .. } = frame.shape;
