@@ -1,7 +1,7 @@
 //! De-identified objects, piece by piece and in constant memory, by the Basic Application Level Confidentiality Profile
 //! (PS3.15 Annex E).
 //!
-//! What [`table`] does not keep is removed, emptied, replaced by a value that says nothing, or by other UIDs. Where the
+//! What `table` does not keep is removed, emptied, replaced by a value that says nothing, or by other UIDs. Where the
 //! table leaves a choice, that is taken which every definition of the object allows: a dummy before nothing, nothing
 //! before an absence; a sequence that need not be there is removed. Private attributes go, and so does what the dictionary
 //! does not know: nobody can tell that it is harmless. What stands in the pixels stays (PS3.15 E.3.1 is another profile's

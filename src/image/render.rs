@@ -3,7 +3,7 @@
 //! [`HeadReader`] gathers from the object what says how its pixels are shown, while a
 //! [`Cutter`](super::frames::Cutter) cuts the frame out of the same bytes. [`render()`] takes both and goes the way of
 //! the standard: the values of the modality, those of interest, grey or colours, the part that is asked for, the size.
-//! [`write`] makes a file of the picture.
+//! [`mod@write`] makes a file of the picture.
 //!
 //! Overlays are drawn where that is asked for: viewers draw them, and expect a picture without. Windows do not change
 //! colours.

@@ -309,7 +309,7 @@ impl Transcoder {
         if let Stage::Described(_, _, waiting) = &mut self.stage
             && let Some(waiting) = waiting.take()
         {
-            self.out.push_back(Piece::Bytes(waiting.as_it_was().into()));
+            self.out.push_back(Piece::Bytes(waiting.unchanged().into()));
         }
     }
 

@@ -131,7 +131,7 @@ impl Waiting {
     }
 
     /// All of it as it came, where there is no frame.
-    pub(super) fn as_it_was(self) -> Vec<u8> {
+    pub(super) fn unchanged(self) -> Vec<u8> {
         [self.before, self.flag, self.ratios, self.methods, self.after].concat()
     }
 
