@@ -9,11 +9,11 @@ use super::samples::Samples;
 use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Bytes that the library may take for each sample: a few buffers of 4 bytes, and references to other frames.
-const BYTES_OF_A_SAMPLE: usize = 64;
+const BYTES_OF_A_SAMPLE: usize = 32;
 /// Bytes that it may take besides, for tables and trees, however small the image.
 const BYTES_BESIDES: usize = 64 << 20;
-/// Most samples of a frame.
-const SAMPLES: usize = 1 << 26;
+/// Most samples of a frame: what the largest detectors have. The library may then take 1 GiB.
+const SAMPLES: usize = 1 << 25;
 
 /// Decodes a frame. What was transformed to XYB, or is JPEG once more compressed, comes out as RGB.
 pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal> {

@@ -13,6 +13,8 @@ use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Most scans of a progressive image: each goes over the whole image again, and what real encoders write has ten or so.
 const SCANS: usize = 100;
+/// Most samples of a frame: a few bytes can say of each scan that there is nothing in it.
+const SAMPLES: usize = 1 << 27;
 
 /// Of 100. What dcmcjpeg takes, too: the loss is hardly seen.
 const QUALITY: u8 = 90;
@@ -20,7 +22,11 @@ const QUALITY: u8 = 90;
 const COM: u8 = 0xFE;
 
 /// Decodes a frame whose header agrees with the data set: its samples, colour by pixel, as they are in the codestream.
-pub(super) fn decode(codestream: &[u8], header: &Header) -> Result<Samples, Refusal> {
+pub(super) fn decode(codestream: &[u8], header: &Header, shape: &Shape) -> Result<Samples, Refusal> {
+    let count = shape.pixels() * header.components.len();
+    if count > SAMPLES {
+        return Err(Refusal::TooLarge(format!("JPEG of {count} samples").into()));
+    }
     // Strict: else what is missing is grey, without a word.
     let options = DecoderOptions::default()
         .set_strict_mode(true)

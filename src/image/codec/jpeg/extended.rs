@@ -1,7 +1,7 @@
 //! JPEG of 12 bits with a sequential cosine transform, which libraries leave out, or cut to 8 bits
 //! (ISO/IEC 10918-1 Annex A and F).
 
-use super::huffman::{Bits, Segment, Table};
+use super::huffman::{Bits, Segment, Table, bad_code};
 use super::markers::{DHT, DQT, DRI, EOI, Header, Markers, SOS, Scan};
 use super::tables::{self, Tables};
 use crate::image::codec::Refusal;
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             let place = usize::from(ZIGZAG[n]);
             block[place / 8][place % 8] = value as f32 * f32::from(component.steps[n]);
         };
-        let category = component.dc.decode(bits)?;
+        let category = component.dc.decode(bits).ok_or_else(bad_code)?;
         if category > 16 {
             return Err(Refusal::damaged("a coefficient of more than 16 bits"));
         }
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
         set(0, *predicted);
         let mut n = 1;
         while n < 64 {
-            let code = component.ac.decode(bits)?;
+            let code = component.ac.decode(bits).ok_or_else(bad_code)?;
             let (zeros, category) = (usize::from(code >> 4), u32::from(code & 15));
             match (zeros, category) {
                 (15, 0) => n += 16,

@@ -56,28 +56,31 @@ impl Table {
         Some(table)
     }
 
-    /// The next value.
+    /// The next value; `None`: the code is not in the table.
     #[inline]
-    pub(super) fn decode(&self, bits: &mut Bits<'_>) -> Result<u8, Refusal> {
+    pub(super) fn decode(&self, bits: &mut Bits<'_>) -> Option<u8> {
         bits.fill();
         let (length, value) = self.fast[bits.peek(FAST) as usize];
         if length > 0 {
             bits.drop(length.into());
-            return Ok(value);
+            return Some(value);
         }
         self.decode_long(bits)
     }
 
     #[cold]
-    fn decode_long(&self, bits: &mut Bits<'_>) -> Result<u8, Refusal> {
+    fn decode_long(&self, bits: &mut Bits<'_>) -> Option<u8> {
         let next = bits.peek(16);
-        let length = (FAST + 1..=16).find(|length| next < self.bound[*length as usize]);
-        let length = length.ok_or(Refusal::damaged("a Huffman code that is not in the table"))?;
+        let length = (FAST + 1..=16).find(|length| next < self.bound[*length as usize])?;
         bits.drop(length);
         let place = (next >> (16 - length)) as i32 + self.offset[length as usize];
-        let value = usize::try_from(place).ok().and_then(|place| self.values.get(place));
-        value.copied().ok_or(Refusal::damaged("a Huffman code that is not in the table"))
+        self.values.get(usize::try_from(place).ok()?).copied()
     }
+}
+
+/// What stands in the data is no code.
+pub(super) fn bad_code() -> Refusal {
+    Refusal::damaged("a Huffman code that is not in the table")
 }
 
 /// Entropy-coded data up to a marker, without its stuffing.
@@ -209,7 +212,7 @@ mod tests {
         assert!(Table::read(&[0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]).is_err());
         assert!(Table::read(&TABLE[..18]).is_err());
         let (_, empty, _) = Table::read(&[0; 17]).unwrap();
-        assert!(empty.decode(&mut Segment::read(&[0; 9]).bits()).is_err());
+        assert_eq!(empty.decode(&mut Segment::read(&[0; 9]).bits()), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Lossless JPEG, process 14: each sample is predicted from its neighbours, the difference is Huffman-coded
 //! (ISO/IEC 10918-1 Annex H).
 
-use super::huffman::{Bits, Segment, Table};
+use super::huffman::{Bits, Segment, Table, bad_code};
 use super::markers::{DHT, DRI, EOI, Header, Markers, SOS, Scan, sof};
 use super::tables::{self, Tables};
 use crate::image::codec::Refusal;
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
     fn differences(&self, bits: &mut Bits<'_>, diffs: &mut [u16]) -> Result<(), Refusal> {
         for pixel in diffs.chunks_exact_mut(self.stride) {
             for (place, table) in &self.components {
-                let category = table.decode(bits)?;
+                let category = table.decode(bits).ok_or_else(bad_code)?;
                 pixel[*place] = match category {
                     0..=15 => bits.number(category.into()) as u16,
                     // It stands for 32768 alone, without further bits.

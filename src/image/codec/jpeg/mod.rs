@@ -19,7 +19,9 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
     let (header, colours) = headers(codestream, shape)?;
     let (samples, precision) = match (header.process, header.precision) {
         (sof::LOSSLESS, _) => lossless::decode(codestream, shape)?,
-        (sof::BASELINE | sof::EXTENDED | sof::PROGRESSIVE, 8) => (baseline::decode(codestream, &header)?, 8),
+        (sof::BASELINE | sof::EXTENDED | sof::PROGRESSIVE, 8) => {
+            (baseline::decode(codestream, &header, shape)?, 8)
+        }
         (sof::BASELINE | sof::EXTENDED, 12) => {
             (Samples::Words(extended::decode(codestream, &header, shape)?), 12)
         }
@@ -67,18 +69,49 @@ fn headers(codestream: &[u8], shape: &Shape) -> Result<(Header, Colours), Refusa
 }
 
 /// What the samples of a decoded frame mean. The data set is believed but where the codestream names its components
-/// R, G and B, or is of JFIF, which has no red, green and blue; and the samples now have the image's resolution.
+/// R, G and B, or is of JFIF, which has no red, green and blue, or says by Adobe's segment whether colours were
+/// transformed before the cosine transform; and the samples now have the image's resolution.
 fn photometric(header: &Header, colours: &Colours, told: Photometric) -> Photometric {
     if header.components.len() != 3 {
         return told;
     }
     let ids: Vec<u8> = header.components.iter().map(|component| component.id).collect();
+    let adobe = colours.adobe.filter(|_| header.process != sof::LOSSLESS);
     match told {
-        _ if ids == *b"RGB" || ids == *b"rgb" => Photometric::Rgb,
-        Photometric::Rgb if colours.jfif => Photometric::YbrFull,
-        Photometric::YbrFull422 | Photometric::YbrPartial422 | Photometric::YbrPartial420 => {
-            Photometric::YbrFull
-        }
+        Photometric::PaletteColor => told,
+        _ if ids == *b"RGB" || ids == *b"rgb" || adobe == Some(0) => Photometric::Rgb,
+        Photometric::Rgb if colours.jfif || adobe == Some(1) => Photometric::YbrFull,
+        told if told.is_subsampled() => Photometric::YbrFull,
         told => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::markers::Component;
+    use super::*;
+
+    #[test]
+    fn colours_are_what_the_codestream_says_where_it_does() {
+        let header = |process: u8, ids: [u8; 3]| {
+            let component = |id| Component { id, horizontal: 1, vertical: 1, quantization: 0 };
+            Header { process, precision: 8, components: ids.map(component).to_vec() }
+        };
+        let (dct, named) = (header(sof::BASELINE, [1, 2, 3]), header(sof::BASELINE, *b"RGB"));
+        let (plain, jfif) = (Colours::default(), Colours { jfif: true, adobe: None });
+        let adobe = |transform| Colours { jfif: false, adobe: Some(transform) };
+        let (rgb, ybr, half) = (Photometric::Rgb, Photometric::YbrFull, Photometric::YbrFull422);
+        for (header, colours, told, meant) in [
+            (&dct, plain, rgb, rgb),
+            (&dct, plain, half, ybr),
+            (&dct, jfif, rgb, ybr),
+            (&dct, adobe(0), half, rgb),
+            (&dct, adobe(1), rgb, ybr),
+            (&named, plain, half, rgb),
+            // Without loss nothing was transformed, whatever stands there.
+            (&header(sof::LOSSLESS, [1, 2, 3]), adobe(0), ybr, ybr),
+        ] {
+            assert_eq!(photometric(header, &colours, told), meant, "{header:?} {colours:?} {told}");
+        }
     }
 }

@@ -21,8 +21,9 @@ const LEAST_TILE: u64 = 14;
 const BLOCKS_AND_LAYERS: u64 = 1;
 /// As many are always allowed, for small images.
 const FEW_BLOCKS: u64 = 1 << 20;
-/// Most samples of a frame: decoders hold each in 4 bytes, several times.
-const SAMPLES: u64 = 1 << 28;
+/// Most samples of a frame: decoders hold each in 4 bytes, several times, and a few bytes can be a codestream of nothing
+/// but grey. Twice what the largest detectors have.
+const SAMPLES: u64 = 1 << 26;
 
 /// What the headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -112,6 +112,14 @@ fn tiles_and_packets_that_the_codestream_has_no_room_for_are_refused() {
 }
 
 #[test]
+fn more_samples_than_memory_should_be_given_to_are_refused() {
+    let side = 8193_u16;
+    let large =
+        Written { size: (side.into(), side.into()), tile: (side.into(), side.into()), body: 2000, ..SMALL };
+    assert!(matches!(read(&large.bytes(), &square(side)), Err(Refusal::TooLarge(_))));
+}
+
+#[test]
 fn code_blocks_and_layers_without_end_are_refused() {
     let large =
         Written { size: (8192, 8192), tile: (8192, 8192), block: 0, layers: 200, body: 2000, ..SMALL };

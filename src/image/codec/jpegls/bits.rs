@@ -1,7 +1,5 @@
 //! Bits of JPEG-LS: behind a byte of ones stands one of seven bits, so that no marker comes of it (A.1, Annex C).
 
-use crate::image::codec::Refusal;
-
 /// No error of samples of 16 bits is mapped to more.
 const GREATEST: u32 = 0x1_FFFF;
 
@@ -83,9 +81,10 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// A limited-length Golomb code (A.5.3). `longest`: how many zeros may come before the one bit.
+    /// A limited-length Golomb code (A.5.3). `longest`: how many zeros may come before the one bit. `None`: a longer one, or
+    /// one for an error that is greater than any.
     #[inline]
-    pub(super) fn golomb(&mut self, k: u32, longest: u32, range_bits: u32) -> Result<i32, Refusal> {
+    pub(super) fn golomb(&mut self, k: u32, longest: u32, range_bits: u32) -> Option<i32> {
         self.fill();
         let zeros = self.window.leading_zeros();
         // Of 48 bits that there are, at most half go for the zeros, and 24 for the rest.
@@ -102,13 +101,8 @@ impl<'a> Reader<'a> {
 
     /// Counts zeros one by one, up to as many as the longest code has.
     #[cold]
-    fn zeros(&mut self, longest: u32) -> Result<u32, Refusal> {
-        for zeros in 0..=longest {
-            if self.bit() {
-                return Ok(zeros);
-            }
-        }
-        Err(Refusal::damaged("a code that is longer than any"))
+    fn zeros(&mut self, longest: u32) -> Option<u32> {
+        (0..=longest).find(|_| self.bit())
     }
 
     /// Whether more was read than there is.
@@ -126,11 +120,8 @@ impl<'a> Reader<'a> {
 }
 
 #[inline]
-fn checked(mapped: u32) -> Result<i32, Refusal> {
-    if mapped > GREATEST {
-        return Err(Refusal::damaged("a prediction error that is greater than any"));
-    }
-    Ok(mapped as i32)
+fn checked(mapped: u32) -> Option<i32> {
+    (mapped <= GREATEST).then_some(mapped as i32)
 }
 
 /// Writes bits.
@@ -240,6 +231,6 @@ mod tests {
     #[test]
     fn codes_without_end_are_refused() {
         let mut bits = Reader::new(&[0; 40]);
-        assert!(bits.golomb(3, 23, 8).is_err());
+        assert_eq!(bits.golomb(3, 23, 8), None);
     }
 }

@@ -89,6 +89,10 @@ pub(super) fn begin(above: &mut [u16], current: &mut [u16]) {
     current[0] = above[1];
 }
 
+fn bad_code() -> Refusal {
+    Refusal::damaged("a code that there is not")
+}
+
 struct Decoder<'a> {
     bits: Reader<'a>,
     preset: &'a Preset,
@@ -122,7 +126,7 @@ impl<'a> Decoder<'a> {
                 if context == 0 {
                     break;
                 }
-                left = self.regular(context, predicted(left, up, corner))?;
+                left = self.regular(context, predicted(left, up, corner)).ok_or_else(bad_code)?;
                 current[at] = left as u16;
                 (corner, up, second) = (up, next, first);
                 at += 1;
@@ -156,7 +160,7 @@ impl<'a> Decoder<'a> {
             if contexts.iter().any(|context| *context != 0) {
                 for ((context, above), current) in contexts.iter().zip(above).zip(&mut *current) {
                     let guess = predicted(current[at - 1].into(), above[at].into(), above[at - 1].into());
-                    current[at] = self.regular(*context, guess)? as u16;
+                    current[at] = self.regular(*context, guess).ok_or_else(bad_code)? as u16;
                 }
                 at += 1;
                 continue;
@@ -181,7 +185,7 @@ impl<'a> Decoder<'a> {
 
     /// A sample in the regular mode (A.4 to A.6).
     #[inline]
-    fn regular(&mut self, number: i32, guess: i32) -> Result<i32, Refusal> {
+    fn regular(&mut self, number: i32, guess: i32) -> Option<i32> {
         let context = &mut self.contexts.regular[number.unsigned_abs() as usize];
         let sign = if number < 0 { -1 } else { 1 };
         let guess = (guess + sign * context.correction).clamp(0, self.preset.maximum);
@@ -193,7 +197,7 @@ impl<'a> Decoder<'a> {
             error = -(error + 1);
         }
         context.learn(error, self.preset);
-        Ok(self.preset.reconstructed(guess, sign * error))
+        Some(self.preset.reconstructed(guess, sign * error))
     }
 
     /// How many samples are as the one before, of at most `longest` (A.7.1.2).
@@ -223,7 +227,7 @@ impl<'a> Decoder<'a> {
         let context = &mut self.contexts.run[kind];
         let k = context.golomb();
         let longest = self.preset.limit - RUNS[self.run_index] - 1 - self.preset.range_bits - 1;
-        let mapped = self.bits.golomb(k, longest, self.preset.range_bits)?;
+        let mapped = self.bits.golomb(k, longest, self.preset.range_bits).ok_or_else(bad_code)?;
         let error = context.unmapped(mapped, k);
         context.learn(error, mapped, self.preset);
         let (guess, error) = match kind {
