@@ -36,6 +36,9 @@ pub use self::presentation::Presentation;
 pub use self::viewport::Viewport;
 pub use self::voi::Window;
 
+/// Most pixels of a frame that is shown, maybe smaller: what whole slides have that are not tiled.
+pub const MAX_FRAME: u64 = 1 << 27;
+
 /// How a picture is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Options {
@@ -61,7 +64,7 @@ pub enum Error {
     /// The part that is asked for is outside of the image.
     #[error("the part that is asked for lies outside of the image")]
     Region,
-    /// The picture would have more than [`viewport::MAX_PIXELS`].
+    /// The frame has more than [`MAX_FRAME`] pixels, or the picture would have more than [`viewport::MAX_PIXELS`].
     #[error("the picture would be too large")]
     TooLarge,
 }
@@ -94,7 +97,7 @@ pub fn render_as(
 fn pixels(head: &Head, frame: &Frame, number: u32, options: &Options) -> Result<Picture, Error> {
     let shape = &frame.shape;
     attributes::check(shape)?;
-    if shape.pixels() as u64 > viewport::MAX_PIXELS {
+    if shape.pixels() as u64 > MAX_FRAME {
         return Err(Error::TooLarge);
     }
     if (frame.bytes.len() as u64) < shape.frame_length() {

@@ -14,8 +14,8 @@ use crate::image::pixels::Shape;
 /// Greatest width and height of a viewport: what the widest walls of screens have.
 pub const MAX_SIDE: u32 = 16_384;
 
-/// Most pixels of a picture: what the largest single frames have.
-pub const MAX_PIXELS: u64 = 1 << 27;
+/// Most pixels of a picture: more than any detector has, and what one may cost.
+pub const MAX_PIXELS: u64 = 1 << 26;
 
 /// How much higher than wide a pixel may be, or the other way round; what says more is not believed.
 const MAX_ASPECT: f64 = 16.0;

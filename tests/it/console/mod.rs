@@ -93,6 +93,7 @@ fn object(syntax: &'static str, set: &[(gantry::dicom::Tag, VR, &str)], pixels: 
     data_set.set_u16(tags::ROWS, 200);
     data_set.set_u16(tags::COLUMNS, 240);
     data_set.set_u16(tags::SAMPLES_PER_PIXEL, 3);
+    data_set.set_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL_422");
     data_set.set_u16(tags::BITS_ALLOCATED, 8);
     let syntax = Uid::from_static(syntax);
     let charset = QueryCharset::Forced("ISO_IR 192".parse::<Charset>().unwrap());

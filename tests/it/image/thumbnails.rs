@@ -50,7 +50,8 @@ fn slice(number: usize) -> Instance {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thumbnail_of_five_hundred_slices_costs_a_search_and_one_instance() {
     for method in METHODS {
-        let scene = Scene::new(method, (1..=SLICES).map(slice).collect(), &[], "").await;
+        let cache = "[cache]\nmemory = \"64MiB\"";
+        let scene = Scene::new(method, (1..=SLICES).map(slice).collect(), &[], cache).await;
         let before = scene.archive.observations();
         let path = format!("{}/series/{}/thumbnail?viewport=32,32", study_path(1), series_uid(1, 1));
         let ask = async || get_with(scene.app.http, &path, Version::Http11, "Accept: image/jpeg").await;

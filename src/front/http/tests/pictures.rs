@@ -14,7 +14,8 @@ use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, VR, tags};
 
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
-const JPEG_XL: &str = "1.2.840.10008.1.2.4.110";
+/// JPEG 2000 Part 2, which is not decoded here.
+const MULTI_COMPONENT: &str = "1.2.840.10008.1.2.4.92";
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const PARTS: &str = "multipart/related; type=\"image/png\"";
 const SR: &str = "1.2.840.10008.5.1.4.1.1.88.11";
@@ -139,7 +140,7 @@ async fn a_series_is_a_part_for_each_of_its_images_and_whole_or_broken() {
     report.set_str(tags::MODALITY, VR::CS, "SR");
     driver.item(of_class(CT, EXPLICIT, image(&[RISING])).await);
     driver.item(of_class(SR, EXPLICIT, report.encode(Layout::ExplicitLe, QueryCharset::Auto)).await);
-    driver.item(of_class(CT, JPEG_XL, image(&[RISING])).await);
+    driver.item(of_class(CT, MULTI_COMPONENT, image(&[RISING])).await);
     driver.item(of_class(CT, EXPLICIT, image(&[[9; 8], RISING])).await);
     driver.complete();
     let answer = bridge.ask("GET", "/dicom-web/studies/1.2/series/1.3/rendered", PARTS).await;
@@ -167,14 +168,14 @@ async fn a_series_is_a_part_for_each_of_its_images_and_whole_or_broken() {
 #[tokio::test]
 async fn what_cannot_be_decoded_here_is_asked_for_decompressed() {
     let bridge = Bridge::new();
-    hold(&bridge, JPEG_XL, image(&[RISING])).await;
+    hold(&bridge, MULTI_COMPONENT, image(&[RISING])).await;
     hold(&bridge, EXPLICIT, image(&[RISING])).await;
     let answer = bridge.ask("GET", &asked_for("/rendered"), "image/png").await;
     assert_eq!(png(&answer.body).0, 4);
     let forms: Vec<Form> = bridge.archive.retrieves().iter().map(|retrieve| retrieve.form).collect();
     assert_eq!(forms, [Form::AsStored, Form::Native]);
     let bridge = Bridge::new();
-    hold(&bridge, JPEG_XL, image(&[RISING])).await;
+    hold(&bridge, MULTI_COMPONENT, image(&[RISING])).await;
     bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotAcceptable)));
     bridge.get(&asked_for("/frames/1/rendered")).await.problem(501);
 }
