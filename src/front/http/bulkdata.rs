@@ -138,7 +138,7 @@ pub(super) async fn one(
 
 /// The part of a value of this length that the client asks for. A condition on it (If-Range) names a validator
 /// that cannot be compared before the whole is there, so that the whole is sent.
-fn ranged(
+pub(super) fn ranged(
     context: &Context,
     length: u64,
     headers: &mut HeaderMap,

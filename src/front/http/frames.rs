@@ -15,6 +15,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::{Broken, Streaming};
+use super::bulkdata::ranged;
 use super::contents::{MAX_AHEAD, MAX_MEMORY_AHEAD};
 use super::context::Context;
 use super::error::Problem;
@@ -105,12 +106,13 @@ impl Answer {
         let (held, length) = length_of(&head, &mut source, room).await.map_err(problem)?;
         let mut headers = content_type(&head.content_type);
         headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
-        if let Some(length) = length {
-            headers.insert(CONTENT_LENGTH, length.into());
-        }
-        let framing = Framing::Single(0..length.unwrap_or(u64::MAX));
-        let parts = Parts::new(source, &head, held, framing);
-        Ok((headers, Body::new(Streaming::new(parts, self.context.archive.name()))).into_response())
+        let (status, range) = match length {
+            Some(length) => ranged(&self.context, length, &mut headers)?,
+            None => (StatusCode::OK, 0..u64::MAX),
+        };
+        let parts = Parts::new(source, &head, held, Framing::Single(range));
+        let body = Body::new(Streaming::new(parts, self.context.archive.name()));
+        Ok((status, headers, body).into_response())
     }
 
     /// Frames in an order of their own.

@@ -388,7 +388,7 @@ pub fn app(config: Config, services: Services) -> Router {
         .nest("/archives/{archive}", resources)
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
-        .layer(CompressionLayer::new().gzip(true).compress_when(Text))
+        .layer(CompressionLayer::new().gzip(true).zstd(true).compress_when(Text))
         // Whoever floods the server is held up before anybody looks at their passwords.
         .layer(from_fn_with_state(server.clone(), identity::identify))
         .layer(from_fn_with_state(server.clone(), guard::guard))
@@ -426,7 +426,7 @@ fn show(page: Page) -> MethodRouter<Server> {
     }
 }
 
-/// What is worth compressing: JSON and XML. Pixels that compress well are compressed already, and those that are
+/// What is worth compressing: JSON, XML and reports. Pixels that compress well are compressed already, and those that are
 /// not cost more time than they save on the way.
 #[derive(Debug, Clone, Copy)]
 struct Text;
@@ -434,7 +434,8 @@ struct Text;
 impl Predicate for Text {
     fn should_compress<B: http_body::Body>(&self, response: &http::Response<B>) -> bool {
         let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let text = media_type.is_some_and(|text| text.contains("json") || text.contains("xml"));
+        let is_text = |of: &str| of.contains("json") || of.contains("xml") || of.starts_with("text/");
+        let text = media_type.is_some_and(is_text);
         text && response.body().size_hint().upper().is_none_or(|length| length >= MIN_COMPRESSED)
     }
 }

@@ -165,9 +165,18 @@ async fn long_json_is_compressed_for_a_client_that_takes_it_and_objects_are_not(
     GzDecoder::new(&answer.body[..]).read_to_end(&mut text).unwrap();
     assert_eq!(text, plain.body);
 
+    for accepted in ["gzip, deflate, br, zstd", "zstd"] {
+        lay(&bridge, many());
+        let answer = bridge.ask_with("GET", "/dicom-web/studies", &[("Accept-Encoding", accepted)]).await;
+        assert_eq!(answer.header("content-encoding"), "zstd", "{accepted}");
+        assert!(answer.body.len() * 5 < plain.body.len());
+        assert_eq!(zstd::decode_all(&answer.body[..]).unwrap(), plain.body);
+    }
+
     let driver = lay_objects(&bridge, Vec::new());
     driver.item(whole("1.4", &[0; 5000]).await);
     driver.complete();
+    let gzip = [("Accept-Encoding", "gzip, zstd")];
     let answer = bridge.ask_with("GET", "/dicom-web/studies/1.2", &gzip).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-encoding")), (200, ""));
 }

@@ -232,6 +232,31 @@ async fn one_frame_may_be_a_single_part_with_its_length() {
 }
 
 #[tokio::test]
+async fn one_frame_may_be_read_in_ranges() {
+    for (range, status, content_range, expected) in [
+        ("bytes=0-1", 206, "bytes 0-1/6", &b"\xFF\xD8"[..]),
+        ("bytes=-2", 206, "bytes 4-5/6", b"\xFF\xD9"),
+        ("bytes=6-", 416, "bytes */6", b""),
+        ("lines=1-2", 200, "", b"\xFF\xD8\xFFa\xFF\xD9"),
+    ] {
+        let bridge = Bridge::new();
+        hold(&bridge, JPEG, encapsulated(&[b"\xFF\xD8\xFFa\xFF\xD9"])).await;
+        let headers = [("Accept", "image/jpeg"), ("Range", range)];
+        let answer = bridge.ask_with("GET", &format!("{INSTANCE}/frames/1"), &headers).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-range")),
+            (status, content_range),
+            "{range}"
+        );
+        if status != 416 {
+            assert_eq!(answer.body, expected, "{range}");
+            assert_eq!(answer.header("accept-ranges"), "bytes");
+            assert_eq!(answer.header("content-length"), expected.len().to_string());
+        }
+    }
+}
+
+#[tokio::test]
 async fn bad_lists_are_400_missing_frames_404_and_damaged_objects_502() {
     let bridge = Bridge::new();
     for list in ["0", "x", "1,,2", "1,1", "-1", "4294967296"] {
