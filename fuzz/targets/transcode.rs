@@ -72,7 +72,7 @@ fn transcoded(from: &'static str, to: &'static str, bytes: &[u8], size: usize) -
 }
 
 fn take(transcoder: &mut Transcoder, out: &mut Vec<u8>) -> Option<()> {
-    while let Some(piece) = transcoder.pop() {
+    while let Some(piece) = transcoder.pop().ok()? {
         match piece {
             Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
             Piece::Work(work) if work.memory() > MAX_WORK => return None,

@@ -185,7 +185,8 @@ impl Transcoder {
         }
     }
 
-    /// Takes the next bytes of the data set. [`Self::pop`] takes out what they become.
+    /// Takes the next bytes of the data set. [`Self::pop`] takes out what they become, and is to be called until there is no
+    /// more.
     ///
     /// # Errors
     /// The object cannot be had in this transfer syntax; the transcoder is of no use any more.
@@ -197,9 +198,14 @@ impl Transcoder {
         Ok(())
     }
 
-    /// The next of what the object becomes; `None`: more bytes of it are needed.
-    pub fn pop(&mut self) -> Option<Piece> {
-        self.out.pop_front()
+    /// The next of what the object becomes; `None`: more bytes of it are needed. A frame is taken out of what was pushed when it
+    /// is asked for: there may be thousands in a piece.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn pop(&mut self) -> Result<Option<Piece>, Error> {
+        while self.out.is_empty() && self.cut()? {}
+        Ok(self.out.pop_front())
     }
 
     /// Says that no more bytes come. [`Self::pop`] takes out the rest.
@@ -211,6 +217,7 @@ impl Transcoder {
         for piece in native.finish()? {
             self.piece(piece)?;
         }
+        while self.cut()? {}
         let scanner = std::mem::replace(&mut self.scanner, Scanner::new(Layout::ExplicitLe));
         let end = scanner.position();
         scanner.finish()?;
@@ -236,7 +243,6 @@ impl Transcoder {
         self.pass(self.scanner.position())?;
         if !matches!(self.stage, Stage::Behind) {
             self.cutter.push(piece);
-            self.cut()?;
         }
         Ok(())
     }
@@ -373,11 +379,14 @@ impl Transcoder {
         Ok(())
     }
 
-    /// Takes out the frames that are whole.
-    fn cut(&mut self) -> Result<(), Error> {
+    /// Takes out the next frame, or says that it was the last; `false`: neither is there yet.
+    fn cut(&mut self) -> Result<bool, Error> {
+        if matches!(self.stage, Stage::Behind) {
+            return Ok(false);
+        }
         loop {
             match self.cutter.next()? {
-                CutStep::MoreBytes => return Ok(()),
+                CutStep::MoreBytes => return Ok(false),
                 CutStep::Cut(Cut::Begin { .. }) => self.frame.clear(),
                 CutStep::Cut(Cut::Bytes(bytes)) => {
                     if self.frame.len() + bytes.len() > MAX_CODESTREAM {
@@ -385,8 +394,11 @@ impl Transcoder {
                     }
                     self.frame.extend_from_slice(&bytes);
                 }
-                CutStep::Cut(Cut::End) => self.work()?,
-                CutStep::Done(_) => return self.end(),
+                CutStep::Cut(Cut::End) => return self.work().map(|()| true),
+                CutStep::Done(_) => {
+                    self.end()?;
+                    return Ok(true);
+                }
             }
         }
     }

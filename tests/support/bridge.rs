@@ -1,5 +1,6 @@
 //! The bridge itself, as a user starts it: `gantry serve --config`.
 
+use std::env;
 use std::process::Command;
 
 use super::peers::{Archive, Destination};
@@ -7,6 +8,9 @@ use super::process::{Scratch, Server, free_port};
 
 /// The origin whose pages may use every bridge that is started here.
 pub(crate) const ORIGIN: &str = "https://viewer.example";
+
+/// The variable that names another program than the one that was built with the tests, such as a release build.
+const PROGRAM: &str = "GANTRY_BRIDGE";
 
 /// What the shell does before it starts a bridge that may do everything.
 const NO_LIMIT: &str = "";
@@ -55,7 +59,8 @@ impl Bridge {
         );
         let file = scratch.write("gantry.toml", &text);
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_gantry")]);
+        let program = env::var(PROGRAM).unwrap_or_else(|_| env!("CARGO_BIN_EXE_gantry").to_owned());
+        command.args(["-c", &format!("{limit}exec \"$0\" \"$@\""), &program]);
         command.arg("serve").arg("--config").arg(file).env("RUST_LOG", "debug");
         command.envs(without_cache(configuration));
         let server = Server::start("gantry", scratch, command, &[port]);

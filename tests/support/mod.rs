@@ -11,6 +11,7 @@ pub(crate) mod dimse;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod log;
+pub(crate) mod measured;
 pub(crate) mod metrics;
 pub(crate) mod objects;
 pub(crate) mod part10;

@@ -191,7 +191,7 @@ impl Contents {
         self.working >= MAX_AHEAD || ahead > MAX_MEMORY_AHEAD
     }
 
-    /// Reads the next piece of an object, or the next object.
+    /// Takes the next frame out of what has come of an object, else reads its next piece, or the next object.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         let Some(Current { body, change }) = &mut self.current else {
             let Some(feed) = &mut self.feed else { return Poll::Pending };
@@ -207,6 +207,13 @@ impl Contents {
                 Step::End(Err(error)) => Err(Broken::Archive(error)),
             });
         };
+        // What has come may be thousands of frames, which are not all begun at once.
+        if let Change::Pixels(transcoder) = change
+            && let Some(piece) = transcoder.pop()?
+        {
+            self.put(piece);
+            return Poll::Ready(Ok(()));
+        }
         let piece = ready!(Pin::new(body).poll_next(cx)).transpose()?;
         let is_last = piece.is_none();
         let mut out = Vec::new();
@@ -222,12 +229,12 @@ impl Contents {
                 let native = std::mem::replace(&mut **native, Native::ended());
                 out.extend(native.finish()?.into_iter().map(Piece::Bytes));
             }
-            (Change::Pixels(transcoder), piece) => {
-                match piece {
-                    Some(piece) => transcoder.push(piece)?,
-                    None => transcoder.finish()?,
+            (Change::Pixels(transcoder), Some(piece)) => transcoder.push(piece)?,
+            (Change::Pixels(transcoder), None) => {
+                transcoder.finish()?;
+                while let Some(piece) = transcoder.pop()? {
+                    out.push(piece);
                 }
-                out.extend(std::iter::from_fn(|| transcoder.pop()));
             }
         }
         out.into_iter().for_each(|piece| self.put(piece));

@@ -67,7 +67,7 @@ impl Samples {
             cell & !sample & whole == if negative { !sample & whole } else { 0 }
         };
         let is_plain =
-            shift == 0 || (high_bit + 1 == bits_stored && cells.iter().all(|cell| extended(*cell)));
+            shift == 0 || (high_bit == bits_stored - 1 && cells.iter().all(|cell| extended(*cell)));
         let (mask, precision) = if is_plain { (sample, bits_stored) } else { (whole, bits_allocated) };
         let (planes, pixels) = (usize::from(samples), frame.shape.pixels());
         let ordered: Vec<u16> = if frame.shape.planar && planes > 1 {
@@ -104,6 +104,13 @@ fn cells<T: Copy, const N: usize>(samples: Vec<T>, cell: impl Fn(T) -> [u8; N]) 
 mod tests {
     use super::*;
     use crate::image::codec::testing::shape;
+
+    #[test]
+    fn hazard_a_high_bit_outside_of_the_cell_is_none_of_the_sample() {
+        let shape = Shape { rows: 1, columns: 2, high_bit: u16::MAX, ..shape(16, 12) };
+        let frame = Frame { shape, bytes: vec![0x34, 0x02, 0xFF, 0x0F] };
+        assert_eq!(Samples::of(&frame), Ok((vec![0x0234, 0x0FFF], 16)));
+    }
 
     #[test]
     fn the_sign_fills_the_cell() {

@@ -56,7 +56,7 @@ fn transcoded(data: &[u8], from: &'static str, to: &'static str, size: usize) ->
     let mut transcoder = Transcoder::new(&head(from), &Uid::from_static(to));
     let mut out = Vec::new();
     let mut take = |transcoder: &mut Transcoder| {
-        while let Some(piece) = transcoder.pop() {
+        while let Some(piece) = transcoder.pop()? {
             match piece {
                 Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
                 Piece::Work(work) => out.extend_from_slice(&work.run()?),

@@ -162,7 +162,7 @@ fn frames(folder: &Path, entry: &Value) -> Option<(Uid, Shape, Vec<Vec<u8>>)> {
 }
 
 /// Every frame; `None`: the pixel data break off.
-fn cut(mut cutter: Cutter, data_set: Bytes) -> Option<Vec<Vec<u8>>> {
+pub(super) fn cut(mut cutter: Cutter, data_set: Bytes) -> Option<Vec<Vec<u8>>> {
     cutter.push(data_set);
     let mut frames: Vec<Vec<u8>> = Vec::new();
     loop {

@@ -4,6 +4,7 @@
 //! What a file says is read by pydicom (`tests/peers/corpus.py`). Whatever is different is told of all files at once.
 
 mod decode;
+mod hostile;
 mod mutations;
 
 use std::collections::BTreeMap;

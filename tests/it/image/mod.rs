@@ -2,4 +2,5 @@
 
 mod dcm2pnm;
 mod gallery;
+mod memory;
 mod thumbnails;

@@ -73,15 +73,19 @@ fn encoded(syntax: &str, instance: usize) -> Vec<u8> {
 fn compressed(native: Vec<u8>, syntax: &Uid) -> Vec<u8> {
     let [sop_class, sop_instance, transfer_syntax] = [CT, "1.2.3", EXPLICIT].map(|uid| uid.parse().unwrap());
     let mut transcoder = Transcoder::new(&Head { sop_class, sop_instance, transfer_syntax }, syntax);
-    transcoder.push(Bytes::from(native)).unwrap();
-    transcoder.finish().unwrap();
     let mut out = Vec::new();
-    while let Some(piece) = transcoder.pop() {
-        match piece {
-            Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
-            Piece::Work(work) => out.extend_from_slice(&work.run().unwrap()),
+    let mut take = |transcoder: &mut Transcoder| {
+        while let Some(piece) = transcoder.pop().unwrap() {
+            match piece {
+                Piece::Bytes(bytes) => out.extend_from_slice(&bytes),
+                Piece::Work(work) => out.extend_from_slice(&work.run().unwrap()),
+            }
         }
-    }
+    };
+    transcoder.push(Bytes::from(native)).unwrap();
+    take(&mut transcoder);
+    transcoder.finish().unwrap();
+    take(&mut transcoder);
     out
 }
 
