@@ -80,6 +80,8 @@ pub struct ObjectForm {
     pub packaging: Packaging,
     /// The encodings that the client takes.
     pub syntax: SyntaxChoice,
+    /// How many others it wants more, by their weight; forms of one rank it wants alike.
+    pub rank: usize,
 }
 
 /// The form of a structured report as text.
@@ -167,8 +169,7 @@ impl Accept {
     /// instance, for which alone a single part may be asked (PS3.18 10.4.4). None where the client takes none that there
     /// is (406).
     pub fn object_forms(&self, single_item: bool) -> Vec<ObjectForm> {
-        let mut forms = Vec::new();
-        self.choose(|range| {
+        let form = |range: &MediaRange, rank| {
             let packaging = match range.essence.as_str() {
                 "multipart/related" => {
                     let inner = range.parameter("type").map(str::to_ascii_lowercase);
@@ -183,10 +184,20 @@ impl Accept {
                 _ => return None,
             };
             let syntax = SyntaxChoice::read(range.parameter("transfer-syntax"))?;
-            forms.push(ObjectForm { packaging, syntax });
-            None::<()>
-        });
-        forms
+            Some(ObjectForm { packaging, syntax, rank })
+        };
+        if self.lists.is_empty() {
+            return form(&MediaRange::any(), 0).into_iter().collect();
+        }
+        let alike = self.alike().enumerate();
+        alike.flat_map(|(rank, ranges)| ranges.iter().filter_map(move |range| form(range, rank))).collect()
+    }
+
+    /// The ranges, the most wanted first, those together that are wanted alike; without what is not wanted.
+    fn alike(&self) -> impl Iterator<Item = &[MediaRange]> {
+        let alike = |a: &MediaRange, b: &MediaRange| a.weight == b.weight;
+        let all = self.lists.iter().flat_map(move |list| list.chunk_by(alike));
+        all.filter(|ranges| ranges.first().is_some_and(|range| range.weight > 0))
     }
 
     /// The form for a structured report as text (PS3.18 8.7.4), which is a page where the client does not mind. `None`
@@ -346,13 +357,13 @@ mod tests {
     }
 
     fn first(accept: Accept, single_item: bool) -> Option<ObjectForm> {
-        accept.object_forms(single_item).into_iter().next()
+        accept.object_forms(single_item).into_iter().next().map(|form| ObjectForm { rank: 0, ..form })
     }
 
     const NATIVE: Option<ObjectForm> =
-        Some(ObjectForm { packaging: Packaging::Multipart, syntax: SyntaxChoice::Native });
+        Some(ObjectForm { packaging: Packaging::Multipart, syntax: SyntaxChoice::Native, rank: 0 });
     const STORED: Option<ObjectForm> =
-        Some(ObjectForm { packaging: Packaging::Multipart, syntax: SyntaxChoice::AsStored });
+        Some(ObjectForm { packaging: Packaging::Multipart, syntax: SyntaxChoice::AsStored, rank: 0 });
 
     #[test]
     fn searches_answer_in_dicom_json_and_say_so() {
@@ -436,7 +447,7 @@ mod tests {
     #[test]
     fn one_instance_may_come_as_a_single_part_and_a_study_may_not() {
         let single = accept("application/dicom; transfer-syntax=*");
-        let expected = ObjectForm { packaging: Packaging::Bare, syntax: SyntaxChoice::AsStored };
+        let expected = ObjectForm { packaging: Packaging::Bare, syntax: SyntaxChoice::AsStored, rank: 0 };
         assert_eq!(first(single.clone(), true), Some(expected));
         assert_eq!(first(single, false), None);
     }
@@ -503,7 +514,7 @@ mod tests {
                 SyntaxChoice::Only(Uid::from_static(EXPLICIT_VR_LE)),
             ),
         ] {
-            let expected = Some(ObjectForm { packaging: Packaging::Zip, syntax });
+            let expected = Some(ObjectForm { packaging: Packaging::Zip, syntax, rank: 0 });
             assert_eq!(objects(header), expected, "{header}");
             assert_eq!(first(accept(header), true), expected, "{header}");
         }
@@ -523,6 +534,22 @@ mod tests {
         let useless = Accept::new(["image/jpeg"], header);
         assert_eq!(first(useless, false), NATIVE);
         assert_eq!(first(Accept::new(["image/jpeg"], []), false), None, "no wildcard matches");
+    }
+
+    #[test]
+    fn forms_that_are_wanted_alike_have_one_rank() {
+        let ranks = |accept: &Accept| -> Vec<usize> {
+            accept.object_forms(false).iter().map(|form| form.rank).collect()
+        };
+        let dicom = "multipart/related; type=\"application/dicom\"";
+        let alike = format!("{dicom}; transfer-syntax=1.2.840.10008.1.2.4.80, {dicom}; transfer-syntax=*");
+        assert!(matches!(ranks(&accept(&alike))[..], [a, b] if a == b));
+        assert!(
+            matches!(ranks(&accept(&format!("{dicom}, {alike}; q=0.5")))[..], [a, b, c] if a == b && b < c)
+        );
+        let parameter = format!("{dicom}; transfer-syntax=1.2.840.10008.1.2.1");
+        let both = Accept::new([parameter.as_str()], ["*/*"]);
+        assert!(matches!(ranks(&both)[..], [a, b] if a < b), "the parameter is the first choice");
     }
 
     #[test]

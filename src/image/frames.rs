@@ -22,10 +22,10 @@ use self::attributes::Attributes;
 use self::encapsulated::Encapsulated;
 use self::native::Native;
 use super::pixels::Shape;
-use crate::dicom::Uid;
 use crate::dicom::bulk::is_pixel_data;
 use crate::dicom::scan::{self, Content, ElementHeader, Event, Scanner};
 use crate::dicom::transfer_syntax::is_encapsulated;
+use crate::dicom::{Uid, tags};
 
 pub use list::{BadFrameList, FrameList, MAX_FRAMES_ASKED};
 
@@ -106,6 +106,7 @@ pub struct Cutter {
     attributes: Attributes,
     /// What the data set said of its pixels, once they have begun.
     pixels: Option<(Option<Shape>, u32)>,
+    is_float: bool,
     stage: Stage,
     out: VecDeque<Cut>,
 }
@@ -148,6 +149,7 @@ impl Cutter {
             attributes: Attributes::new(wanted.last()),
             wanted,
             pixels: None,
+            is_float: false,
             stage: Stage::Before,
             out: VecDeque::new(),
         }
@@ -157,6 +159,11 @@ impl Cutter {
     /// are; `None`: the pixel data has not begun.
     pub fn pixels(&self) -> Option<(Option<Shape>, u32)> {
         self.pixels
+    }
+
+    /// Whether the pixel data that has begun is Float or Double Float Pixel Data (PS3.3 C.7.6.24, C.7.6.25).
+    pub fn are_numbers_of_floating_point(&self) -> bool {
+        self.is_float
     }
 
     /// Adds the next bytes of the data set. Call [`Self::next`] until it wants more before the next piece.
@@ -246,6 +253,7 @@ impl Cutter {
     fn begin(&mut self, header: &ElementHeader) -> Result<(), Error> {
         let frames = self.attributes.frames();
         self.pixels = Some((self.attributes.shape(), frames));
+        self.is_float = header.tag != tags::PIXEL_DATA;
         let wanted = match std::mem::replace(&mut self.wanted, Wanted::All) {
             Wanted::Some(list) => {
                 if let Some(&number) = list.iter().find(|&&number| number == 0 || number > frames) {

@@ -3,10 +3,12 @@
 //! [`Transcoder::push`] takes the encoded data set in pieces of any size; [`Transcoder::pop`] hands out what becomes of
 //! it, in order: bytes, and frames that are still to be worked on. That is left to the caller, as it takes long: any
 //! number of frames may be worked on at once. All other elements pass as they are, byte by byte, but for those that
-//! describe the pixels. What these will be is known before the first frame is ([`codec::decoded_shape`]), so that nothing waits.
+//! describe the pixels, or are not true of other pixels. What these will be is known before the first frame is
+//! ([`codec::decoded_shape`]), so that nothing waits.
 
 mod description;
 mod lossy;
+mod nested;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use self::description::Description;
-use self::lossy::{Origin, Waiting};
+use self::lossy::{Origin, Place, Waiting};
+use self::nested::Nested;
 use self::raw::Raw;
 pub use self::work::Work;
 use super::codec::{self, Refusal};
@@ -28,7 +31,7 @@ use crate::dicom::dictionary::is_group_length;
 use crate::dicom::encode::{put_header, put_item, put_sequence_end, put_undefined};
 use crate::dicom::native::{self, Native};
 use crate::dicom::object::Head;
-use crate::dicom::scan::{self, ElementHeader, Event, Scanner};
+use crate::dicom::scan::{self, Content, ElementHeader, Event, Scanner};
 use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, Layout, is_encapsulated, is_lossy};
 use crate::dicom::{Tag, Uid, VR, tags};
 
@@ -67,7 +70,8 @@ pub enum Error {
     /// The pixels would not fit into an element, or a frame not into memory.
     #[error("the pixel data is too long for this transfer syntax")]
     TooLong,
-    /// Floating-point pixels are never compressed, and frames that share a byte are not taken apart.
+    /// Floating-point pixels are never compressed, frames that share a byte are not taken apart, and colours that are not
+    /// known are left alone.
     #[error("pixel data of this kind cannot be had in this transfer syntax")]
     Kind,
 }
@@ -92,13 +96,19 @@ pub struct Transcoder {
     raw: Raw,
     /// Whether the element that is being walked over goes out.
     keeps: bool,
+    /// The sequence that is being walked through, in search of what cannot go out.
+    nested: Option<Nested>,
     stage: Stage,
     cutter: Cutter,
     /// In which the frames come.
     from: Uid,
     frame: Vec<u8>,
-    /// Of an image that becomes another one, as it is compressed with loss: where it comes from.
-    origin: Option<Origin>,
+    /// What the object says of where it comes from.
+    origin: Origin,
+    /// Whether it becomes another image, as it is compressed with loss.
+    loses: bool,
+    /// Its Photometric Interpretation is none that is known.
+    has_unknown_colours: bool,
     /// Image Type, which changes with that, as it comes.
     image_type: Option<Vec<u8>>,
     out: VecDeque<Piece>,
@@ -142,6 +152,12 @@ impl Shapes {
         let sent = if is_encapsulated(to) { codec::encoded_shape(to, &native) } else { native };
         Self { stored: *stored, native, sent }
     }
+
+    /// The longest frame that makes sense, in bytes as it came: noise grows when it is compressed, but not to twice its size.
+    fn longest(&self) -> usize {
+        let native = usize::try_from(self.native.frame_length()).unwrap_or(MAX_CODESTREAM);
+        native.saturating_mul(2).saturating_add(1 << 20).min(MAX_CODESTREAM)
+    }
 }
 
 /// Whether the pixel data of an object can be had in another transfer syntax, as far as the two tell; frames may be
@@ -175,37 +191,45 @@ impl Transcoder {
             scanner: Scanner::new(Layout::ExplicitLe),
             raw: Raw::default(),
             keeps: true,
+            nested: None,
             stage: Stage::Before,
             cutter: Cutter::all(&from),
             from,
             frame: Vec::new(),
-            origin: becomes_another(stored, to).then(|| Origin::new(head, to)),
+            origin: Origin::new(head, to),
+            loses: becomes_another(stored, to),
+            has_unknown_colours: false,
             image_type: None,
             out: VecDeque::new(),
         }
     }
 
-    /// Takes the next bytes of the data set. [`Self::pop`] takes out what they become, and is to be called until there is no
-    /// more.
+    /// Takes the next bytes of the data set. [`Self::pop`] takes out what they become, before the next.
     ///
     /// # Errors
     /// The object cannot be had in this transfer syntax; the transcoder is of no use any more.
     pub fn push(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.native.push(bytes)?;
-        while let Some(piece) = self.native.pop()? {
-            self.piece(piece)?;
-        }
-        Ok(())
+        Ok(self.native.push(bytes)?)
     }
 
-    /// The next of what the object becomes; `None`: more bytes of it are needed. A frame is taken out of what was pushed when it
-    /// is asked for: there may be thousands in a piece.
+    /// The next of what the object becomes; `None`: more bytes of it are needed. What is not taken out takes no memory
+    /// but that of the bytes that went in: what they inflate to, and the frames in them, are made one by one.
     ///
     /// # Errors
-    /// As [`Self::push`].
+    /// As of [`Self::push`].
     pub fn pop(&mut self) -> Result<Option<Piece>, Error> {
-        while self.out.is_empty() && self.cut()? {}
-        Ok(self.out.pop_front())
+        loop {
+            if let Some(piece) = self.out.pop_front() {
+                return Ok(Some(piece));
+            }
+            if self.cut()? {
+                continue;
+            }
+            match self.native.pop()? {
+                Some(piece) => self.piece(piece)?,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// Says that no more bytes come. [`Self::pop`] takes out the rest.
@@ -213,6 +237,9 @@ impl Transcoder {
     /// # Errors
     /// The object broke off.
     pub fn finish(&mut self) -> Result<(), Error> {
+        while let Some(piece) = self.native.pop()? {
+            self.piece(piece)?;
+        }
         let native = std::mem::replace(&mut self.native, Native::ended());
         for piece in native.finish()? {
             self.piece(piece)?;
@@ -223,7 +250,10 @@ impl Transcoder {
         scanner.finish()?;
         self.pass(end)?;
         self.described();
-        self.unwait();
+        if self.loses && !matches!(self.stage, Stage::Behind) {
+            // Nothing would be lost, and it would be another object all the same.
+            return Err(Error::Kind);
+        }
         match self.stage {
             Stage::Pixels { .. } => Err(Error::Frames(frames::Error::NoPixelData)),
             _ => Ok(()),
@@ -234,10 +264,26 @@ impl Transcoder {
         self.raw.push(piece.clone());
         self.scanner.push(piece.clone());
         while let Some(event) = self.scanner.next()? {
-            // Whatever begins is passed over whole.
-            if let Event::Element(header) = event {
-                self.element(&header)?;
-                self.scanner.skip();
+            match (event, &mut self.nested) {
+                (event, Some(nested)) => {
+                    nested.event(&event);
+                    if nested.passes_value(&event) {
+                        self.scanner.skip();
+                    }
+                    if nested.has_ended() {
+                        self.nested_end()?;
+                    }
+                }
+                (Event::Element(header), None) => {
+                    self.element(&header)?;
+                    if self.watches(&header) {
+                        self.nested = Some(Nested::default());
+                    } else {
+                        // Whatever begins is passed over whole.
+                        self.scanner.skip();
+                    }
+                }
+                _ => {}
             }
         }
         self.pass(self.scanner.position())?;
@@ -247,16 +293,46 @@ impl Transcoder {
         Ok(())
     }
 
-    /// What was walked over up to `position` goes out, or is dropped.
+    /// Whether a sequence may have compressed pixels in it, such as those of an icon: where those of the image are in
+    /// another transfer syntax, nothing says any more in which theirs are.
+    fn watches(&self, header: &ElementHeader) -> bool {
+        let changes = is_encapsulated(&self.from) && self.from != self.to;
+        let is_sequence = header.content == Content::Items;
+        changes && is_sequence && self.keeps && !matches!(self.stage, Stage::Describing(_))
+    }
+
+    /// The sequence that was walked through goes out, unless there are compressed pixels in it.
+    fn nested_end(&mut self) -> Result<(), Error> {
+        self.pass(self.scanner.position())?;
+        let Some(nested) = self.nested.take() else { return Ok(()) };
+        if nested.has_fragments {
+            return if nested.is_released { Err(Error::Kind) } else { Ok(()) };
+        }
+        self.route(nested.held)
+    }
+
+    /// What was walked over up to `position` goes out, or is held or dropped.
     fn pass(&mut self, position: u64) -> Result<(), Error> {
         let pieces = self.raw.take_to(position);
         if let Some(image_type) = &mut self.image_type {
             pieces.iter().for_each(|piece| image_type.extend_from_slice(piece));
             return if image_type.len() > MAX_IMAGE_TYPE { Err(Error::TooLong) } else { Ok(()) };
         }
+        if let Some(nested) = &mut self.nested {
+            let released = nested.hold(pieces);
+            return self.route(released);
+        }
         match &mut self.stage {
             Stage::Describing(description) => description.hold(pieces),
             _ if !self.keeps => {}
+            _ => self.route(pieces)?,
+        }
+        Ok(())
+    }
+
+    /// Bytes as they came go to their place.
+    fn route(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
+        match &mut self.stage {
             Stage::Described(_, _, Some(waiting)) => {
                 let mut pieces = pieces.iter();
                 pieces.try_for_each(|piece| waiting.bytes(piece)).map_err(|lossy::TooLong| Error::TooLong)?;
@@ -276,7 +352,7 @@ impl Transcoder {
         }
         let tag = header.tag;
         self.keeps = !self.is_left_out(tag);
-        self.originate(tag);
+        self.originate(header);
         if tag >= tags::SAMPLES_PER_PIXEL && matches!(self.stage, Stage::Before) {
             self.stage = Stage::Describing(Description::default());
         }
@@ -297,40 +373,35 @@ impl Transcoder {
     }
 
     /// Where the image comes from is said at its place.
-    fn originate(&mut self, tag: Tag) {
-        let Some(origin) = &mut self.origin else { return };
+    fn originate(&mut self, header: &ElementHeader) {
         if let Some(image_type) = self.image_type.take() {
             self.out.push_back(Piece::Bytes(lossy::derived(&image_type).into()));
         }
-        let (said, replaces) = origin.before(tag);
+        let (said, place) = self.origin.before(header);
         if !said.is_empty() {
             self.out.push_back(Piece::Bytes(said.into()));
         }
-        self.keeps &= !replaces;
-        self.image_type = (tag == tags::IMAGE_TYPE).then(Vec::new);
-    }
-
-    /// What waits for a frame goes out as it is: there is none.
-    fn unwait(&mut self) {
-        if let Stage::Described(_, _, waiting) = &mut self.stage
-            && let Some(waiting) = waiting.take()
-        {
-            self.out.push_back(Piece::Bytes(waiting.unchanged().into()));
+        match place {
+            Place::Before => {}
+            Place::Instead => self.keeps = false,
+            // What has been said is the beginning of the value, with another header.
+            Place::Within => drop(self.raw.take_to(header.value_offset)),
         }
+        self.image_type = (self.loses && header.tag == tags::IMAGE_TYPE).then(Vec::new);
     }
 
-    /// Whether an element is not true any more when pixels have changed: lengths of groups, tables of where frames are, and an
-    /// icon that may be compressed as the image was.
+    /// Whether an element is not true any more when pixels have changed: lengths of groups, tables of where frames are,
+    /// signatures; and of pixels that lose something, their range.
     fn is_left_out(&self, tag: Tag) -> bool {
-        let of_pixels = [tags::PIXEL_DATA.group(), tags::SAMPLES_PER_PIXEL.group()].contains(&tag.group());
-        let table = [
+        let untrue = [
             tags::EXTENDED_OFFSET_TABLE,
             tags::EXTENDED_OFFSET_TABLE_LENGTHS,
             tags::ENCAPSULATED_PIXEL_DATA_VALUE_TOTAL_LENGTH,
+            tags::MAC_PARAMETERS_SEQUENCE,
+            tags::DIGITAL_SIGNATURES_SEQUENCE,
         ];
-        let icon = tag == tags::ICON_IMAGE_SEQUENCE && is_encapsulated(&self.from);
-        let length = is_group_length(tag) && (of_pixels || self.origin.is_some() && tag.group() == 0x0008);
-        length || icon || table.contains(&tag)
+        let range = [tags::SMALLEST_IMAGE_PIXEL_VALUE, tags::LARGEST_IMAGE_PIXEL_VALUE];
+        is_group_length(tag) || untrue.contains(&tag) || self.loses && range.contains(&tag)
     }
 
     /// All that describes the pixels is here.
@@ -339,14 +410,16 @@ impl Transcoder {
         let (shape, frames) = description.read();
         let sent = shape.map(|shape| Shapes::of(&self.from, &self.to, &shape).sent);
         self.out.push_back(Piece::Bytes(description.write(shape, sent).into()));
-        let waiting = self.origin.is_some().then(Box::default);
+        let waiting = self.loses.then(Box::default);
+        let has_unknown_colours = shape.is_none() && description.has_unknown_colours();
         self.stage = Stage::Described(shape, frames, waiting);
+        self.has_unknown_colours = has_unknown_colours;
     }
 
     /// The pixel data begins.
     fn pixels(&mut self, tag: Tag) -> Result<(), Error> {
         let Stage::Described(Some(stored), frames, waiting) = &mut self.stage else {
-            return Err(Error::NoShape);
+            return Err(if self.has_unknown_colours { Error::Kind } else { Error::NoShape });
         };
         let (stored, frames, waiting) = (*stored, *frames, waiting.take());
         if tag != tags::PIXEL_DATA {
@@ -384,12 +457,16 @@ impl Transcoder {
         if matches!(self.stage, Stage::Behind) {
             return Ok(false);
         }
+        let longest = match &self.stage {
+            Stage::Pixels { shapes, .. } => shapes.longest(),
+            _ => MAX_CODESTREAM,
+        };
         loop {
             match self.cutter.next()? {
                 CutStep::MoreBytes => return Ok(false),
                 CutStep::Cut(Cut::Begin { .. }) => self.frame.clear(),
                 CutStep::Cut(Cut::Bytes(bytes)) => {
-                    if self.frame.len() + bytes.len() > MAX_CODESTREAM {
+                    if self.frame.len() + bytes.len() > longest {
                         return Err(Error::TooLong);
                     }
                     self.frame.extend_from_slice(&bytes);

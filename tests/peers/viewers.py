@@ -19,6 +19,8 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import imagecodecs
+
 import corpus
 import web
 from corpus_against_bridge import compare
@@ -185,7 +187,8 @@ def frames(archive):
         yield row("Python frame", role, PYTHON_ANY, None, None)
     yield row("OHIF frame, JPEG 2000 asked for", "jpeg2000", JPEG2000_UNQUOTED, jp2, jpeg2000)
     yield row("OHIF frame, JPEG-LS before octets", "jpegls", JPEGLS_FIRST, jls, jpegls)
-    yield row("OHIF frame, JPEG-LS before octets", "ct", JPEGLS_FIRST, octets, EXPLICIT_LE)
+    yield Request("OHIF frame, JPEG-LS before octets, ct", f"{archive.ct[2]['path']}/frames/1", JPEGLS_FIRST, 200,
+                  "multipart/related", lambda answer: is_compressed(answer, archive.ct[2]))
     yield row("OHIF frame, Explicit VR Little Endian asked for", "ct", EXPLICIT_QUOTED, octets, EXPLICIT_LE)
     yield row("microscopy frame", "jpegls", MICROSCOPY, jls, jpegls, (3,))
     yield row("microscopy frame", "jpeg2000", MICROSCOPY, jp2, jpeg2000, (3,))
@@ -386,6 +389,18 @@ def is_frames(answer, wanted, kind, syntax):
         said = fields["content-type"]
         if kind and said.partition(";")[0] != kind or syntax and web.parameter(said, "transfer-syntax") != syntax:
             yield f"a part of type {said}"
+
+
+def is_compressed(answer, entry):
+    """One frame in JPEG-LS, whose pixels are those of the file."""
+    for fields, content in answer.parts:
+        if fields["content-type"].partition(";")[0] != "image/jls":
+            yield f"a part of type {fields['content-type']}"
+        pixels = imagecodecs.jpegls_decode(content)
+        if pixels.tobytes() != entry["read"].pixel_array.astype(pixels.dtype).tobytes():
+            yield "other pixels than in the file"
+    if len(answer.parts) != 1:
+        yield f"{len(answer.parts)} frames; is 1"
 
 
 def is_files(answer, entries):

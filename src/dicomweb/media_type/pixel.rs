@@ -84,21 +84,24 @@ impl Accept {
 
     /// The form of frames that are stored in this transfer syntax, which is one of those of the web; `single` where one is
     /// asked for, which alone may be a single part. `None` where the client takes them in none. `can`: whether the
-    /// first transfer syntax becomes the second.
+    /// first transfer syntax becomes the second. Among forms that the client wants alike, that goes first which they are
+    /// stored in.
     pub fn frame_form(
         &self,
         stored: &Uid,
         single: bool,
         can: impl Fn(&Uid, &Uid) -> bool,
     ) -> Option<FrameForm> {
-        self.each_range(&default_range(), |range| {
+        let offer = |range: &MediaRange| {
             let single_part = self.single_part(range, single, false)?;
             let asked = range.parameter("transfer-syntax");
             let essence = inner_essence(range);
             let of_its_own = || covers(&essence, pixel_type(stored)).then(|| stored.clone());
             let become_one = |syntax: Uid| (*stored == syntax || can(stored, &syntax)).then_some(syntax);
             let (syntax, octets) = match asked {
-                _ if essence == OCTET_STREAM => (SyntaxChoice::read(asked)?.of(stored, &can)?, true),
+                _ if covers(&essence, OCTET_STREAM) && essence != "*/*" => {
+                    (SyntaxChoice::read(asked)?.of(stored, &can)?, true)
+                }
                 Some("*") => (of_its_own()?, false),
                 Some(asked) => (
                     asked.parse().ok().filter(|it| covers(&essence, pixel_type(it))).and_then(become_one)?,
@@ -110,8 +113,23 @@ impl Accept {
                 }
             };
             let media_type = if octets { OCTET_STREAM } else { pixel_type(&syntax) };
-            Some(FrameForm { value: ValueForm { single_part, media_type }, syntax })
+            let form = FrameForm { value: ValueForm { single_part, media_type }, syntax };
+            (!self.excludes(media_type)).then_some(form)
+        };
+        let default = default_range();
+        if self.lists.is_empty() {
+            return offer(&default);
+        }
+        self.alike().find_map(|ranges| {
+            let mut forms = ranges.iter().filter_map(offer).collect::<Vec<_>>();
+            forms.sort_by_key(|form| form.syntax != *stored);
+            forms.into_iter().next()
         })
+    }
+
+    /// Whether the client says of this media type that it does not take it.
+    fn excludes(&self, media_type: &str) -> bool {
+        self.lists.iter().flatten().any(|range| range.weight == 0 && inner_essence(range) == media_type)
     }
 
     /// As [`Self::pixel_form`], of pixel data by the URL of its value: a single part unless the client asks for
@@ -146,7 +164,7 @@ impl Accept {
                 }
                 other => (of_its_own && covers(other, own)).then_some(own),
             }?;
-            Some(ValueForm { single_part, media_type })
+            (!self.excludes(media_type)).then_some(ValueForm { single_part, media_type })
         })
     }
 
@@ -415,7 +433,13 @@ mod tests {
             ("image/jpeg", JPEG, one("image/jpeg", JPEG)),
             ("image/png", J2K, None),
             ("*/*", J2K, all("image/jp2", J2K)),
-            (SLIDES, NATIVE, all("image/jls", JLS)),
+            // What is wanted alike comes as it is stored.
+            (SLIDES, NATIVE, all(octets, NATIVE)),
+            (SLIDES, J2K, all("image/jp2", J2K)),
+            ("image/jls, application/octet-stream;q=0.5", NATIVE, one("image/jls", JLS)),
+            ("application/*", J2K, one(octets, NATIVE)),
+            ("*/*, image/jp2;q=0", J2K, None),
+            ("image/*, application/octet-stream;q=0.1, image/jp2;q=0", J2K, one(octets, NATIVE)),
             (IMAGE_TAG, JPEG, one("image/jpeg", JPEG)),
         ] {
             assert_eq!(form(header, stored), expected, "{header} of {stored}");

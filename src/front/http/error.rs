@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::Broken;
 use super::pictures::NotDrawn;
+use super::workers::Lost;
 use crate::archive::{Error, Fault, Kind};
 use crate::dicomweb::request::BadRequest;
 use crate::dimse::status::meaning;
@@ -102,10 +103,12 @@ impl Problem {
                 Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise(AS_STORED)
             }
             Broken::NotAcceptable => Self::client(StatusCode::NOT_ACCEPTABLE, detail).advise(AS_STORED),
+            Broken::NoRoom | Broken::Lost(Lost::NoMemory) => {
+                Self::bridge(StatusCode::SERVICE_UNAVAILABLE, detail).try_again()
+            }
             Broken::Lost(_) | Broken::Codec(Refusal::Failed) => {
                 Self::bridge(StatusCode::INTERNAL_SERVER_ERROR, detail).advise(AS_STORED)
             }
-            Broken::NoRoom => Self::bridge(StatusCode::SERVICE_UNAVAILABLE, detail).try_again(),
             Broken::ReaderStalled => Self::client(StatusCode::REQUEST_TIMEOUT, detail),
             Broken::Frames(_)
             | Broken::Values(_)

@@ -10,7 +10,6 @@ use std::task::{Context as Polling, Poll, ready};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -39,7 +38,6 @@ const MAX_GATHERED: usize = MAX_HELD_BY_ALL;
 
 /// Answers with the frames that the path lists.
 pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
-    let target = context.target()?;
     let list: FrameList = (context.frames.as_deref().unwrap_or_default())
         .parse()
         .map_err(|error| Problem::client(StatusCode::BAD_REQUEST, format!("{error}")))?;
@@ -49,35 +47,69 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         return Err(Problem::client(StatusCode::BAD_REQUEST, detail));
     }
     let accept = context.accept(&request::accept_parameters(&context.query)?);
+    let mut refused = Vec::new();
+    loop {
+        let (problem, tried) = match attempt(&context, &accept, &list, &refused).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
+        };
+        let Some((stored, syntax)) = tried.filter(|_| problem.is_not_acceptable()) else {
+            return Err(problem);
+        };
+        // What can be made of these pixels shows with the first of them; the client may take something else.
+        refused.push(syntax);
+        let single = list.numbers().len() == 1;
+        if accept.frame_form(&stored, single, |from, to| can_become(from, to, &refused)).is_none() {
+            return Err(problem);
+        }
+    }
+}
+
+/// Whether frames become what they were not refused in yet.
+fn can_become(from: &Uid, to: &Uid, refused: &[Uid]) -> bool {
+    !refused.contains(to) && transcode::can_become(from, to)
+}
+
+/// Answers with frames in the first form that the client takes, but for the transfer syntaxes that they were refused in. An
+/// error tells from which transfer syntax they were to become which, if it came to that.
+async fn attempt(
+    context: &Context,
+    accept: &Accept,
+    list: &FrameList,
+    refused: &[Uid],
+) -> Result<Response, (Problem, Option<(Uid, Uid)>)> {
+    let target = context.target().map_err(|problem| (problem, None))?;
     let single = list.numbers().len() == 1;
     // A viewer that asks for a frame shows the series, and asks for the others next.
     let retrieve = |form| Retrieve { ahead: true, ..Retrieve::new(target.clone(), form) };
-    let form = |syntax: &Uid| accept.frame_form(syntax, single, transcode::can_become);
-    let (begun, FrameForm { value, syntax }) = begin_pixels(&context, &accept, retrieve, form).await?;
+    let form = |syntax: &Uid| accept.frame_form(syntax, single, |from, to| can_become(from, to, refused));
+    let begun = begin_pixels(context, accept, retrieve, form).await;
+    let (begun, FrameForm { value, syntax }) = begun.map_err(|problem| (problem, None))?;
     let Begun { first, rest } = begun;
     let stored = pixel_syntax(&first.head.transfer_syntax);
     let source = Frames {
         cutter: Some(Cutter::new(&first.head.transfer_syntax, list.ascending())),
         rest: Some(Rest::new(rest.objects, first.body)),
-        url: format!("{}/frames", instance_url(&context)),
+        url: format!("{}/frames", instance_url(context)),
         content_type: format!("{}; transfer-syntax={syntax}", value.media_type),
     };
     let answer = Answer { form: value, list, context };
     if stored == syntax {
-        return answer.with(source).await;
+        return answer.with(source).await.map_err(|problem| (problem, None));
     }
-    let workers = answer.context.server.0.kept.workers.clone();
-    answer.with(Transcoded::new(source, stored, syntax, workers)).await
+    let workers = context.server.0.kept.workers.clone();
+    let frames = Transcoded::new(source, stored.clone(), syntax.clone(), workers);
+    answer.with(frames).await.map_err(|problem| (problem, Some((stored, syntax))))
 }
 
 /// An answer in the making.
-struct Answer {
-    context: Context,
+struct Answer<'a> {
+    context: &'a Context,
     form: ValueForm,
-    list: FrameList,
+    list: &'a FrameList,
 }
 
-impl Answer {
+impl Answer<'_> {
     /// Waits for the first frame, so that what fails until then has a status of its own.
     async fn with(self, mut source: impl Source<Proof = AllCut>) -> Result<Response, Problem> {
         let archive = self.context.archive.name();
@@ -107,7 +139,7 @@ impl Answer {
         let mut headers = content_type(&head.content_type);
         headers.extend(HeaderValue::try_from(&head.location).ok().map(|url| (CONTENT_LOCATION, url)));
         let (status, range) = match length {
-            Some(length) => ranged(&self.context, length, &mut headers)?,
+            Some(length) => ranged(self.context, length, &mut headers)?,
             None => (StatusCode::OK, 0..u64::MAX),
         };
         let parts = Parts::new(source, &head, held, Framing::Single(range));
@@ -123,25 +155,32 @@ impl Answer {
         let mut expected = self.list.ascending().into_iter();
         let mut open: Option<&mut Vec<Held>> = None;
         let mut length = 0;
-        let proof = loop {
-            match next(&mut source).await.map_err(problem)? {
-                Part::Begin(head) => {
-                    let number = expected.next().ok_or_else(|| problem(Broken::Surplus))?;
-                    open = Some(&mut frames.entry(number).or_insert((head, Vec::new())).1);
-                }
-                Part::Bytes(bytes) => {
+        let gathered = loop {
+            match next(&mut source).await {
+                Ok(Part::Begin(head)) => match expected.next() {
+                    Some(number) => open = Some(&mut frames.entry(number).or_insert((head, Vec::new())).1),
+                    None => break Err(problem(Broken::Surplus)),
+                },
+                Ok(Part::Bytes(bytes)) => {
                     length += bytes.len();
                     if length > MAX_GATHERED {
-                        return Err(too_large());
+                        break Err(too_large());
                     }
-                    if let Some(frame) = &mut open {
-                        frame.push(room.hold(bytes).map_err(|Full| problem(Broken::NoRoom))?);
+                    match (&mut open, room.hold(bytes)) {
+                        (Some(frame), Ok(piece)) => frame.push(piece),
+                        (None, _) => {}
+                        (_, Err(Full)) => break Err(problem(Broken::NoRoom)),
                     }
                 }
-                Part::End => open = None,
-                Part::Done(proof) => break proof,
+                Ok(Part::End) => open = None,
+                Ok(Part::Done(proof)) => break Ok(proof),
+                Err(broken) => break Err(problem(broken)),
             }
         };
+        if gathered.is_err() {
+            source.leave();
+        }
+        let proof = gathered?;
         let mut writer = Writer::<AllCut>::new();
         let mut headers = content_type(&writer.content_type(self.form.media_type));
         let mut body = VecDeque::new();
@@ -267,13 +306,19 @@ struct Transcoded {
 enum Ready {
     Part(Part<AllCut>),
     /// A frame that is worked on, what stands before it, and the memory that it takes.
-    Frame(Job<Result<Bytes, Refusal>>, PartHead, usize),
+    Frame(Job<Refusal>, PartHead, usize),
 }
 
 impl Transcoded {
     fn new(frames: Frames, from: Uid, to: Uid, workers: Workers) -> Self {
         let (ready, frame, begun) = Default::default();
         Self { frames, from, to, workers, ready, frame, begun, working: 0, memory: 0, is_through: false }
+    }
+
+    /// Whether no more is cut until something goes out.
+    fn is_full(&self) -> bool {
+        let most = if self.workers.is_spacious() { MAX_AHEAD } else { 1 };
+        self.working >= most || self.memory > MAX_MEMORY_AHEAD
     }
 
     /// The next step of the frames as they are stored becomes work, or goes out.
@@ -291,7 +336,11 @@ impl Transcoded {
             }
             Part::End => {
                 let head = self.begun.take().ok_or(Broken::Surplus)?;
-                let pixels = self.frames.cutter.as_ref().and_then(Cutter::pixels);
+                let cutter = self.frames.cutter.as_ref();
+                if is_encapsulated(&self.to) && cutter.is_some_and(Cutter::are_numbers_of_floating_point) {
+                    return Err(transcode::Error::Kind.into());
+                }
+                let pixels = cutter.and_then(Cutter::pixels);
                 let shape = pixels.and_then(|(shape, _)| shape).ok_or(transcode::Error::NoShape)?;
                 let work = Work::of_frame(&self.from, &self.to, std::mem::take(&mut self.frame), &shape);
                 let memory = work.memory();
@@ -326,7 +375,7 @@ impl Source for Transcoded {
                         let parts = [Part::End, Part::Bytes(bytes), Part::Begin(head)];
                         parts.into_iter().for_each(|part| self.ready.push_front(Ready::Part(part)));
                     }
-                } else if self.is_through || self.working >= MAX_AHEAD || self.memory > MAX_MEMORY_AHEAD {
+                } else if self.is_through || self.is_full() {
                     return Poll::Pending;
                 }
             }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::Streaming;
 use super::bulkdata;
-use super::contents::{Contents, Syntaxes, can_become};
+use super::contents::{Contents, Syntaxes};
 use super::context::Context;
 use super::error::Problem;
 use super::objects::{Files, Framing};
@@ -35,34 +35,46 @@ pub(super) async fn retrieve(context: Context) -> Result<Response, Problem> {
         return if bytes { bulkdata::large(context).await } else { Err(not_acceptable(single_item)) };
     }
     let priority = if single_item { Priority::Interactive } else { Priority::Bulk };
-    let (begun, form) = begin_objects(&context, priority, &target, &forms)
+    let (begun, agreed) = begin_objects(&context, priority, &target, &forms)
         .await?
         .ok_or_else(|| not_acceptable(single_item))?;
-    send(&context, &target, begun, form).await
+    send(&context, &target, begun, agreed).await
 }
 
-/// Begins the retrieval of objects, in the first of these forms that the first of them can be sent in; `None`: it can be
-/// sent in none. The archive is asked for what it has, since that is in the cache for whoever asks next; only what is not
-/// decoded here it is asked to decode.
+/// What objects are sent in.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) packaging: Packaging,
+    /// Any of these, the most wanted first, by their rank: which one, each object tells.
+    pub(super) choices: Vec<(usize, SyntaxChoice)>,
+}
+
+/// Begins the retrieval of objects, and tells in which of these forms they are sent: the first of them can be sent in it.
+/// `None`: it can be sent in none. The archive is asked for what it has, since that is in the cache for whoever asks next;
+/// only what is not decoded here it is asked to decode.
 pub(super) async fn begin_objects(
     context: &Context,
     priority: Priority,
     target: &Target,
     forms: &[ObjectForm],
-) -> Result<Option<(Begun, ObjectForm)>, Problem> {
+) -> Result<Option<(Begun, Agreed)>, Problem> {
     let native = Uid::from_static(EXPLICIT_VR_LE);
     let takes_native = |form: &ObjectForm| form.syntax.of(&native, |_, _| false).is_some();
-    let asks = [Some(Form::AsStored), forms.iter().any(takes_native).then_some(Form::Native)];
+    let takes_native = forms.iter().any(takes_native);
+    let are_many = target.level() != Level::Instance;
+    // Among others, what nobody decodes is sent all the same.
+    let asks = [
+        Some((Form::AsStored, false)),
+        takes_native.then_some((Form::Native, false)),
+        are_many.then_some((Form::AsStored, true)),
+    ];
     let mut refused = None;
-    for ask in asks.into_iter().flatten() {
+    for (ask, is_lenient) in asks.into_iter().flatten() {
         match begin(context, priority, Retrieve::new(target.clone(), ask)).await {
-            Ok(begun) => {
-                let stored = &begun.first.head.transfer_syntax;
-                match forms.iter().find(|form| form.syntax.of(stored, can_become).is_some()) {
-                    Some(form) => return Ok(Some((begun, form.clone()))),
-                    None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),
-                }
-            }
+            Ok(begun) => match agreed(context, forms, &begun.first.head, is_lenient) {
+                Some(agreed) => return Ok(Some((begun, agreed))),
+                None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),
+            },
             Err(problem) if problem.is_not_acceptable() => refused = Some(problem),
             Err(problem) => return Err(problem),
         }
@@ -70,17 +82,36 @@ pub(super) async fn begin_objects(
     refused.map_or(Ok(None), Err)
 }
 
+/// The forms that an object of this head can be sent in, with all others of its packaging. `are_many`: there may be other
+/// objects, for which it should not stand in the way.
+fn agreed(context: &Context, forms: &[ObjectForm], head: &Head, are_many: bool) -> Option<Agreed> {
+    let fits = |form: &&ObjectForm| {
+        let choices = vec![(form.rank, form.syntax.clone())];
+        !Syntaxes { choices, are_many, workers: context.server.0.kept.workers.clone() }.of(head).is_empty()
+    };
+    let packaging = forms.iter().find(fits)?.packaging;
+    let same = forms.iter().filter(|form| form.packaging == packaging);
+    Some(Agreed { packaging, choices: same.map(|form| (form.rank, form.syntax.clone())).collect() })
+}
+
 /// Answers with the objects of this entity, whose retrieval has begun.
 pub(super) async fn send(
     context: &Context,
     target: &Target,
     begun: Begun,
-    form: ObjectForm,
+    agreed: Agreed,
 ) -> Result<Response, Problem> {
     let Begun { first, rest } = begun;
-    let syntaxes = Syntaxes { choice: form.syntax, workers: context.server.0.kept.workers.clone() };
+    let workers = context.server.0.kept.workers.clone();
+    let are_many = target.level() != Level::Instance;
+    let syntaxes = Syntaxes { choices: agreed.choices, are_many, workers };
+    let archive = context.archive.name();
+    let problem = |broken| Problem::broken(archive, broken);
+    let stored = first.head.transfer_syntax.clone();
+    let mut contents = Contents::new(first, rest.objects, syntaxes).map_err(problem)?;
+    let syntax = contents.first_frame().await.map_err(problem)?.unwrap_or(stored);
     let mut headers = HeaderMap::new();
-    let (framing, content_type) = match form.packaging {
+    let (framing, content_type) = match agreed.packaging {
         Packaging::Multipart => {
             let writer = Writer::new();
             let content_type = writer.content_type(DICOM);
@@ -90,15 +121,8 @@ pub(super) async fn send(
             headers.insert(CONTENT_DISPOSITION, file_name(target));
             (Framing::Zip(zip::Writer::new(), target.clone()), ZIP.to_owned())
         }
-        Packaging::Bare => {
-            let syntax = syntaxes.of(&first.head).unwrap_or_else(|| first.head.transfer_syntax.clone());
-            (Framing::SinglePart, format!("{DICOM}; transfer-syntax={syntax}"))
-        }
+        Packaging::Bare => (Framing::SinglePart, format!("{DICOM}; transfer-syntax={syntax}")),
     };
-    let archive = context.archive.name();
-    let problem = |broken| Problem::broken(archive, broken);
-    let mut contents = Contents::new(first, rest.objects, syntaxes).map_err(problem)?;
-    contents.first_frame().await.map_err(problem)?;
     let body = Streaming::new(Files::new(contents, framing), archive);
     let mut response = answer(context, &content_type, &rest.missing, Body::new(body));
     response.headers_mut().extend(headers);

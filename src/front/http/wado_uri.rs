@@ -10,7 +10,7 @@ use super::pages;
 use super::parts::Rest;
 use super::pictures::{self, Asked};
 use super::rendered;
-use super::wado::{Begun, begin, begin_objects, send};
+use super::wado::{Agreed, Begun, begin, begin_objects, send};
 use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
 use crate::dicom::deidentify::{Key, deidentified};
@@ -50,7 +50,8 @@ pub(super) async fn retrieve(mut context: Context) -> Result<Response, Problem> 
     let begun = begin(&context, Priority::Interactive, Retrieve::new(target, Form::AsStored)).await?;
     let head = &begun.first.head;
     if asked.content_types.is_empty() && !can_be_looked_at(head) {
-        return send(&context, &asked.target, begun, bare(SyntaxChoice::Native)).await;
+        let agreed = Agreed { packaging: Packaging::Bare, choices: vec![(0, SyntaxChoice::Native)] };
+        return send(&context, &asked.target, begun, agreed).await;
     }
     if is_report(&head.sop_class) && !asked.takes_utf8() {
         Rest::new(begun.rest.objects, begun.first.body).let_it_end();
@@ -65,25 +66,22 @@ pub(super) async fn retrieve(mut context: Context) -> Result<Response, Problem> 
 
 /// Answers with a PS3.10 file.
 async fn file(context: &Context, asked: &WadoUri) -> Result<Response, Problem> {
-    let forms = [bare(asked.syntax.clone().ok_or_else(not_acceptable)?)];
-    let (mut begun, form) = begin_objects(context, Priority::Interactive, &asked.target, &forms)
+    let syntax = asked.syntax.clone().ok_or_else(not_acceptable)?;
+    let forms = [ObjectForm { packaging: Packaging::Bare, syntax, rank: 0 }];
+    let (mut begun, agreed) = begin_objects(context, Priority::Interactive, &asked.target, &forms)
         .await?
         .ok_or_else(not_acceptable)?;
     if asked.is_anonymized {
         let Begun { first, rest } = begun;
         begun = Begun { first: deidentified(first, key(context)), rest };
     }
-    send(context, &asked.target, begun, form).await
+    send(context, &asked.target, begun, agreed).await
 }
 
 /// The key under which objects of this service are de-identified.
 fn key(context: &Context) -> &Key {
     let shared = &context.server.0;
     shared.config.anonymize_key.as_ref().unwrap_or(&shared.kept.anonymize_key)
-}
-
-fn bare(syntax: SyntaxChoice) -> ObjectForm {
-    ObjectForm { packaging: Packaging::Bare, syntax }
 }
 
 /// Has the context name the object as the path of a rendered resource does, which this is in other words. What is taken is

@@ -21,6 +21,8 @@ pub(in crate::image) struct Attributes {
     pub(in crate::image) bits: u16,
     /// Photometric Interpretation, where it is one that is known.
     photometric: Option<Photometric>,
+    /// Whether there is one at all.
+    tells_colours: bool,
     /// Bits Stored and High Bit.
     bits_stored: Option<u16>,
     high_bit: Option<u16>,
@@ -51,6 +53,7 @@ impl Attributes {
             samples: 1,
             bits: 0,
             photometric: None,
+            tells_colours: false,
             bits_stored: None,
             high_bit: None,
             signed: false,
@@ -88,6 +91,11 @@ impl Attributes {
             photometric: self.photometric?,
             planar: self.planar,
         })
+    }
+
+    /// Whether all but the Photometric Interpretation is known, and that is there.
+    pub(in crate::image) fn has_unknown_colours(&self) -> bool {
+        self.photometric.is_none() && self.tells_colours && self.rows > 0 && self.columns > 0 && self.bits > 0
     }
 
     /// The last frame whose place is of interest.
@@ -159,7 +167,10 @@ impl Attributes {
             tags::HIGH_BIT => self.high_bit = Some(number()),
             tags::PIXEL_REPRESENTATION => self.signed = number() != 0,
             tags::PLANAR_CONFIGURATION => self.planar = number() != 0,
-            _ => self.photometric = Photometric::read(text()),
+            _ => {
+                self.tells_colours = !text().is_empty();
+                self.photometric = Photometric::read(text());
+            }
         }
     }
 }

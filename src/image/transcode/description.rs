@@ -47,13 +47,23 @@ impl Description {
 
     /// What it says: how the pixels of a frame lie, and how many frames there are.
     pub(super) fn read(&self) -> (Option<Shape>, u32) {
+        let attributes = self.attributes();
+        (attributes.shape(), attributes.frames())
+    }
+
+    fn attributes(&self) -> Attributes {
         let mut attributes = Attributes::new(None);
         for header in &self.elements {
             attributes.element(header);
             attributes.value(self.within(header.value_offset, self.end(header)));
             attributes.element_end();
         }
-        (attributes.shape(), attributes.frames())
+        attributes
+    }
+
+    /// Whether the pixels are described, but for what their colours are.
+    pub(super) fn has_unknown_colours(&self) -> bool {
+        self.attributes().has_unknown_colours()
     }
 
     /// The elements with these pixels described in them, in place of those that came.

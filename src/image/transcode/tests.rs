@@ -5,6 +5,7 @@ use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::{DataSet, Element, Value};
 use crate::dicom::scan::tests::deflated;
 use crate::dicom::transfer_syntax::{DEFLATED_EXPLICIT_VR_LE, EXPLICIT_VR_BE, IMPLICIT_VR_LE, layout};
+use crate::image::pixels::Photometric;
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const ROWS: u16 = 5;
@@ -137,8 +138,123 @@ fn lengths_and_tables_that_are_not_true_any_more_are_left_out() {
     native.extend(element(tags::PIXEL_DATA, b"OB", &pixels(1)));
     let compressed = transcoded(&native, EXPLICIT_VR_LE, RLE, 64).unwrap();
     let has = |element: &[u8]| compressed.windows(4).any(|it| it == element);
-    assert!(has(b"\x08\0\0\0"), "of another group");
-    assert!(!has(b"\x28\0\0\0") && !has(b"\xE0\x7F\0\0") && !has(b"\xE0\x7F\x01\0"));
+    assert!(!has(b"\x08\0\0\0") && !has(b"\x28\0\0\0") && !has(b"\xE0\x7F\0\0") && !has(b"\xE0\x7F\x01\0"));
+}
+
+#[test]
+fn signatures_of_what_has_changed_are_left_out() {
+    let mut signed = image(1, Layout::ExplicitLe);
+    let signatures = [tags::MAC_PARAMETERS_SEQUENCE, tags::DIGITAL_SIGNATURES_SEQUENCE].map(|tag| {
+        let mut set = DataSet::new();
+        set.set_items(tag, vec![description(1)]);
+        set.encode(Layout::ExplicitLe, QueryCharset::Auto)
+    });
+    let unsigned = transcoded(&signed, EXPLICIT_VR_LE, RLE, 64).unwrap();
+    let pixels = signed.windows(4).position(|it| it == b"\xE0\x7F\x10\0").unwrap();
+    signed.splice(pixels..pixels, signatures[0].clone());
+    signed.extend(&signatures[1]);
+    assert_eq!(transcoded(&signed, EXPLICIT_VR_LE, RLE, 64).unwrap(), unsigned);
+}
+
+/// A sequence with such an item in it, within another one where `is_deep`.
+fn sequence(tag: Tag, item: &[u8], is_deep: bool) -> Vec<u8> {
+    let begin = |tag: Tag| [element(tag, b"SQ", &[]).split_at(8).0, b"\xFF\xFF\xFF\xFF"].concat();
+    let mut out = [begin(tag), b"\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF".to_vec()].concat();
+    if is_deep {
+        out.extend(sequence(tags::ICON_IMAGE_SEQUENCE, item, false));
+    } else {
+        out.extend(item);
+    }
+    out.extend(b"\xFE\xFF\x0D\xE0\0\0\0\0\xFE\xFF\xDD\xE0\0\0\0\0");
+    out
+}
+
+#[test]
+fn compressed_pixels_in_a_sequence_do_not_go_out_with_those_of_another_syntax() {
+    let private = Tag(0x0009, 0x1010);
+    let compressed_icon =
+        b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0\xFE\xFF\0\xE0\x02\0\0\0\xFF\xD8\
+        \xFE\xFF\xDD\xE0\0\0\0\0";
+    let native_icon = element(tags::PIXEL_DATA, b"OW", &[7; 6]);
+    let with = |inserted: &[u8]| {
+        let mut compressed = transcoded(&image(1, Layout::ExplicitLe), EXPLICIT_VR_LE, RLE, 64).unwrap();
+        let place = compressed.windows(4).position(|it| it == b"\x10\0\x10\0").unwrap();
+        compressed.splice(place..place, inserted.iter().copied());
+        compressed
+    };
+    let native = image(1, Layout::ExplicitLe);
+    for is_deep in [false, true] {
+        for size in [1, 17, 10_000] {
+            let dropped = with(&sequence(private, compressed_icon, is_deep));
+            assert_eq!(transcoded(&dropped, RLE, EXPLICIT_VR_LE, size).unwrap(), native, "{is_deep} {size}");
+            assert_eq!(transcoded(&dropped, RLE, RLE, size).unwrap(), dropped, "{is_deep} {size}");
+            let kept = sequence(private, &native_icon, is_deep);
+            let sent = transcoded(&with(&kept), RLE, EXPLICIT_VR_LE, size).unwrap();
+            assert!(sent.windows(kept.len()).any(|it| it == kept), "{is_deep} {size}");
+        }
+    }
+    // What is too long to be held goes out, and nothing can be taken back.
+    let long = element(Tag(0x0009, 0x1011), b"OB", &vec![1; 5 << 20]);
+    let sent = transcoded(&with(&sequence(private, &long, false)), RLE, EXPLICIT_VR_LE, 100_000).unwrap();
+    assert!(sent.len() > long.len());
+    let item = [long, compressed_icon.to_vec()].concat();
+    let refused = transcoded(&with(&sequence(private, &item, false)), RLE, EXPLICIT_VR_LE, 100_000);
+    assert_eq!(refused, Err(Error::Kind));
+}
+
+#[test]
+fn colours_that_are_not_known_are_no_fault_of_the_object() {
+    let native = image_with(1, &[(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "HSV")]);
+    assert_eq!(transcoded(&native, EXPLICIT_VR_LE, RLE, 64), Err(Error::Kind));
+    let native = image_with(1, &[(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "")]);
+    assert_eq!(transcoded(&native, EXPLICIT_VR_LE, RLE, 64), Err(Error::NoShape));
+}
+
+#[test]
+fn nothing_is_made_before_it_is_taken_out() {
+    let native = deflated(&image(200, Layout::ExplicitLe));
+    let mut transcoder = Transcoder::new(&head(DEFLATED_EXPLICIT_VR_LE), &Uid::from_static(RLE));
+    transcoder.push(native.into()).unwrap();
+    assert!(transcoder.out.is_empty() && transcoder.frame.is_empty());
+    assert!(matches!(transcoder.pop(), Ok(Some(_))));
+}
+
+/// A frame by itself, from one transfer syntax to another.
+fn frame(from: &'static str, to: &'static str, frame: Vec<u8>, shape: &Shape) -> Result<Bytes, Refusal> {
+    Work::of_frame(&Uid::from_static(from), &Uid::from_static(to), frame, shape).run()
+}
+
+fn colours(photometric: Photometric, planar: bool) -> Shape {
+    Shape {
+        rows: 2,
+        columns: 2,
+        samples: 3,
+        bits_allocated: 8,
+        bits_stored: 8,
+        high_bit: 7,
+        signed: false,
+        photometric,
+        planar,
+    }
+}
+
+#[test]
+fn a_native_frame_by_itself_lies_as_its_metadata_says() {
+    let by_pixel: Vec<u8> = (0..12).collect();
+    let by_plane = [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11];
+    for (planar, expected) in [(false, &by_pixel[..]), (true, &by_plane)] {
+        let native = colours(Photometric::Rgb, false);
+        let compressed = frame(EXPLICIT_VR_LE, RLE, by_pixel.clone(), &native).unwrap().to_vec();
+        let stored = colours(Photometric::Rgb, planar);
+        assert_eq!(frame(RLE, EXPLICIT_VR_LE, compressed, &stored).unwrap(), expected, "{planar}");
+    }
+    // Half of the chrominances is what the metadata says, and not what comes out.
+    let jpeg = frame(EXPLICIT_VR_LE, JPEG_BASELINE, vec![90; 12], &colours(Photometric::Rgb, false)).unwrap();
+    let stored = colours(Photometric::YbrFull422, false);
+    let refused = frame(JPEG_BASELINE, EXPLICIT_VR_LE, jpeg.to_vec(), &stored);
+    assert!(matches!(refused, Err(Refusal::Unsupported(_))), "{refused:?}");
+    let stored = colours(Photometric::YbrFull, false);
+    assert_eq!(frame(JPEG_BASELINE, EXPLICIT_VR_LE, jpeg.to_vec(), &stored).unwrap().len(), 12);
 }
 
 #[test]
@@ -257,6 +373,71 @@ fn an_image_that_loses_something_is_another_one() {
     assert_eq!(told.string(tags::BURNED_IN_ANNOTATION), Some("NO"));
     assert!(!told.contains(Tag(0x0008, 0)), "a length that is not true any more");
     assert!(told.iter().is_sorted_by_key(|(tag, _)| tag));
+    let purpose = &source.items(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE)[0];
+    assert_eq!(purpose.string(tags::CODE_VALUE), Some("121320"));
+}
+
+#[test]
+fn where_an_image_came_from_before_stays_beside_where_it_comes_from_now() {
+    let mut earlier = DataSet::new();
+    earlier.set_str(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.2.9");
+    let mut image = description(1);
+    image.set_str(tags::DERIVATION_DESCRIPTION, VR::ST, "Reformatted");
+    image.set_items(tags::SOURCE_IMAGE_SEQUENCE, vec![earlier]);
+    image.set_items(tags::DERIVATION_CODE_SEQUENCE, Vec::new());
+    image.set_u16(tags::SMALLEST_IMAGE_PIXEL_VALUE, 3);
+    let mut native = image.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    native.extend(element(tags::PIXEL_DATA, b"OB", &pixels(1)));
+    for size in [1, 40, 10_000] {
+        let told = before_pixels(&transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, size).unwrap());
+        assert_eq!(told.string(tags::DERIVATION_DESCRIPTION), Some("Compressed with loss. Reformatted"));
+        let sources = told.items(tags::SOURCE_IMAGE_SEQUENCE);
+        let sources: Vec<_> = sources.iter().map(|it| it.string(tags::REFERENCED_SOP_INSTANCE_UID)).collect();
+        assert_eq!(sources, [Some("1.2.3"), Some("1.2.9")]);
+        assert_eq!(told.items(tags::DERIVATION_CODE_SEQUENCE).len(), 1);
+        assert!(!told.contains(tags::SMALLEST_IMAGE_PIXEL_VALUE), "the range is another one");
+    }
+}
+
+#[test]
+fn hazard_what_a_cosine_transform_has_lost_is_not_forgotten_with_its_transfer_syntax() {
+    let lossy = |more: &[(Tag, VR, &str)]| {
+        let mut all = vec![(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "YBR_FULL")];
+        all.extend(more);
+        let native = image_with(1, &all);
+        let mut jpeg = transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 99).unwrap();
+        // As if nobody had said so.
+        for tag in [tags::LOSSY_IMAGE_COMPRESSION, tags::LOSSY_IMAGE_COMPRESSION_METHOD] {
+            let tag = [tag.group().to_le_bytes(), tag.element().to_le_bytes()].concat();
+            let at = jpeg.windows(4).position(|it| it == tag).unwrap();
+            let length = usize::from(jpeg[at + 6]) + 8;
+            jpeg.drain(at..at + length);
+        }
+        DataSet::parse(
+            &transcoded(&jpeg, JPEG_BASELINE, EXPLICIT_VR_LE, 77).unwrap(),
+            Layout::ExplicitLe,
+            None,
+        )
+        .unwrap()
+        .data_set
+    };
+    let told = lossy(&[]);
+    assert_eq!(told.string(tags::LOSSY_IMAGE_COMPRESSION), Some("01"));
+    assert_eq!(told.string(tags::LOSSY_IMAGE_COMPRESSION_METHOD), Some("ISO_10918_1"));
+}
+
+#[test]
+fn a_ratio_without_a_method_keeps_its_place() {
+    let native = image_with(1, &[(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, "5.125")]);
+    let told = before_pixels(&transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 99).unwrap());
+    assert_eq!(told.strings(tags::LOSSY_IMAGE_COMPRESSION_METHOD), ["", "ISO_10918_1"]);
+    assert_eq!(told.strings(tags::LOSSY_IMAGE_COMPRESSION_RATIO)[0], "5.125");
+}
+
+#[test]
+fn what_has_no_pixels_to_lose_is_not_another_object() {
+    let native = description(1).encode(Layout::ExplicitLe, QueryCharset::Auto);
+    assert_eq!(transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 99), Err(Error::Kind));
 }
 
 #[test]

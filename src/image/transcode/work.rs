@@ -51,7 +51,7 @@ impl Work {
         };
         let native = as_told(native, &shapes.native)?;
         if !is_encapsulated(&to) {
-            return Ok(native.bytes.into());
+            return Ok(if is_fragment { native } else { as_described(native, &shapes.stored)? }.bytes.into());
         }
         if is_lossy(&to) && native.shape.photometric == Photometric::PaletteColor {
             return Err(Refusal::Unsupported(
@@ -88,6 +88,36 @@ fn as_told(mut frame: Frame, told: &Shape) -> Result<Frame, Refusal> {
     }
     turn(&mut frame.bytes);
     Ok(Frame { shape: *told, ..frame })
+}
+
+/// A native frame by itself, as the data set describes it that was stored: nobody tells who asks for a frame alone that its
+/// pixels lie in another way.
+fn as_described(mut frame: Frame, stored: &Shape) -> Result<Frame, Refusal> {
+    if stored.photometric.is_subsampled() && !frame.shape.photometric.is_subsampled() {
+        let detail = format!(
+            "the data set says {}, which a native frame with all of its chrominances is not",
+            stored.photometric
+        );
+        return Err(Refusal::Unsupported(detail.into()));
+    }
+    if stored.planar && frame.shape.samples > 1 && !frame.shape.planar {
+        frame.bytes = by_plane(&frame);
+        frame.shape.planar = true;
+    }
+    Ok(frame)
+}
+
+/// The samples of all pixels by plane.
+fn by_plane(frame: &Frame) -> Vec<u8> {
+    let (samples, cell) = (usize::from(frame.shape.samples), usize::from(frame.shape.bits_allocated / 8));
+    let pixel = (samples * cell).max(1);
+    let mut planes = Vec::with_capacity(frame.bytes.len());
+    for sample in 0..samples {
+        for pixel in frame.bytes.chunks_exact(pixel) {
+            planes.extend_from_slice(&pixel[sample * cell..][..cell]);
+        }
+    }
+    planes
 }
 
 fn disagreement(is: Photometric, told: Photometric) -> Refusal {

@@ -89,7 +89,8 @@ async fn five_hundred_frames_of_a_cold_series_cost_one_retrieval_and_few_associa
             assert_eq!(retrievals(&scene).get(&Level::Study), None, "{what}");
             // One that searches and one that retrieves, for the series and for what is fetched ahead.
             assert!(seen.associations.opened <= 4, "{what}: {:?}", seen.associations);
-            assert!(seen.objects_sent < IMAGES + IMAGES / 3, "{what}: {} objects", seen.objects_sent);
+            // What is fetched ahead from the other end meets the series in its middle, at the latest.
+            assert!(seen.objects_sent <= IMAGES + IMAGES / 2, "{what}: {} objects", seen.objects_sent);
             // What was fetched ahead too late is given up, or has ended, within this time.
             sleep(Duration::from_millis(500)).await;
             scene.app.settle(&what).await;

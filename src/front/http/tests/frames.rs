@@ -232,6 +232,50 @@ async fn one_frame_may_be_a_single_part_with_its_length() {
 }
 
 #[tokio::test]
+async fn frames_come_in_the_next_form_where_their_pixels_refuse_the_first() {
+    let slides = "multipart/related; type=\"image/jls\"; transfer-syntax=1.2.840.10008.1.2.4.80, \
+                  multipart/related; type=\"application/octet-stream\"; transfer-syntax=*; q=0.5";
+    let mut segmentation = DataSet::new();
+    segmentation.set_u16(tags::SAMPLES_PER_PIXEL, 1);
+    segmentation.set_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    segmentation.set_u16(tags::ROWS, 4);
+    segmentation.set_u16(tags::COLUMNS, 4);
+    segmentation.set_u16(tags::BITS_ALLOCATED, 1);
+    segmentation.set_u16(tags::BITS_STORED, 1);
+    segmentation.set_u16(tags::HIGH_BIT, 0);
+    segmentation.set_u16(tags::PIXEL_REPRESENTATION, 0);
+    segmentation
+        .insert(tags::PIXEL_DATA, Element { vr: VR::OB, value: DicomValue::Bytes(vec![7, 9].into()) });
+    let bytes = segmentation.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let objects = [(EXPLICIT, bytes.clone()), (EXPLICIT, bytes)];
+    let bridge = Bridge::new();
+    let answer = asked(&bridge, "/frames/1", slides, &objects).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.windows(2).any(|it| it == [7, 9]));
+    // Where there is no other, the first word is the last.
+    let bridge = Bridge::new();
+    let only = slides.split_once(',').unwrap().0;
+    asked(&bridge, "/frames/1", only, &objects[..1]).await.problem(406);
+    assert_eq!(bridge.archive.retrieves().len(), 1);
+}
+
+#[tokio::test]
+async fn numbers_of_floating_point_are_not_compressed_as_if_they_were_pixels() {
+    let mut map = DataSet::new();
+    map.set_u16(tags::SAMPLES_PER_PIXEL, 1);
+    map.set_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    map.set_u16(tags::ROWS, 1);
+    map.set_u16(tags::COLUMNS, 1);
+    map.set_u16(tags::BITS_ALLOCATED, 32);
+    map.insert(
+        tags::FLOAT_PIXEL_DATA,
+        Element { vr: VR::OF, value: DicomValue::Bytes(vec![0, 0, 128, 63].into()) },
+    );
+    let objects = [(EXPLICIT, map.encode(Layout::ExplicitLe, QueryCharset::Auto))];
+    asked(&Bridge::new(), "/frames/1", "image/dicom-rle", &objects).await.problem(406);
+}
+
+#[tokio::test]
 async fn one_frame_may_be_read_in_ranges() {
     for (range, status, content_range, expected) in [
         ("bytes=0-1", 206, "bytes 0-1/6", &b"\xFF\xD8"[..]),

@@ -12,8 +12,11 @@ use super::*;
 use crate::archive::testing::Driver;
 use crate::archive::{Error, Expected, Form, Kind, Retrieval};
 use crate::caller::Priority;
-use crate::dicom::Uid;
+use crate::dicom::charset::QueryCharset;
+use crate::dicom::dataset::{DataSet, Element, Value};
 use crate::dicom::object::{Budget, Head, Object, ObjectLog};
+use crate::dicom::transfer_syntax::Layout;
+use crate::dicom::{Uid, VR, tags};
 use crate::net::{HttpSettings, serve_http};
 
 mod zip;
@@ -118,6 +121,94 @@ async fn what_the_bridge_does_not_decode_the_archive_is_asked_to_where_the_clien
     assert!(parts(&answer)[0].1.ends_with(b"data set"));
     let forms: Vec<Form> = bridge.archive.retrieves().iter().map(|asked| asked.form).collect();
     assert_eq!(forms, [Form::AsStored, Form::Native]);
+}
+
+/// An image of so many bits, stored natively.
+fn image(bits: u16) -> Vec<u8> {
+    let mut image = DataSet::new();
+    image.set_u16(tags::SAMPLES_PER_PIXEL, 1);
+    image.set_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
+    image.set_u16(tags::ROWS, 4);
+    image.set_u16(tags::COLUMNS, 4);
+    image.set_u16(tags::BITS_ALLOCATED, bits);
+    image.set_u16(tags::BITS_STORED, bits);
+    image.set_u16(tags::HIGH_BIT, bits - 1);
+    image.set_u16(tags::PIXEL_REPRESENTATION, 0);
+    let pixels = (0..2 * bits as u8).collect::<Vec<u8>>();
+    image.insert(tags::PIXEL_DATA, Element { vr: VR::OW, value: Value::Bytes(pixels.into()) });
+    image.encode(Layout::ExplicitLe, QueryCharset::Auto)
+}
+
+/// One whose first frame nobody can decode.
+fn damaged() -> Vec<u8> {
+    let mut image = image(16);
+    image.truncate(image.len() - 32 - 12);
+    image.extend(b"\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\0\xE0\0\0\0\0");
+    image.extend(b"\xFE\xFF\0\xE0\x02\0\0\0\xFF\xD8\xFE\xFF\xDD\xE0\0\0\0\0");
+    image
+}
+
+const JLS: &str = "1.2.840.10008.1.2.4.80";
+
+/// The transfer syntaxes of the parts of a study of these objects, and its status.
+async fn syntaxes(accept: &str, objects: &[(&'static str, &'static str, Vec<u8>)]) -> (u16, Vec<String>) {
+    let bridge = Bridge::new();
+    for is_again in [false, true] {
+        if is_again {
+            // An archive that is asked to decode, and does not.
+            bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotAcceptable)));
+        }
+        let driver = lay(&bridge, Vec::new());
+        for (uid, syntax, bytes) in objects {
+            let (log, object) = object(uid, syntax);
+            log.append(&bytes.clone().into()).await;
+            log.finish();
+            driver.item(object);
+        }
+        driver.complete();
+    }
+    let answer = bridge.ask("GET", "/dicom-web/studies/1.2", accept).await;
+    let status = answer.status.as_u16();
+    let named = |headers: String| headers.rsplit_once('=').unwrap().1.to_owned();
+    (
+        status,
+        if status == 200 { parts(&answer).into_iter().map(|part| named(part.0)).collect() } else { vec![] },
+    )
+}
+
+#[tokio::test]
+async fn hazard_an_object_that_cannot_be_had_as_the_others_does_not_keep_them_from_the_client() {
+    let jls = "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.80";
+    let (ct, segmentation) = (("1.4.1", EXPLICIT, image(16)), ("1.4.2", EXPLICIT, image(1)));
+    for objects in [[ct.clone(), segmentation.clone()], [segmentation.clone(), ct.clone()]] {
+        let of_ct = usize::from(objects[1].0 == "1.4.1");
+        let (status, found) = syntaxes(jls, &objects).await;
+        assert_eq!((status, found[of_ct].as_str(), found[1 - of_ct].as_str()), (200, JLS, EXPLICIT));
+    }
+    // What nobody can decode comes as it is stored to who has asked for no syntax by name, wherever it stands.
+    let broken = ("1.4.3", JLS, damaged());
+    let unknown = ("1.4.4", "1.2.840.10008.1.2.4.92", image(16));
+    for odd in [broken, unknown] {
+        for objects in [[ct.clone(), odd.clone()], [odd.clone(), ct.clone()]] {
+            let (status, found) = syntaxes("multipart/related; type=\"application/dicom\"", &objects).await;
+            let of_ct = usize::from(objects[1].0 == "1.4.1");
+            assert_eq!((status, found[of_ct].as_str(), found[1 - of_ct].as_str()), (200, EXPLICIT, odd.1));
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_object_comes_in_the_syntax_that_is_wanted_most_of_those_it_can_be_had_in() {
+    let both = "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.80, \
+                multipart/related; type=\"application/dicom\"; transfer-syntax=*; q=0.5";
+    let unknown = ("1.4.4", "1.2.840.10008.1.2.4.92", image(16));
+    let objects = [("1.4.1", EXPLICIT, image(16)), unknown.clone(), ("1.4.2", EXPLICIT, image(1))];
+    let (status, found) = syntaxes(both, &objects).await;
+    assert_eq!((status, found), (200, [JLS, unknown.1, EXPLICIT].map(str::to_owned).to_vec()));
+    // Wanted alike: as they are stored.
+    let alike = both.replace("; q=0.5", "");
+    let (status, found) = syntaxes(&alike, &objects).await;
+    assert_eq!((status, found), (200, [EXPLICIT, unknown.1, EXPLICIT].map(str::to_owned).to_vec()));
 }
 
 #[tokio::test]
