@@ -17,10 +17,10 @@ use super::workers::{Job, Lost, Workers, done};
 use crate::archive::{Complete, Feed, Step};
 use crate::dicom::native::{self, Native};
 use crate::dicom::object::{Cursor, Head, Object};
-use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, is_encapsulated};
+use crate::dicom::transfer_syntax::{EXPLICIT_VR_LE, is_encapsulated, is_lossy};
 use crate::dicom::{Uid, sop_class};
 use crate::dicomweb::media_type::SyntaxChoice;
-use crate::image::codec::Refusal;
+use crate::image::codec::{Refusal, encodes};
 use crate::image::transcode::{self, Piece, Transcoder};
 
 /// Most frames of an answer that are worked on at once.
@@ -50,9 +50,9 @@ impl Syntaxes {
     /// Those of an object of this head, the best first; none where there is none that the client takes.
     ///
     /// Among other objects, what cannot be made native is sent as it is stored to who has not asked for any syntax by name,
-    /// and what cannot be compressed is native. What is no image is native where an image's syntax is asked for (PS3.18
-    /// Table 8.7.3-2).
-    pub(super) fn of(&self, head: &Head) -> VecDeque<Uid> {
+    /// and what cannot be compressed is native; but where the first cannot be compressed with loss, none of them will.
+    /// What is no image is native where an image's syntax is asked for (PS3.18 Table 8.7.3-2).
+    pub(super) fn of(&self, head: &Head, is_first: bool) -> VecDeque<Uid> {
         let stored = &head.transfer_syntax;
         let native = Uid::from_static(EXPLICIT_VR_LE);
         let compresses =
@@ -69,7 +69,8 @@ impl Syntaxes {
         let of_any = |is: &dyn Fn(&SyntaxChoice) -> bool| {
             self.are_many && self.choices.iter().any(|(_, choice)| is(choice))
         };
-        let decoded = (of_any(&compresses) && can_become(stored, &native)).then_some(native);
+        let is_written = |choice: &SyntaxChoice| matches!(choice, SyntaxChoice::Only(it) if encodes(it) && !(is_first && is_lossy(it)));
+        let decoded = (of_any(&is_written) && can_become(stored, &native)).then_some(native);
         let as_stored = of_any(&|choice| *choice == SyntaxChoice::Native).then(|| stored.clone());
         let mut syntaxes = VecDeque::new();
         for syntax in choices.into_iter().map(|(_, syntax)| syntax).chain(decoded).chain(as_stored) {
@@ -98,6 +99,8 @@ pub(super) struct Contents {
     /// `None`: it has ended.
     feed: Option<Feed<Object>>,
     syntaxes: Syntaxes,
+    /// Nothing has begun.
+    is_first: bool,
     current: Option<Current>,
     trial: Option<Trial>,
     ready: VecDeque<Ready>,
@@ -175,8 +178,17 @@ impl Contents {
     /// The client takes the first in no transfer syntax that it can be had in.
     pub(super) fn new(first: Object, feed: Feed<Object>, syntaxes: Syntaxes) -> Result<Self, Broken> {
         let (ready, current, trial) = Default::default();
-        let mut contents =
-            Self { feed: Some(feed), syntaxes, current, trial, ready, length: 0, working: 0, memory: 0 };
+        let mut contents = Self {
+            feed: Some(feed),
+            syntaxes,
+            is_first: true,
+            current,
+            trial,
+            ready,
+            length: 0,
+            working: 0,
+            memory: 0,
+        };
         contents.begin(first)?;
         Ok(contents)
     }
@@ -387,7 +399,8 @@ impl Contents {
 
     fn begin(&mut self, object: Object) -> Result<(), Broken> {
         let Object { head, series, body } = object;
-        let syntaxes = self.syntaxes.of(&head);
+        let syntaxes = self.syntaxes.of(&head, self.is_first);
+        self.is_first = false;
         self.go_on(head, series, syntaxes, VecDeque::new(), Some(body))
     }
 

@@ -87,7 +87,9 @@ pub(super) async fn begin_objects(
 fn agreed(context: &Context, forms: &[ObjectForm], head: &Head, are_many: bool) -> Option<Agreed> {
     let fits = |form: &&ObjectForm| {
         let choices = vec![(form.rank, form.syntax.clone())];
-        !Syntaxes { choices, are_many, workers: context.server.0.kept.workers.clone() }.of(head).is_empty()
+        !Syntaxes { choices, are_many, workers: context.server.0.kept.workers.clone() }
+            .of(head, true)
+            .is_empty()
     };
     let packaging = forms.iter().find(fits)?.packaging;
     let same = forms.iter().filter(|form| form.packaging == packaging);

@@ -244,10 +244,16 @@ async fn hazard_a_frame_that_cannot_be_decoded_is_an_error_or_a_broken_answer_an
         scene.app.settle("damage").await;
         // Behind others the answer has begun.
         let scene = Scene::new(method, vec![image(RLE, 1), damaged(2)], &[], "").await;
-        for accept in [dicom(EXPLICIT), "application/zip".to_owned()] {
+        for accept in [dicom(EXPLICIT), "application/zip; transfer-syntax=1.2.840.10008.1.2.1".to_owned()] {
             let reply = ask(&scene, &study_path(1), &accept).await;
             assert!(reply.status == 502 || !reply.whole, "{method:?} {accept}: {}", reply.status);
         }
+        // To who names no transfer syntax it goes as it is stored.
+        let reply = ask(&scene, &study_path(1), "multipart/related; type=\"application/dicom\"").await;
+        assert_eq!((reply.status, reply.whole), (200, true), "{}", reply.text());
+        let files = by_instance(files(reply.header("content-type"), &reply.body));
+        let syntaxes: Vec<_> = files.values().map(|file| file.transfer_syntax.as_str()).collect();
+        assert_eq!(syntaxes, [EXPLICIT, RLE]);
         scene.app.settle("damage").await;
     }
 }
