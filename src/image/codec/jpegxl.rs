@@ -9,11 +9,16 @@ use super::samples::Samples;
 use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Bytes that the library may take for each sample: a few buffers of 4 bytes, and references to other frames.
-const BYTES_OF_A_SAMPLE: usize = 32;
+const BYTES_OF_A_SAMPLE: u64 = 32;
 /// Bytes that it may take besides, for tables and trees, however small the image.
-const BYTES_BESIDES: usize = 64 << 20;
+const BYTES_BESIDES: u64 = 64 << 20;
 /// Most samples of a frame: what the largest detectors have. The library may then take 1 GiB.
 const SAMPLES: usize = 1 << 25;
+
+/// Bytes that the library may take for a frame of so many samples.
+pub(super) fn allowance(samples: u64) -> u64 {
+    BYTES_BESIDES + samples * BYTES_OF_A_SAMPLE
+}
 
 /// Decodes a frame. What was transformed to XYB, or is JPEG once more compressed, comes out as RGB.
 pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
@@ -61,7 +66,8 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
 fn read(codestream: &[u8], samples: usize) -> Result<JxlImage, Refusal> {
     let refused = |error: Box<dyn std::error::Error + Send + Sync>| Refusal::damaged(error.to_string());
     let builder = JxlImage::builder().pool(JxlThreadPool::none());
-    let tracker = AllocTracker::with_limit(BYTES_BESIDES + samples * BYTES_OF_A_SAMPLE);
+    let allowance = usize::try_from(allowance(samples as u64)).unwrap_or(usize::MAX);
+    let tracker = AllocTracker::with_limit(allowance);
     let mut image = builder.alloc_tracker(tracker).build_uninit();
     image.feed_bytes(codestream).map_err(refused)?;
     match image.try_init().map_err(refused)? {

@@ -8,6 +8,7 @@
 //! It is foreign bytes all the way: each codestream's own header is held against the data set before anything is
 //! allocated by it, and a panic of a library is a refusal.
 
+mod cost;
 mod jpeg;
 mod jpeg2000;
 mod jpegls;
@@ -19,6 +20,7 @@ mod shapes;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use self::cost::{decoding_cost, encoding_cost};
 pub use self::refusal::Refusal;
 pub use self::shapes::{decoded_shape, encoded_shape, encodes};
 use crate::dicom::Uid;
