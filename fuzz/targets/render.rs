@@ -35,7 +35,7 @@ pub(crate) fn run(data: &[u8]) {
         return;
     };
     if frame.shape.pixels() as u64 > MAX_WORK
-        || pixels_of(&head, 1, &frame.shape, options.viewport) > MAX_WORK
+        || pixels_of(&head, 1, &frame.shape, options.viewport, None) > MAX_WORK
     {
         return;
     }

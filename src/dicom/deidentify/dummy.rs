@@ -1,8 +1,9 @@
 //! Values that say nothing, and those that say what was done.
 
 use crate::dicom::charset::QueryCharset;
-use crate::dicom::dataset::{DataSet, Element, Value, is_textual};
+use crate::dicom::dataset::{Builder, DataSet, Element, Value, is_textual};
 use crate::dicom::encode::{padding, put_header};
+use crate::dicom::scan::{ElementHeader, Error, Event, Scanner};
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, VR, tags};
 
@@ -19,13 +20,92 @@ pub(super) fn added() -> Vec<(Tag, Vec<u8>)> {
     let removed = set(&[(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES")]);
     let method = "PS3.15 Basic Application Level Confidentiality Profile";
     let method = set(&[(tags::DEIDENTIFICATION_METHOD, VR::LO, method)]);
-    let mut codes = DataSet::new();
-    // PS3.16 CID 7050.
-    let code = code_item("113100", "DCM", "Basic Application Confidentiality Profile");
-    codes.set_items(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, vec![code]);
     let dates = set(&[(tags::LONGITUDINAL_TEMPORAL_INFORMATION_MODIFIED, VR::CS, "REMOVED")]);
-    let added = ADDED.into_iter().zip([removed, method, codes, dates]);
-    added.rev().map(|(tag, data_set)| (tag, encode(&data_set))).collect()
+    let encoded = [encode(&removed), encode(&method), codes(Vec::new()), encode(&dates)];
+    ADDED.into_iter().zip(encoded).rev().collect()
+}
+
+/// De-identification Method Code Sequence: what was done now, and these, which were done before.
+pub(super) fn codes(earlier: Vec<DataSet>) -> Vec<u8> {
+    let mut data_set = DataSet::new();
+    let mut items = vec![code_item("113100", "DCM", "Basic Application Confidentiality Profile")];
+    items.extend(earlier);
+    data_set.set_items(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items);
+    encode(&data_set)
+}
+
+/// What is still true of an object when it is de-identified again (PS3.16 CID 7050): what was cleaned is clean. What was
+/// retained then is not retained now.
+const STILL_TRUE: [(&str, &str); 5] = [
+    ("113101", "Clean Pixel Data Option"),
+    ("113102", "Clean Recognizable Visual Features Option"),
+    ("113103", "Clean Graphics Option"),
+    ("113104", "Clean Structured Content Option"),
+    ("113105", "Clean Descriptors Option"),
+];
+/// Longest code or scheme that is read, in bytes (PS3.5 6.2, SH).
+const MAX_CODE: u32 = 16;
+/// Most codes that are read: more than twice as many as there are.
+const MAX_CODES: usize = 32;
+
+/// De-identification Method Code Sequence, as an object says itself.
+#[derive(Debug)]
+pub(super) struct Earlier {
+    builder: Builder,
+    depth: usize,
+    items: usize,
+}
+
+impl Earlier {
+    /// The sequence that begins with this element.
+    pub(super) fn new(header: &ElementHeader) -> Self {
+        let mut builder = Builder::new(None);
+        let _ = builder.step(Event::Element(header.clone()), 0);
+        Self { builder, depth: 1, items: 0 }
+    }
+
+    /// The next event of the walk; whether it was the last of the sequence. Passes over what is no code.
+    ///
+    /// # Errors
+    /// There are more elements than a data set may have.
+    pub(super) fn step(&mut self, event: Event, scanner: &mut Scanner) -> Result<bool, Error> {
+        match &event {
+            Event::Element(header) => {
+                let is_code = matches!(header.tag, tags::CODE_VALUE | tags::CODING_SCHEME_DESIGNATOR);
+                if !is_code || header.length.is_none_or(|length| length > MAX_CODE) {
+                    scanner.skip();
+                    return Ok(false);
+                }
+                self.depth += 1;
+            }
+            Event::Item(_) => {
+                self.items += 1;
+                if self.items > MAX_CODES {
+                    scanner.skip();
+                    return Ok(false);
+                }
+                self.depth += 1;
+            }
+            Event::ElementEnd | Event::ItemEnd => self.depth = self.depth.saturating_sub(1),
+            Event::Value(_) | Event::Fragment(_) | Event::FragmentEnd => {}
+        }
+        self.builder.step(event, scanner.position())?;
+        Ok(self.depth == 0)
+    }
+
+    /// Those of its items that are still true.
+    pub(super) fn finish(self) -> Vec<DataSet> {
+        let read = self.builder.finish().data_set;
+        let items = read.items(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE);
+        let is_there = |code: &str| {
+            items.iter().any(|item| {
+                item.string(tags::CODE_VALUE) == Some(code)
+                    && item.string(tags::CODING_SCHEME_DESIGNATOR) == Some("DCM")
+            })
+        };
+        let kept = STILL_TRUE.into_iter().filter(|(code, _)| is_there(code));
+        kept.map(|(code, meaning)| code_item(code, "DCM", meaning)).collect()
+    }
 }
 
 /// The attributes that [`added`] has, ascending.

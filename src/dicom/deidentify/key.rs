@@ -5,6 +5,9 @@ use ring::hmac::{self, HMAC_SHA256};
 
 use crate::dicom::Uid;
 
+/// What the UIDs of the standard begin with, which are nobody's (PS3.5 9.1).
+const STANDARD: &[u8] = b"1.2.840.10008.";
+
 /// The key under which UIDs are replaced. Objects that are de-identified under the same one refer to each other as before;
 /// who has it can find out which object a UID was given to, if they know the object. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,15 +32,19 @@ impl Key {
     }
 
     /// The values in place of these, of VR UI, without padding. What is no UID becomes one all the same; empty values stay
-    /// empty.
-    pub(super) fn uids(&self, values: &[u8]) -> Vec<u8> {
+    /// empty, and those of the standard as they are, where it `keeps` them.
+    pub(super) fn uids(&self, values: &[u8], keeps: bool) -> Vec<u8> {
         let padding = |byte: &u8| matches!(byte, 0 | b' ');
         let replaced = values.split(|byte| *byte == b'\\').map(|value| {
             let begin = value.iter().position(|byte| !padding(byte)).unwrap_or(value.len());
             let end = value.iter().rposition(|byte| !padding(byte)).map_or(begin, |last| last + 1);
-            if begin == end { String::new() } else { self.text(&value[begin..end]) }
+            match &value[begin..end] {
+                [] => Vec::new(),
+                known if keeps && known.starts_with(STANDARD) => known.to_vec(),
+                value => self.text(value).into_bytes(),
+            }
         });
-        replaced.collect::<Vec<_>>().join("\\").into_bytes()
+        replaced.collect::<Vec<_>>().join(&b'\\')
     }
 
     /// A UID of a UUID (PS3.5 B.2), which is a keyed hash (version 8 of RFC 9562).

@@ -123,6 +123,111 @@ fn nothing_of_an_attribute_of_the_table_comes_through_whatever_it_is_encoded_as_
     }
 }
 
+/// Every attribute of the dictionary, of the groups that the table or the rest name.
+fn dictionary() -> impl Iterator<Item = (Tag, VR)> {
+    let mut groups: Vec<u16> = rows().map(|(_, tag)| tag.group()).chain([0x0024, 0x0082]).collect();
+    groups.dedup();
+    groups.sort_unstable();
+    groups.dedup();
+    let tags = groups.into_iter().flat_map(|group| (1..=u16::MAX).map(move |element| Tag(group, element)));
+    tags.map(|tag| (tag, vr_of(tag))).filter(|(_, vr)| *vr != VR::UN)
+}
+
+#[test]
+fn nothing_of_a_name_a_date_a_url_or_a_uid_comes_through_whether_the_table_has_it_or_not() {
+    let mut data_set = DataSet::new();
+    for (tag, vr) in dictionary() {
+        let number = u32::from(tag.group()) << 16 | u32::from(tag.element());
+        let says_what_it_is = rest::OF_THE_STANDARD.contains(&number);
+        if matches!(vr, VR::PN | VR::DA | VR::DT | VR::TM | VR::UR | VR::UI) && !says_what_it_is {
+            data_set.insert(tag, marked(vr));
+        }
+    }
+    for (group, element) in
+        [(0x0010, 0x0033), (0x0010, 0x0034), (0x0042, 0x0010), (0x0040, 0xE001), (0x0040, 0x0400)]
+    {
+        let tag = Tag(group, element);
+        data_set.insert(tag, marked(vr_of(tag)));
+    }
+    assert!(data_set.iter().count() > 150);
+    let mut item = data_set.clone();
+    item.set_items(tags::REFERENCED_INSTANCE_SEQUENCE, vec![data_set.clone()]);
+    data_set.set_items(tags::REFERENCED_SERIES_SEQUENCE, vec![item]);
+    for syntax in [EXPLICIT_VR_LE, IMPLICIT_VR_LE, EXPLICIT_VR_BE] {
+        let bytes = data_set.encode(layout(&Uid::from_static(syntax)), QueryCharset::Auto);
+        assert!(holds(&bytes, MARKER));
+        let out = deidentified(syntax, &bytes, 1 << 16).unwrap();
+        assert!(!holds(&out, MARKER), "{syntax}: {:?}", parsed(&out));
+    }
+}
+
+#[test]
+fn uids_of_the_standard_stay_where_the_table_does_not_replace_them() {
+    let mut source = DataSet::new();
+    for (tag, uid) in [
+        (tags::REFERENCED_SOP_CLASS_UID, "1.3.6.1.4.1.9.9"),
+        (tags::CODING_SCHEME_UID, "2.16.840.1.113883.6.96"),
+        (Tag(0x0008, 0x010D), "1.2.840.10008.5.1.4"),
+        (Tag(0x0008, 0x1167), "1.2.34"),
+    ] {
+        source.set_str(tag, VR::UI, uid);
+    }
+    let read = of(&source);
+    assert_eq!(read.string(tags::REFERENCED_SOP_CLASS_UID), Some("1.3.6.1.4.1.9.9"));
+    assert_eq!(read.string(tags::CODING_SCHEME_UID), Some("2.16.840.1.113883.6.96"));
+    assert_eq!(read.string(Tag(0x0008, 0x010D)), Some("1.2.840.10008.5.1.4"));
+    assert_eq!(read.uid(Tag(0x0008, 0x1167)), Some(key().uid(&Uid::from_static("1.2.34"))));
+}
+
+#[test]
+fn what_was_cleaned_before_is_still_said_and_nothing_that_is_true_no_more() {
+    let code = |value: &str, scheme: &str, meaning: &str| {
+        let mut item = DataSet::new();
+        item.set_str(tags::CODE_VALUE, VR::SH, value);
+        item.set_str(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
+        item.set_str(tags::CODE_MEANING, VR::LO, meaning);
+        item
+    };
+    let mut source = DataSet::new();
+    let items = vec![
+        code("113100", "DCM", "x"),
+        code("113101", "DCM", MARKER),
+        code("113110", "DCM", "Retain UIDs Option"),
+        code(MARKER, "DCM", MARKER),
+        code("113103", "99LOCAL", MARKER),
+    ];
+    source.set_items(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items);
+    source.set_u16(tags::ROWS, 1);
+    for syntax in [EXPLICIT_VR_LE, IMPLICIT_VR_LE] {
+        let bytes = source.encode(layout(&Uid::from_static(syntax)), QueryCharset::Auto);
+        for size in [1, 7, 1000] {
+            let out = deidentified(syntax, &bytes, size).unwrap();
+            let read = parsed(&out);
+            let codes = read.items(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE);
+            let codes: Vec<_> = codes.iter().map(|item| item.string(tags::CODE_VALUE).unwrap()).collect();
+            assert_eq!(codes, ["113100", "113101"]);
+            assert!(!holds(&out, MARKER) && read.contains(tags::ROWS));
+        }
+    }
+}
+
+#[test]
+fn an_object_that_names_its_patient_in_its_pixels_says_so_before_them() {
+    for (value, expected) in [(Some("YES"), true), (Some("NO"), false), (Some("yes "), true), (None, false)] {
+        let mut source = DataSet::new();
+        if let Some(value) = value {
+            source.set_str(tags::BURNED_IN_ANNOTATION, VR::CS, value);
+        }
+        source.set_u16(tags::BITS_ALLOCATED, 8);
+        let head = source.encode(Layout::ExplicitLe, QueryCharset::Auto);
+        source.insert(tags::PIXEL_DATA, marked(VR::OW));
+        let bytes = source.encode(Layout::ExplicitLe, QueryCharset::Auto);
+        let mut deidentifier = Deidentifier::new(&self::head(EXPLICIT_VR_LE), &key());
+        deidentifier.push(Bytes::copy_from_slice(&bytes[..head.len() + 12])).unwrap();
+        assert_eq!(deidentifier.is_burned_in(), Some(expected), "{value:?}");
+    }
+}
+
 #[test]
 fn hazard_a_sequence_that_came_as_bytes_or_as_unknown_hides_nothing() {
     let mut item = DataSet::new();
@@ -254,9 +359,10 @@ fn uids_are_the_same_for_the_same_and_others_under_another_key() {
     // A UUID says of which version and variant it is.
     let number: u128 = study["2.25.".len()..].parse().unwrap();
     assert_eq!((number >> 76 & 0xF, number >> 62 & 0b11), (8, 0b10));
-    assert_eq!(key().uids(b"1.2.3\0"), key().uids(b" 1.2.3"));
-    assert_eq!(key().uids(b"\\1.2.3\\"), [b"\\", &key().uids(b"1.2.3")[..], b"\\"].concat());
-    assert!(key().uids(b"").is_empty() && key().uids(b"\0").is_empty());
+    assert_eq!(key().uids(b"1.2.3\0", false), key().uids(b" 1.2.3", true));
+    let of = |values: &[u8]| key().uids(values, false);
+    assert_eq!(of(b"\\1.2.3\\"), [b"\\", &of(b"1.2.3")[..], b"\\"].concat());
+    assert!(of(b"").is_empty() && of(b"\0").is_empty());
 }
 
 #[test]

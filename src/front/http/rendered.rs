@@ -41,7 +41,7 @@ pub(super) async fn instance(context: Context, begun: Begun, asked: Asked) -> Re
     } else if is_video(&head.transfer_syntax) {
         "7FE00010"
     } else {
-        return pictures::instance(context, begun, asked).await;
+        return pictures::instance(&context, begun, asked).await;
     };
     let path = value.parse().expect("a tag");
     one(context, begun, path, &accept).await

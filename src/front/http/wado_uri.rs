@@ -4,6 +4,7 @@ use axum::response::Response;
 use http::header::ACCEPT;
 use http::{StatusCode, Uri};
 
+use super::body::Broken;
 use super::context::Context;
 use super::error::Problem;
 use super::pages;
@@ -13,7 +14,8 @@ use super::rendered;
 use super::wado::{Agreed, Begun, begin, begin_objects, send};
 use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
-use crate::dicom::deidentify::{Key, deidentified};
+use crate::dicom::deidentify::{Key, NotDeidentified, deidentified};
+use crate::dicom::dictionary::class_name;
 use crate::dicom::object::Head;
 use crate::dicom::query::Target;
 use crate::dicom::sop_class::is_image;
@@ -50,8 +52,7 @@ pub(super) async fn retrieve(mut context: Context) -> Result<Response, Problem> 
     let begun = begin(&context, Priority::Interactive, Retrieve::new(target, Form::AsStored)).await?;
     let head = &begun.first.head;
     if asked.content_types.is_empty() && !can_be_looked_at(head) {
-        let agreed = Agreed { packaging: Packaging::Bare, choices: vec![(0, SyntaxChoice::Native)] };
-        return send(&context, &asked.target, begun, agreed).await;
+        return send(&context, &asked.target, begun, native()).await;
     }
     if is_report(&head.sop_class) && !asked.takes_utf8() {
         Rest::new(begun.rest.objects, begun.first.body).let_it_end();
@@ -61,7 +62,22 @@ pub(super) async fn retrieve(mut context: Context) -> Result<Response, Problem> 
         )
         .advise("Ask with charset=UTF-8."));
     }
+    if asked.content_types.is_empty() && class_name(&head.sop_class).is_none() {
+        return private(context, &asked, begun, how).await;
+    }
     rendered::instance(context, begun, how).await
+}
+
+/// Answers with a picture of an object of which nobody knows whether it has pixels; where it has none, with its file.
+async fn private(context: Context, asked: &WadoUri, begun: Begun, how: Asked) -> Result<Response, Problem> {
+    match pictures::instance(&context, begun, how).await {
+        Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+            let retrieve = Retrieve::new(asked.target.clone(), Form::AsStored);
+            let begun = begin(&context, Priority::Interactive, retrieve).await?;
+            send(&context, &asked.target, begun, native()).await
+        }
+        answer => answer,
+    }
 }
 
 /// Answers with a PS3.10 file.
@@ -73,9 +89,21 @@ async fn file(context: &Context, asked: &WadoUri) -> Result<Response, Problem> {
         .ok_or_else(not_acceptable)?;
     if asked.is_anonymized {
         let Begun { first, rest } = begun;
-        begun = Begun { first: deidentified(first, key(context)), rest };
+        let first = deidentified(first, key(context)).await.map_err(|why| match why {
+            NotDeidentified::BurnedIn => Problem::client(StatusCode::NOT_ACCEPTABLE, why.to_string())
+                .advise("Have the annotation taken out of the pixels first, or ask without `anonymize`."),
+            NotDeidentified::Broken(broken) => {
+                Problem::broken(context.archive.name(), Broken::Object(broken))
+            }
+        })?;
+        begun = Begun { first, rest };
     }
     send(context, &asked.target, begun, agreed).await
+}
+
+/// A file that anybody reads.
+fn native() -> Agreed {
+    Agreed { packaging: Packaging::Bare, choices: vec![(0, SyntaxChoice::Native)] }
 }
 
 /// The key under which objects of this service are de-identified.

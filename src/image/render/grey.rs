@@ -6,7 +6,7 @@
 
 use super::attributes::decimal;
 use super::head::Head;
-use super::lut::Lut;
+use super::lut::{Inputs, Lut};
 use super::palette::Palette;
 use super::picture::{Colours, Picture};
 use super::voi::{Voi, Window};
@@ -17,6 +17,11 @@ use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Most Bits Stored that go through a table.
 const MAX_TABLE_BITS: u16 = 16;
+
+/// X-Ray Angiographic, X-Ray Radiofluoroscopic and (retired) X-Ray Angiographic Bi-Plane Image Storage. Their Modality LUT
+/// leads back to the intensity of the X-rays, and is no part of how they are shown (PS3.3 C.8.7.1.1.2, PS3.4 N.2.1.2).
+const OF_INTENSITY: [&str; 3] =
+    ["1.2.840.10008.5.1.4.1.1.12.1", "1.2.840.10008.5.1.4.1.1.12.2", "1.2.840.10008.5.1.4.1.1.12.3"];
 
 /// A frame of grey pixels as a picture; of the pixels that its supplemental palette colours, in their colours.
 pub(super) fn render(
@@ -53,7 +58,7 @@ pub(super) fn render(
 /// A frame of PALETTE COLOR as a picture.
 pub(super) fn palette(head: &Head, frame: &Frame) -> Result<Picture, Error> {
     let missing = Error::Attribute(tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA);
-    let palette = Palette::read(&head.data_set, frame.shape.signed).ok_or(missing)?;
+    let palette = Palette::read(&head.data_set, stored(head, &frame.shape)).ok_or(missing)?;
     let Samples::Indices(indices) = Samples::of(head, frame)? else {
         return Err(Error::Attribute(tags::BITS_STORED));
     };
@@ -119,18 +124,23 @@ enum Modality {
 impl Pipeline {
     fn read(head: &Head, shape: &Shape, number: u32, window: Option<Window>) -> Self {
         let modality = Modality::read(head, shape, number);
-        let signed =
-            shape.signed || matches!(modality, Modality::Rescale { intercept, .. } if intercept < 0.0);
-        let own = || Voi::read(head.group_or_top(number, tags::FRAME_VOILUT_SEQUENCE), signed);
+        let values = modality.values(stored(head, shape));
+        let own = || Voi::read(head.group_or_top(number, tags::FRAME_VOILUT_SEQUENCE), values);
+        let identity = || head.is_presented.then(|| Voi::identity(values)).flatten();
         let binary = || (shape.bits_stored == 1).then_some(Voi::Range(0.0, 1.0));
         let data_set = &head.data_set;
-        let inverse = data_set.string(tags::PRESENTATION_LUT_SHAPE) == Some("INVERSE");
+        let is_negative = shape.photometric == Photometric::Monochrome1;
+        let inverse = match data_set.string(tags::PRESENTATION_LUT_SHAPE) {
+            // What a state says is said of all images (PS3.4 N.2.1.4).
+            Some(shape) if head.is_presented => shape == "INVERSE",
+            // An image that is MONOCHROME1 says INVERSE, too: that is one inversion (PS3.3 C.8.11.3.1.2).
+            shape => shape == Some("INVERSE") || is_negative,
+        };
         Self {
             modality,
-            voi: window.map(Voi::Window).or_else(own).or_else(binary),
+            voi: window.map(Voi::Window).or_else(own).or_else(identity).or_else(binary),
             padding: padding(data_set, shape),
-            // An image that is MONOCHROME1 says INVERSE, too: that is one inversion (PS3.3 C.8.11.3.1.2).
-            inverse: inverse || shape.photometric == Photometric::Monochrome1,
+            inverse,
         }
     }
 
@@ -171,8 +181,12 @@ impl Pipeline {
 
 impl Modality {
     fn read(head: &Head, shape: &Shape, number: u32) -> Self {
+        let class = head.data_set.string(tags::SOP_CLASS_UID);
+        if !head.is_presented && class.is_some_and(|class| OF_INTENSITY.contains(&class)) {
+            return Self::Rescale { slope: 1.0, intercept: 0.0 };
+        }
         let table = head.data_set.items(tags::MODALITY_LUT_SEQUENCE).first();
-        if let Some(table) = table.and_then(|table| Lut::read(table, shape.signed)) {
+        if let Some(table) = table.and_then(|table| Lut::read(table, stored(head, shape))) {
             return Self::Table(table);
         }
         let group = head.group_or_top(number, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
@@ -185,6 +199,15 @@ impl Modality {
             Self::Rescale { slope, intercept } => stored * slope + intercept,
             Self::Table(lut) => lut.at(stored as i64).into(),
         }
+    }
+
+    /// The values that can come out where these go in.
+    fn values(&self, stored: Inputs) -> Inputs {
+        let (one, other) = match self {
+            Self::Rescale { .. } => (self.at(stored.least), self.at(stored.greatest)),
+            Self::Table(lut) => (0.0, lut.max().into()),
+        };
+        Inputs { least: one.min(other), greatest: one.max(other) }
     }
 }
 
@@ -219,6 +242,16 @@ fn sample(cell: [u8; 4], shape: &Shape) -> f64 {
 fn computed(pipeline: &Pipeline, stored: impl Iterator<Item = f64> + Clone) -> Vec<u8> {
     let voi = pipeline.voi.clone().unwrap_or_else(|| pipeline.range(stored.clone()));
     stored.map(|stored| pipeline.at(stored, &voi)).collect()
+}
+
+/// The values that samples can have.
+fn stored(head: &Head, shape: &Shape) -> Inputs {
+    if head.pixels != tags::PIXEL_DATA {
+        return Inputs { least: f64::NEG_INFINITY, greatest: f64::INFINITY };
+    }
+    let count = 2_f64.powi(shape.bits_stored.into());
+    let least = if shape.signed { -count / 2.0 } else { 0.0 };
+    Inputs { least, greatest: least + count - 1.0 }
 }
 
 /// Every value that a sample of up to 16 bits can have, the least first.
@@ -263,7 +296,7 @@ fn padding(data_set: &DataSet, shape: &Shape) -> Option<(f64, f64)> {
 fn supplemental_palette(head: &Head, shape: &Shape) -> Option<Palette> {
     let coloured = matches!(head.data_set.string(tags::PIXEL_PRESENTATION), Some("COLOR" | "MIXED"));
     (coloured && shape.photometric == Photometric::Monochrome2)
-        .then(|| Palette::read(&head.data_set, shape.signed))
+        .then(|| Palette::read(&head.data_set, stored(head, shape)))
         .flatten()
 }
 

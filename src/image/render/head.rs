@@ -26,6 +26,8 @@ pub struct Head {
     pub pixels: Tag,
     /// The frames whose functional groups were kept, in ascending order.
     frames: Vec<u32>,
+    /// How grey is shown is said by a presentation state: what it does not say is an identity transformation (PS3.4 N.2.1).
+    pub(super) is_presented: bool,
 }
 
 impl Head {
@@ -38,7 +40,7 @@ impl Head {
             .unwrap_or(tags::PIXEL_DATA);
         let groups = data_set.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).len();
         let frames = (1..=u32::try_from(groups).unwrap_or(u32::MAX)).collect();
-        Self { data_set, pixels, frames }
+        Self { data_set, pixels, frames, is_presented: false }
     }
 
     /// The item of a functional group macro for a frame, from 1: its own, else what is shared by all (PS3.3 C.7.6.16).
@@ -165,7 +167,8 @@ impl HeadReader {
     /// What was read; `None`: the pixel data have not begun.
     pub fn finish(self) -> Option<Head> {
         let pixels = self.pixels?;
-        Some(Head { data_set: self.builder.finish().data_set, pixels, frames: self.kept })
+        let data_set = self.builder.finish().data_set;
+        Some(Head { data_set, pixels, frames: self.kept, is_presented: false })
     }
 
     fn wants(&self, header: &ElementHeader) -> bool {

@@ -1,6 +1,8 @@
 //! Overlays: planes of bits over an image, in attributes of their own or, in old objects, in bits of the pixels' cells
 //! that are no sample's (PS3.3 C.9.2, PS3.5 8.1.2). They are drawn in white.
 
+use std::ops::Range;
+
 use super::attributes::integers;
 use super::head::Head;
 use super::picture::Picture;
@@ -92,10 +94,11 @@ impl<'a> Overlay<'a> {
 
     fn draw(&self, picture: &mut Picture) {
         let (row_length, bytes) = (picture.row_length(), picture.colours.bytes());
-        for row in 0..self.rows {
-            let Some(y) = within(row, self.origin[0], picture.height) else { continue };
-            for column in 0..self.columns {
-                let Some(x) = within(column, self.origin[1], picture.width) else { continue };
+        // However large it is, no more than the picture is gone through.
+        let (rows, top) = within(self.rows, self.origin[0], picture.height);
+        let (columns, left) = within(self.columns, self.origin[1], picture.width);
+        for (row, y) in rows.zip(top..) {
+            for (column, x) in columns.clone().zip(left..) {
                 // Sides are of 16 bits.
                 if self.bits.is_set((row * self.columns + column) as usize) {
                     let at = y * row_length + x * bytes;
@@ -119,10 +122,12 @@ impl Bits<'_> {
     }
 }
 
-/// Where a pixel of an overlay lies on a side of the picture, from 0.
-fn within(at: i64, origin: i64, length: u32) -> Option<usize> {
-    let place = at.checked_add(origin.checked_sub(1)?)?;
-    (0..i64::from(length)).contains(&place).then_some(usize::try_from(place).ok()?)
+/// Which rows or columns of an overlay lie on the picture, and at which of its own, from 0, the first of them does.
+fn within(side: i64, origin: i64, length: u32) -> (Range<i64>, usize) {
+    let shift = origin.saturating_sub(1);
+    let first = shift.saturating_neg().max(0);
+    let behind = i64::from(length).saturating_sub(shift).min(side);
+    (first..behind, usize::try_from(shift).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -182,6 +187,20 @@ mod tests {
         assert_eq!(drawn(overlay([0, 0], &[], Some(bits)), 1), [0, 1, 0, 0, 0, 0]);
         assert_eq!(drawn(overlay([i16::MIN, i16::MAX], &[], Some(bits)), 1), [0; 6]);
         assert_eq!(drawn(overlay([1, 1], &[], Some(&[])), 1), [0; 6], "too short");
+    }
+
+    #[test]
+    fn an_overlay_far_larger_than_the_image_costs_no_more_than_the_image() {
+        // Four milliards of bits, sixteen times, would be looked at for a minute.
+        let mut data_set = DataSet::new();
+        for group in (0..MAX_OVERLAYS).map(|n| 0x6000 + 2 * n) {
+            for (element, value) in [(ROWS, 65_535), (COLUMNS, 65_535)] {
+                data_set.set_u16(Tag(group, element), value);
+            }
+            let value = Value::Bytes(Bytes::from_static(&[0b10]));
+            data_set.insert(Tag(group, DATA), Element { vr: VR::OW, value });
+        }
+        assert_eq!(drawn(data_set, 1), [0, 1, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Presentation states: how somebody else wants an image to be shown (PS3.4 N.2, PS3.3 A.33.1, A.33.2).
 //!
 //! Of a Grayscale or Color Softcopy Presentation State are applied: its Modality LUT, its VOI LUT or window, Presentation
-//! LUT Shape, shutters, the displayed area, rotation and flip. Not applied are graphics, overlays, masks, a Presentation
+//! LUT Shape, shutters, the displayed area with the shape of its pixels, rotation and flip. What a state does not say of
+//! grey is an identity transformation, whatever the image says. Not applied are graphics, overlays, masks, a Presentation
 //! LUT Sequence; areas are scaled to fit, whatever size mode they have.
 
 use super::head::Head;
 use super::picture::Picture;
 use super::scale::{Region, scaled};
 use super::shutter::Shutters;
+use super::viewport::ratio;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::{Tag, Uid, tags};
 
@@ -29,6 +31,8 @@ pub struct Presentation {
     shutters: Shutters,
     /// Left, top, right and bottom pixel of what is shown, from 1, with both ends.
     area: Option<[i64; 4]>,
+    /// How much higher than wide the image's pixels are shown; `None`: as the image says.
+    aspect: Option<f64>,
     /// Quarters of a turn, clockwise.
     quarters: u16,
     /// Left becomes right after that.
@@ -58,7 +62,8 @@ impl Presentation {
         if let Some(item) = of_it(tags::SOFTCOPY_VOILUT_SEQUENCE) {
             take(item, &VOI);
         }
-        let area = of_it(tags::DISPLAYED_AREA_SELECTION_SEQUENCE).and_then(|item| {
+        let displayed = of_it(tags::DISPLAYED_AREA_SELECTION_SEQUENCE);
+        let area = displayed.and_then(|item| {
             let [left, top] = super::attributes::integers(item, tags::DISPLAYED_AREA_TOP_LEFT_HAND_CORNER)?;
             let [right, bottom] =
                 super::attributes::integers(item, tags::DISPLAYED_AREA_BOTTOM_RIGHT_HAND_CORNER)?;
@@ -70,24 +75,23 @@ impl Presentation {
             own,
             shutters: Shutters::read(state),
             area,
+            aspect: displayed.and_then(|item| {
+                ratio(item, tags::PRESENTATION_PIXEL_SPACING)
+                    .or_else(|| ratio(item, tags::PRESENTATION_PIXEL_ASPECT_RATIO))
+            }),
             quarters: degrees.unwrap_or_default() / 90 % 4,
             is_flipped: state.string(tags::IMAGE_HORIZONTAL_FLIP) == Some("Y"),
         })
     }
 
-    /// The image's attributes with those of the state in their place. A state without a window shows the values of the
-    /// frame from the least to the greatest.
+    /// The image's attributes with those of the state in their place: those that the state has not "shall not be used"
+    /// (PS3.4 N.2.1.1, N.2.1.3).
     pub(super) fn head(&self, head: &Head) -> Head {
         let mut head = head.clone();
-        let replaces_modality = MODALITY.iter().any(|&tag| self.own.contains(tag));
-        if replaces_modality {
-            head.ungroup(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
-        }
+        head.is_presented = true;
+        head.ungroup(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE);
         head.ungroup(tags::FRAME_VOILUT_SEQUENCE);
-        head.data_set.retain(|tag| {
-            let replaced = VOI.contains(&tag) || SHAPE.contains(&tag) && self.own.contains(tag);
-            !(replaced || replaces_modality && MODALITY.contains(&tag))
-        });
+        head.data_set.retain(|tag| ![&MODALITY[..], &VOI, &SHAPE].concat().contains(&tag));
         for (tag, element) in &self.own {
             head.data_set.insert(tag, element.clone());
         }
@@ -113,6 +117,7 @@ impl Presentation {
 
     /// How much higher than wide a pixel is as it is shown, where the image's is so.
     pub(super) fn aspect(&self, aspect: f64) -> f64 {
+        let aspect = self.aspect.unwrap_or(aspect);
         if self.quarters % 2 == 1 { 1.0 / aspect } else { aspect }
     }
 }

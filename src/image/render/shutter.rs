@@ -31,8 +31,12 @@ impl Shutters {
     /// Those of a data set.
     pub(super) fn read(data_set: &DataSet) -> Self {
         let one = |tag| data_set.int(tag);
-        let shapes = data_set.strings(tags::SHUTTER_SHAPE).iter().filter_map(|shape| {
-            Some(match shape.trim() {
+        let named: Vec<&str> =
+            data_set.strings(tags::SHUTTER_SHAPE).iter().map(|shape| shape.trim()).collect();
+        // Each once: attributes are there for one of a kind.
+        let kinds = ["RECTANGULAR", "CIRCULAR", "POLYGONAL"].into_iter().filter(|kind| named.contains(kind));
+        let shapes = kinds.filter_map(|kind| {
+            Some(match kind {
                 "RECTANGULAR" => Shape::Rectangle([
                     one(tags::SHUTTER_LEFT_VERTICAL_EDGE)?,
                     one(tags::SHUTTER_RIGHT_VERTICAL_EDGE)?,
@@ -52,7 +56,7 @@ impl Shutters {
             })
         });
         let grey = one(tags::SHUTTER_PRESENTATION_VALUE).and_then(|value| u16::try_from(value).ok());
-        Self { shapes: shapes.take(3).collect(), grey: (grey.unwrap_or_default() >> 8) as u8 }
+        Self { shapes: shapes.collect(), grey: (grey.unwrap_or_default() >> 8) as u8 }
     }
 
     /// Covers what is outside.
@@ -60,19 +64,25 @@ impl Shutters {
         let (row_length, bytes) = (picture.row_length().max(1), picture.colours.bytes());
         for shape in &self.shapes {
             for (row, samples) in (1..).zip(picture.pixels.chunks_exact_mut(row_length)) {
-                let seen = shape.seen_in(row);
-                for (column, pixel) in (1..).zip(samples.chunks_exact_mut(bytes)) {
-                    if !seen.iter().any(|[from, to]| (*from..=*to).contains(&column)) {
-                        pixel.fill(self.grey);
-                    }
+                let width = samples.len() / bytes;
+                let mut cover = |from: usize, to: usize| {
+                    samples.get_mut(from * bytes..to * bytes).into_iter().for_each(|it| it.fill(self.grey));
+                };
+                // Columns from 0 that are decided. Where spans touch, the later one begins before the other's end.
+                let mut done = 0;
+                for [from, to] in shape.seen_in(row) {
+                    let column = |column: i64| usize::try_from(column).unwrap_or(0).min(width);
+                    cover(done, column(from.saturating_sub(1)));
+                    done = done.max(column(to));
                 }
+                cover(done, width);
             }
         }
     }
 }
 
 impl Shape {
-    /// The first and the last column of what is seen of a row.
+    /// The first and the last column of what is seen of a row, from left to right.
     fn seen_in(&self, row: i64) -> Vec<[i64; 2]> {
         match self {
             Self::Rectangle([left, right, upper, lower]) if row > *upper && row < *lower => {
@@ -156,6 +166,18 @@ mod tests {
             .chain([circle[1], circle[2], triangle[1]])
             .collect();
         assert_eq!(covered(&both), ["......", ".#....", "###...", ".###..", "..#...", "......"]);
+    }
+
+    #[test]
+    fn a_comb_of_many_corners_is_covered_between_its_teeth() {
+        // Up and down between the first row and the last, in every second column; three times the same.
+        let corners: Vec<String> =
+            (0..3).map(|n| format!("1\\{}\\7\\{}\\1\\{}", 2 * n + 1, 2 * n + 1, 2 * n + 2)).collect();
+        let comb = [
+            (tags::SHUTTER_SHAPE, VR::CS, "POLYGONAL\\POLYGONAL\\POLYGONAL"),
+            (tags::VERTICES_OF_THE_POLYGONAL_SHUTTER, VR::IS, &corners.join("\\")[..]),
+        ];
+        assert_eq!(covered(&comb), ["######", "#.#.#.", "#.#.#.", "#.#.#.", "#.#.#.", "#.#.#."]);
     }
 
     #[test]

@@ -7,8 +7,10 @@ use super::Error;
 use super::attributes::decimal;
 use super::head::Head;
 use super::picture::Picture;
+use super::presentation::Presentation;
 use super::scale::{Region, scaled};
-use crate::dicom::tags;
+use crate::dicom::dataset::DataSet;
+use crate::dicom::{Tag, tags};
 use crate::image::pixels::Shape;
 
 /// Greatest width and height of a viewport: what the widest walls of screens have.
@@ -44,7 +46,7 @@ pub struct BadViewport;
 
 impl Viewport {
     /// How many pixels fit in.
-    pub fn pixels(&self) -> u64 {
+    fn pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 
@@ -171,10 +173,23 @@ fn part(whole: Region, viewport: &Viewport) -> Option<Region> {
     Some(Region { x, y, width, height })
 }
 
-/// How many pixels the picture of a frame has, where no presentation state turns it or shows a part of it.
-pub fn pixels_of(head: &Head, number: u32, shape: &Shape, viewport: Option<Viewport>) -> u64 {
-    let placed = placed(shape.columns.into(), shape.rows.into(), viewport, aspect(head, number));
-    placed.map_or(0, |(_, width, height)| u64::from(width) * u64::from(height))
+/// How many pixels the picture of a frame has; of one that a presentation state shows, which may turn it or show a part of
+/// it, the most that it may have.
+pub fn pixels_of(
+    head: &Head,
+    number: u32,
+    shape: &Shape,
+    viewport: Option<Viewport>,
+    presentation: Option<&Presentation>,
+) -> u64 {
+    let own = aspect(head, number);
+    let aspect = presentation.map_or(own, |presentation| presentation.aspect(own));
+    let placed = placed(shape.columns.into(), shape.rows.into(), viewport, aspect);
+    let wanted = placed.map_or(0, |(_, width, height)| u64::from(width) * u64::from(height));
+    match (presentation, viewport) {
+        (Some(_), Some(viewport)) => wanted.max(viewport.pixels()),
+        _ => wanted,
+    }
 }
 
 /// How much higher than wide the pixels of a frame are: by their distances in the patient or at the detector, else by
@@ -189,19 +204,21 @@ pub(super) fn aspect(head: &Head, number: u32) -> f64 {
         (top, tags::PIXEL_ASPECT_RATIO),
     ]
     .into_iter()
-    .find_map(|(data_set, tag)| {
-        let (vertical, horizontal) = (decimal(data_set, tag, 0)?, decimal(data_set, tag, 1)?);
-        let aspect = vertical / horizontal;
-        (vertical > 0.0 && (1.0 / MAX_ASPECT..=MAX_ASPECT).contains(&aspect)).then_some(aspect)
-    })
+    .find_map(|(data_set, tag)| ratio(data_set, tag))
     .unwrap_or(1.0)
+}
+
+/// How much higher than wide a pixel is by an attribute with its height and its width; `None`: that is not to be believed.
+pub(super) fn ratio(data_set: &DataSet, tag: Tag) -> Option<f64> {
+    let (vertical, horizontal) = (decimal(data_set, tag, 0)?, decimal(data_set, tag, 1)?);
+    let aspect = vertical / horizontal;
+    (vertical > 0.0 && (1.0 / MAX_ASPECT..=MAX_ASPECT).contains(&aspect)).then_some(aspect)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dicom::VR;
-    use crate::dicom::dataset::DataSet;
     use crate::image::render::picture::Colours;
 
     fn picture(width: u32, height: u32) -> Picture {
@@ -244,7 +261,7 @@ mod tests {
                 planar: false,
             };
             let drawn = fitted(picture(5, 4), viewport, 0.5).unwrap();
-            let told = pixels_of(&Head::of(data_set), 1, &shape, viewport);
+            let told = pixels_of(&Head::of(data_set), 1, &shape, viewport, None);
             assert_eq!(told, drawn.pixels.len() as u64);
         }
     }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::attributes::decimal;
-use super::lut::Lut;
+use super::lut::{Inputs, Lut};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::tags;
 
@@ -110,11 +110,18 @@ pub(super) enum Voi {
 }
 
 impl Voi {
-    /// What an image says itself: in `item`, where it has functional groups that of Frame VOI LUT Sequence. `signed`:
-    /// values may be negative. `None`: it says nothing.
-    pub(super) fn read(item: &DataSet, signed: bool) -> Option<Self> {
-        let table = item.items(tags::VOILUT_SEQUENCE).first().and_then(|table| Lut::read(table, signed));
+    /// What an image says itself: in `item`, where it has functional groups that of Frame VOI LUT Sequence. `inputs`:
+    /// the values that there can be. `None`: it says nothing.
+    pub(super) fn read(item: &DataSet, inputs: Inputs) -> Option<Self> {
+        let table = item.items(tags::VOILUT_SEQUENCE).first().and_then(|table| Lut::read(table, inputs));
         table.map(Self::Table).or_else(|| Window::read(item).map(Self::Window))
+    }
+
+    /// No transformation: the least value that there can be is black, the greatest white (PS3.4 N.2.1.3). `None`: there are
+    /// no such values.
+    pub(super) fn identity(inputs: Inputs) -> Option<Self> {
+        let Inputs { least, greatest } = inputs;
+        (least.is_finite() && greatest.is_finite()).then_some(Self::Range(least, greatest))
     }
 
     /// The value in a range of 0 to 255.
@@ -135,7 +142,7 @@ impl Voi {
 mod tests {
     use super::*;
     use crate::dicom::VR;
-    use crate::image::render::lut::tests::item;
+    use crate::image::render::lut::tests::{SIGNED, UNSIGNED, item};
 
     fn window(center: f64, width: f64, function: Function) -> Voi {
         Voi::Window(Window::new(center, width, function).unwrap())
@@ -175,17 +182,17 @@ mod tests {
     #[test]
     fn a_table_comes_before_a_window_and_only_the_first_of_each_counts() {
         let mut data_set = DataSet::new();
-        assert_eq!(Voi::read(&data_set, false), None);
+        assert_eq!(Voi::read(&data_set, UNSIGNED), None);
         data_set.set_str(tags::WINDOW_CENTER, VR::DS, "40");
         data_set.set_str(tags::WINDOW_WIDTH, VR::DS, "0");
-        assert_eq!(Voi::read(&data_set, false), None, "a width of 0 is no window");
+        assert_eq!(Voi::read(&data_set, UNSIGNED), None, "a width of 0 is no window");
         data_set.set_strings(tags::WINDOW_CENTER, VR::DS, vec!["40".into(), "7".into()]);
         data_set.set_strings(tags::WINDOW_WIDTH, VR::DS, vec!["400".into(), "8".into()]);
         data_set.set_str(tags::VOILUT_FUNCTION, VR::CS, "SIGMOID");
-        assert_eq!(Voi::read(&data_set, false), Some(window(40.0, 400.0, Function::Sigmoid)));
+        assert_eq!(Voi::read(&data_set, UNSIGNED), Some(window(40.0, 400.0, Function::Sigmoid)));
         let tables = vec![item(VR::US, [2, 0xFFFF, 8], &[0, 255]), item(VR::US, [1, 0, 8], &[9])];
         data_set.set_items(tags::VOILUT_SEQUENCE, tables);
-        let voi = Voi::read(&data_set, true).unwrap();
+        let voi = Voi::read(&data_set, SIGNED).unwrap();
         assert_eq!([-1.0, 0.0].map(|value| voi.at(value)), [0, 255]);
     }
 

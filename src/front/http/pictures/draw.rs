@@ -167,7 +167,7 @@ impl Pictures {
             match cutter.next()? {
                 Step::Cut(Cut::Begin { number, .. }) => {
                     let image = self.image()?;
-                    let needed = needed(&image, number, &self.drawing.asked);
+                    let needed = self.drawing.needed(&image, number);
                     let memory = self.drawing.workshop.memory(needed);
                     let _memory = memory.await.map_err(Broken::Picture)?;
                     current = Some(Coded { number, bytes: BytesMut::new(), _memory });
@@ -241,13 +241,26 @@ impl Drawing {
             decode(&self.object.transfer_syntax, &coded.bytes, &image.shape)?
         };
         let (head, number, options) = (&image.head, coded.number, &self.asked.options);
-        Ok(match &self.asked.presentation {
+        Ok(match self.presentation(number) {
             None => render(head, &frame, number, options)?,
-            Some(state) => {
-                let presentation = Presentation::read(state, &self.object.sop_instance, number);
+            Some(presentation) => {
                 render_as(head, &frame, number, options, &presentation.ok_or(NotDrawn::NotPresented)?)?
             }
         })
+    }
+
+    /// How the presentation state that is asked for shows a frame; `Some(None)`: it is not about that.
+    fn presentation(&self, number: u32) -> Option<Option<Presentation>> {
+        let state = self.asked.presentation.as_ref()?;
+        Some(Presentation::read(state, &self.object.sop_instance, number))
+    }
+
+    /// The memory that a frame needs until its picture is a file: as it came, decoded, drawn, and as large as it is wanted.
+    fn needed(&self, image: &Image, number: u32) -> u64 {
+        let Image { head, shape } = image;
+        let presentation = self.presentation(number).flatten();
+        let wanted = pixels_of(head, number, shape, self.asked.options.viewport, presentation.as_ref());
+        longest(shape) + shape.frame_length() + 3 * shape.pixels() as u64 + 6 * wanted + BESIDES
     }
 }
 
@@ -260,18 +273,6 @@ fn added(gif: Option<Gif>, image: &Image, picture: &render::Picture) -> Result<G
     let mut gif = gif.unwrap_or_else(|| Gif::new(frame_time(&image.head.data_set).unwrap_or(FRAME_TIME)));
     gif.add(picture)?;
     Ok(gif)
-}
-
-/// The memory that a frame needs until its picture is a file: as it came, decoded, drawn, and as large as it is wanted.
-fn needed(image: &Image, number: u32, asked: &Asked) -> u64 {
-    let Image { head, shape } = image;
-    let viewport = asked.options.viewport;
-    let mut wanted = pixels_of(head, number, shape, viewport);
-    if asked.presentation.is_some() {
-        // A part may be as large as the whole, and as the viewport.
-        wanted = wanted.max(viewport.map_or(0, |viewport| viewport.pixels()));
-    }
-    longest(shape) + shape.frame_length() + 3 * shape.pixels() as u64 + 6 * wanted + BESIDES
 }
 
 /// Most bytes of a frame that came: what is compressed is hardly ever longer than what is not.

@@ -15,6 +15,8 @@ pub(super) mod thumbnail;
 mod thumbnails;
 mod workshop;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -71,7 +73,7 @@ pub(super) async fn frames(context: Context, asked: Asked) -> Result<Response, P
     let begun = begin_image(&context, target).await?;
     let wanted = Frames::Some(list.ascending());
     if single || form.media_type == GIF {
-        return one(context, begun, asked, form, wanted).await;
+        return one(&context, begun, asked, form, wanted).await;
     }
     let url = format!("{}/frames", instance_url(&context));
     let Begun { first, rest } = begun;
@@ -82,29 +84,28 @@ pub(super) async fn frames(context: Context, asked: Asked) -> Result<Response, P
 }
 
 /// Answers with the picture of an image that has begun to come.
-pub(super) async fn instance(context: Context, begun: Begun, asked: Asked) -> Result<Response, Problem> {
-    let form = taken(&context, &asked, true)?;
+pub(super) async fn instance(context: &Context, begun: Begun, asked: Asked) -> Result<Response, Problem> {
+    let form = taken(context, &asked, true)?;
     let begun = if can_be_shown(&begun.first.head.transfer_syntax) {
         begun
     } else {
         Rest::new(begun.rest.objects, begun.first.body).let_it_end();
-        begin_native(&context, context.target()?).await?
+        begin_native(context, context.target()?).await?
     };
     let wanted = if form.media_type == GIF { Frames::All } else { Frames::Some(vec![1]) };
     one(context, begun, asked, form, wanted).await
 }
 
-/// Answers with a picture of each image in a series or a study; other objects are left out.
+/// Answers with a picture of each image in a series or a study; other objects are left out. Where one of the images cannot
+/// be shown, the answer breaks off: it would say that this is all.
 pub(super) async fn images(context: Context, asked: Asked) -> Result<Response, Problem> {
     let target = context.target()?;
     debug_assert!(target.level() != Level::Instance);
     let form = taken(&context, &asked, false)?;
-    let retrieve = Retrieve::new(target, Form::AsStored);
+    let retrieve = Retrieve::new(target.clone(), Form::AsStored);
     let Begun { first, rest } = begin(&context, Priority::Bulk, retrieve).await?;
-    let url = context.service_url.clone();
-    let workshop = context.server.0.kept.workshop.clone();
-    let source =
-        OfObjects::new(workshop, asked, form.media_type, context.target()?, url, first, rest.objects);
+    let context = Arc::new(context);
+    let source = OfObjects::new(Arc::clone(&context), asked, form.media_type, target, first, rest.objects);
     several(&context, Sequence::new(source, form.media_type), form, &rest.missing).await
 }
 
@@ -150,7 +151,7 @@ async fn begin_native(context: &Context, target: Target) -> Result<Begun, Proble
 
 /// Answers with one file: a picture, or several that follow each other.
 async fn one(
-    context: Context,
+    context: &Context,
     begun: Begun,
     asked: Asked,
     form: ValueForm,
@@ -158,7 +159,7 @@ async fn one(
 ) -> Result<Response, Problem> {
     let Begun { first, rest } = begun;
     let Object { head, mut body, .. } = first;
-    let mut url = instance_url(&context);
+    let mut url = instance_url(context);
     if let Some(frames) = &context.frames {
         url = format!("{url}/frames/{frames}");
     }
@@ -167,7 +168,7 @@ async fn one(
     let drawn = drawing.frames(wanted).file(&mut body).await;
     Rest::new(rest.objects, body).let_it_end();
     let file = drawn.map_err(|broken| Problem::broken(context.archive.name(), broken))?;
-    Ok(answer_with(&context, form, file, &format!("{url}/rendered")))
+    Ok(answer_with(context, form, file, &format!("{url}/rendered")))
 }
 
 fn answer_with(context: &Context, form: ValueForm, file: Bytes, location: &str) -> Response {

@@ -1,24 +1,29 @@
 //! Several pictures, each drawn when the one before it has gone: those of an object's frames, or those of the images of
 //! a series or a study.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
 use super::asked::Asked;
 use super::draw::{Drawing, Frames, Next, NotDrawn, Pictures, can_be_shown};
-use super::workshop::Workshop;
-use crate::archive::{Complete, Feed, Step};
+use crate::archive::{Complete, Error, Feed, Form, Kind, Retrieve, Step};
+use crate::caller::Priority;
 use crate::dicom::Uid;
 use crate::dicom::object::{Cursor, Object};
 use crate::dicom::query::Target;
+use crate::dicom::sop_class::is_image;
 use crate::dicomweb::media_type::GIF;
 use crate::front::http::body::Broken;
+use crate::front::http::context::Context as Asking;
 use crate::front::http::parts::{Part, PartHead, Rest, Source};
 use crate::image::bulk::is_video;
+use crate::image::codec::Refusal;
 use crate::image::frames::{AllCut, Error as FrameError};
 
 /// Who draws one picture after the other.
@@ -121,56 +126,112 @@ impl Draws for OfFrames {
     }
 }
 
+/// Most images of an answer that the archive is asked to decompress, one after the other.
+const MAX_LATER: usize = 10_000;
+
 /// Pictures of the images among the objects of a retrieval.
 pub(super) struct OfObjects {
-    workshop: Workshop,
+    asking: Arc<Asking>,
     asked: Asked,
     media_type: &'static str,
     target: Target,
-    service_url: String,
     first: Option<Object>,
     feed: Feed<Object>,
+    /// Images that are not decoded here. The archive is asked to decompress them once the retrieval has ended: both at
+    /// a time might wait for each other.
+    later: VecDeque<Target>,
+    /// The retrieval has ended well.
+    complete: Option<Complete>,
 }
 
 impl OfObjects {
-    /// Of `first` and what follows it in `feed`.
+    /// Of `first` and what follows it in `feed`, which were asked for so.
     pub(super) fn new(
-        workshop: Workshop,
+        asking: Arc<Asking>,
         asked: Asked,
         media_type: &'static str,
         target: Target,
-        service_url: String,
         first: Object,
         feed: Feed<Object>,
     ) -> Self {
-        Self { workshop, asked, media_type, target, service_url, first: Some(first), feed }
+        let (later, complete) = (VecDeque::new(), None);
+        Self { asking, asked, media_type, target, first: Some(first), feed, later, complete }
+    }
+
+    /// The next picture of an image that comes in a form which can be decoded; `None`: there are no more.
+    async fn next(&mut self) -> Result<Option<(String, Bytes)>, Broken> {
+        loop {
+            let object = match self.first.take() {
+                Some(object) => object,
+                None => match self.feed.next().await {
+                    Step::Item(object) => object,
+                    Step::End(Ok(complete)) => {
+                        self.complete = Some(complete);
+                        return Ok(None);
+                    }
+                    Step::End(Err(error)) => return Err(Broken::Archive(error)),
+                },
+            };
+            let series = object.series.as_ref().or(self.target.series.as_ref()).cloned();
+            let instance = Some(object.head.sop_instance.clone());
+            let target = Target { series, instance, ..self.target.clone() };
+            if let Some(file) = self.picture(object, &target).await? {
+                return Ok(Some((self.location(&target), file)));
+            }
+        }
+    }
+
+    /// The picture of an image that the archive decompresses.
+    async fn decompressed(&mut self, target: Target) -> Result<Option<(String, Bytes)>, Broken> {
+        let Asking { record, who, archive, .. } = &*self.asking;
+        record.retrieval(who, archive.name(), &target, None);
+        let retrieve = Retrieve::new(target.clone(), Form::Native);
+        let mut feed = match archive.retrieve(&self.asking.caller(Priority::Bulk), retrieve).await {
+            Ok(retrieval) => retrieval.objects,
+            Err(error) if matches!(error.kind, Kind::NotAcceptable) => return Err(not_decoded()),
+            Err(error) => return Err(Broken::Archive(error)),
+        };
+        let object = match feed.next().await {
+            Step::Item(object) if can_be_shown(&object.head.transfer_syntax) => object,
+            Step::Item(_) => return Err(not_decoded()),
+            Step::End(Ok(_)) => {
+                return Err(Broken::Archive(Error::new(self.asking.archive.name(), Kind::NotFound)));
+            }
+            Step::End(Err(error)) => return Err(Broken::Archive(error)),
+        };
+        let file = self.picture(object, &target).await?;
+        while let Step::Item(_) = feed.next().await {}
+        Ok(file.map(|file| (self.location(&target), file)))
     }
 
     /// The URL of the picture of an object.
-    fn location(&self, object: &Object) -> String {
-        let series = object.series.as_ref().or(self.target.series.as_ref()).map_or("", Uid::as_str);
-        let (study, instance) = (&self.target.study, &object.head.sop_instance);
-        format!("{}/studies/{study}/series/{series}/instances/{instance}/rendered", self.service_url)
+    fn location(&self, Target { study, series, instance }: &Target) -> String {
+        let [series, instance] = [series, instance].map(|uid| uid.as_ref().map_or("", Uid::as_str));
+        format!("{}/studies/{study}/series/{series}/instances/{instance}/rendered", self.asking.service_url)
     }
 
-    /// The picture of an object; `None`: it is no image, or none that can be shown.
-    async fn picture(&mut self, object: Object) -> Result<Option<Bytes>, Broken> {
+    /// The picture of an object; `None`: it is no image, or is drawn later.
+    ///
+    /// # Errors
+    /// There should be a picture, and is none: what is damaged is not left out of an answer that says it has all.
+    async fn picture(&mut self, object: Object, target: &Target) -> Result<Option<Bytes>, Broken> {
         let Object { head, mut body, .. } = object;
         let syntax = &head.transfer_syntax;
         let mut file = None;
         if can_be_shown(syntax) && !is_video(syntax) {
-            let drawing = Drawing::new(self.workshop.clone(), &head, &self.asked, self.media_type);
+            let workshop = self.asking.server.0.kept.workshop.clone();
+            let drawing = Drawing::new(workshop, &head, &self.asked, self.media_type);
             let wanted = if self.media_type == GIF { Frames::All } else { Frames::Some(vec![1]) };
             file = match drawing.frames(wanted).file(&mut body).await {
                 Ok(file) => Some(file),
-                // An object without pixels, or with such as nobody can show, is no reason to show no others.
-                Err(Broken::Frames(FrameError::NoPixelData)) => None,
-                Err(Broken::Picture(why)) if !matches!(why, NotDrawn::Lost(_)) => {
-                    tracing::debug!("an image is left out of an answer with pictures: {why}");
-                    None
-                }
+                Err(Broken::Frames(FrameError::NoPixelData) | Broken::Picture(NotDrawn::NoImage)) => None,
                 Err(broken) => return Err(broken),
             };
+        } else if !is_video(syntax) && is_image(&head.sop_class) {
+            if self.later.len() == MAX_LATER || target.series.is_none() {
+                return Err(not_decoded());
+            }
+            self.later.push_back(target.clone());
         }
         // It has to be whole, however little of it was needed.
         drain(&mut body).await?;
@@ -178,24 +239,26 @@ impl OfObjects {
     }
 }
 
+fn not_decoded() -> Broken {
+    let why = "the transfer syntax of an image, which the archive does not decompress either";
+    Broken::Picture(NotDrawn::NotDecoded(Refusal::Unsupported(why.into())))
+}
+
 impl Draws for OfObjects {
     type Proof = Complete;
 
     async fn draw(mut self) -> Result<Drawn<Self>, Broken> {
-        loop {
-            let object = match self.first.take() {
-                Some(object) => object,
-                None => match self.feed.next().await {
-                    Step::Item(object) => object,
-                    Step::End(Ok(complete)) => return Ok(Drawn::Done(complete)),
-                    Step::End(Err(error)) => return Err(Broken::Archive(error)),
-                },
-            };
-            let location = self.location(&object);
-            if let Some(file) = self.picture(object).await? {
+        if self.complete.is_none()
+            && let Some((location, file)) = self.next().await?
+        {
+            return Ok(Drawn::Picture(self, location, file));
+        }
+        while let Some(target) = self.later.pop_front() {
+            if let Some((location, file)) = self.decompressed(target).await? {
                 return Ok(Drawn::Picture(self, location, file));
             }
         }
+        self.complete.take().map(Drawn::Done).ok_or(Broken::Surplus)
     }
 }
 

@@ -2,8 +2,8 @@
 //! 10.4.1.1.7).
 //!
 //! A series is shown by the image in its middle, a study by its first series with images. That takes a search or two,
-//! and the retrieval of the one instance: never that of a series. What has no pictures is 404, and viewers show
-//! something else.
+//! and the retrieval of the one instance: never that of a series. Where it turns out to be none, the next few have their
+//! turn. What has no pictures is 404, and viewers show something else; what has some that cannot be shown is an error.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -14,10 +14,10 @@ use super::draw::{Drawing, Frames, NotDrawn, can_be_shown};
 use super::thumbnails::{Key, Thumbnail};
 use crate::archive::{Archive, Error, Form, Kind, Retrieve, Step};
 use crate::caller::{Caller, Priority};
-use crate::dicom::Uid;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Object;
 use crate::dicom::query::{Level, Target};
+use crate::dicom::sop_class::is_image;
 use crate::dicom::tags;
 use crate::dicomweb::media_type::{JPEG, PNG};
 use crate::dicomweb::request::{self, SearchResource};
@@ -39,17 +39,15 @@ const QUALITY: u8 = 80;
 /// Most instances of a series, or series of a study, that are looked at: more than a person scrolls through.
 const MAX_MATCHES: usize = 20_000;
 
+/// How many series of a study, and instances of each, have their turn until there is an image. What is none is mostly
+/// known from its class: the rest are private objects, and such as lack their pixels.
+const MAX_TURNS: usize = 3;
+
 /// Modalities whose objects are no images (PS3.3 C.7.3.1.1.1).
 const WITHOUT_IMAGES: [&str; 17] = [
     "SR", "PR", "KO", "DOC", "AU", "ECG", "EPS", "HD", "RESP", "EEG", "EMG", "RTSTRUCT", "RTPLAN",
     "RTRECORD", "REG", "FID", "PLAN",
 ];
-/// SOP classes below the root of storage whose objects are no images, by the beginnings of their UIDs.
-const CLASSES_WITHOUT_IMAGES: [&str; 14] = [
-    "9.", "11.", "66.1", "66.2", "66.3", "66.5", "66.6", "67", "68.", "88.", "104.", "481.3", "481.5",
-    "481.8",
-];
-const STORAGE: &str = "1.2.840.10008.5.1.4.1.1.";
 
 /// Who wants a thumbnail, and of which archive.
 pub(in crate::front::http) struct Wanted<'a> {
@@ -129,36 +127,56 @@ impl Wanted<'_> {
             self.record.instance(&found.head);
             return Ok(found);
         }
-        let instance = self.instance().await?;
-        let thumbnail = match self.drawn(&instance, Form::AsStored, asked, media_type).await? {
-            Some(thumbnail) => thumbnail,
-            None => self.drawn(&instance, Form::Native, asked, media_type).await?.ok_or_else(no_picture)?,
-        };
+        let thumbnail = self.first(asked, media_type).await?.ok_or_else(no_picture)?;
         if keeps {
             kept.keep(key, thumbnail.clone());
         }
         Ok(thumbnail)
     }
 
-    /// The instance that stands for what is wanted.
-    async fn instance(&self) -> Result<Target, Problem> {
-        let mut target = self.target.clone();
-        if target.series.is_none() {
-            let series = self.matches(Level::Series, &target).await?;
-            let first = series.iter().filter(|series| may_have_images(series));
-            let first = first.min_by_key(|series| series.int(tags::SERIES_NUMBER).unwrap_or(i64::MAX));
-            target.series =
-                Some(first.and_then(|it| it.uid(tags::SERIES_INSTANCE_UID)).ok_or_else(no_picture)?);
+    /// The thumbnail of the first of what may stand for what is wanted that is an image; `None`: none of it is.
+    async fn first(&self, asked: &Asked, media_type: &'static str) -> Result<Option<Thumbnail>, Problem> {
+        for series in self.series().await? {
+            for instance in self.instances(series).await? {
+                let mut drawn = self.drawn(&instance, Form::AsStored, asked, media_type).await?;
+                if matches!(drawn, Drawn::NotDecoded) {
+                    drawn = self.drawn(&instance, Form::Native, asked, media_type).await?;
+                }
+                match drawn {
+                    Drawn::Thumbnail(thumbnail) => return Ok(Some(*thumbnail)),
+                    Drawn::NoImage => {}
+                    Drawn::NotDecoded => return Err(not_decoded()),
+                }
+            }
         }
-        if target.instance.is_none() {
-            let mut images = self.matches(Level::Instance, &target).await?;
-            images.retain(may_be_image);
-            images.sort_by_key(|image| (image.int(tags::INSTANCE_NUMBER), image.uid(tags::SOP_INSTANCE_UID)));
-            let middle = images.get(images.len() / 2);
-            target.instance =
-                Some(middle.and_then(|it| it.uid(tags::SOP_INSTANCE_UID)).ok_or_else(no_picture)?);
+        Ok(None)
+    }
+
+    /// The series that may stand for what is wanted, the best first.
+    async fn series(&self) -> Result<Vec<Target>, Problem> {
+        if self.target.series.is_some() {
+            return Ok(vec![self.target.clone()]);
         }
-        Ok(target)
+        let mut found = self.matches(Level::Series, &self.target).await?;
+        found.retain(may_have_images);
+        found.sort_by_key(|series| series.int(tags::SERIES_NUMBER).unwrap_or(i64::MAX));
+        let uids = found.iter().filter_map(|series| series.uid(tags::SERIES_INSTANCE_UID)).take(MAX_TURNS);
+        Ok(uids.map(|uid| Target { series: Some(uid), ..self.target.clone() }).collect())
+    }
+
+    /// The instances that may stand for a series, or the one that is wanted, the best first.
+    async fn instances(&self, series: Target) -> Result<Vec<Target>, Problem> {
+        if series.instance.is_some() {
+            return Ok(vec![series]);
+        }
+        let mut images = self.matches(Level::Instance, &series).await?;
+        images.retain(may_be_image);
+        images.sort_by_key(|image| (image.int(tags::INSTANCE_NUMBER), image.uid(tags::SOP_INSTANCE_UID)));
+        // From the middle on, then those before it.
+        let middle = images.len() / 2;
+        images.rotate_left(middle);
+        let uids = images.iter().filter_map(|image| image.uid(tags::SOP_INSTANCE_UID)).take(MAX_TURNS);
+        Ok(uids.map(|uid| Target { instance: Some(uid), ..series.clone() }).collect())
     }
 
     /// What the archive finds within the target, of each what says whether it is an image and where it stands.
@@ -185,19 +203,19 @@ impl Wanted<'_> {
         }
     }
 
-    /// The thumbnail of an instance that comes in this form; `None`: the form is none that can be decoded.
+    /// The thumbnail of an instance that comes in this form.
     async fn drawn(
         &self,
         instance: &Target,
         form: Form,
         asked: &Asked,
         media_type: &'static str,
-    ) -> Result<Option<Thumbnail>, Problem> {
+    ) -> Result<Drawn, Problem> {
         self.record.retrieval(self.who, self.archive.name(), instance, None);
         let retrieve = Retrieve::new(instance.clone(), form);
         let mut objects = match self.archive.retrieve(&self.caller, retrieve).await {
             Ok(retrieval) => retrieval.objects,
-            Err(error) if matches!(error.kind, Kind::NotAcceptable) => return Ok(None),
+            Err(error) if matches!(error.kind, Kind::NotAcceptable) => return Ok(Drawn::NotDecoded),
             Err(error) => return Err(error.into()),
         };
         let Object { head, mut body, .. } = match objects.next().await {
@@ -208,7 +226,7 @@ impl Wanted<'_> {
         if is_video(&head.transfer_syntax) || !can_be_shown(&head.transfer_syntax) {
             let is_video = is_video(&head.transfer_syntax);
             Rest::new(objects, body).let_it_end();
-            return if is_video { Err(no_picture()) } else { Ok(None) };
+            return Ok(if is_video { Drawn::NoImage } else { Drawn::NotDecoded });
         }
         self.record.instance(&head);
         let workshop = self.server.0.kept.workshop.clone();
@@ -216,17 +234,23 @@ impl Wanted<'_> {
         let drawn = drawing.frames(Frames::Some(vec![self.frame])).file(&mut body).await;
         Rest::new(objects, body).let_it_end();
         match drawn {
-            Ok(file) => Ok(Some(Thumbnail { head, file })),
-            Err(Broken::Frames(FrameError::NoPixelData | FrameError::NoGeometry | FrameError::Video)) => {
-                Err(no_picture())
-            }
-            Err(Broken::Picture(why)) if !matches!(why, NotDrawn::Lost(_)) => {
-                tracing::debug!("there is no thumbnail: {why}");
-                Err(no_picture())
-            }
+            Ok(file) => Ok(Drawn::Thumbnail(Box::new(Thumbnail { head, file }))),
+            Err(
+                Broken::Frames(FrameError::NoPixelData | FrameError::Video)
+                | Broken::Picture(NotDrawn::NoImage),
+            ) => Ok(Drawn::NoImage),
             Err(broken) => Err(Problem::broken(self.archive.name(), broken)),
         }
     }
+}
+
+/// What became of an instance.
+enum Drawn {
+    Thumbnail(Box<Thumbnail>),
+    /// It has no pixels, or is a video.
+    NoImage,
+    /// It comes in no form that is decoded here.
+    NotDecoded,
 }
 
 /// What is kept of matches.
@@ -248,17 +272,18 @@ fn no_picture() -> Problem {
     Problem::client(StatusCode::NOT_FOUND, "there is no image that a thumbnail could show")
 }
 
+fn not_decoded() -> Problem {
+    let detail =
+        "the image is in a transfer syntax that is not rendered, and the archive does not decompress it";
+    Problem::bridge(StatusCode::NOT_IMPLEMENTED, detail)
+}
+
 fn may_have_images(series: &DataSet) -> bool {
     series.string(tags::MODALITY).is_none_or(has_images)
 }
 
 fn may_be_image(instance: &DataSet) -> bool {
-    let class = instance.uid(tags::SOP_CLASS_UID);
-    let class = class.as_ref().map_or("", Uid::as_str).strip_prefix(STORAGE).unwrap_or_default();
-    !CLASSES_WITHOUT_IMAGES.iter().any(|beginning| match beginning.ends_with('.') {
-        true => class.starts_with(beginning),
-        false => class == *beginning,
-    })
+    instance.uid(tags::SOP_CLASS_UID).is_none_or(|class| is_image(&class))
 }
 
 /// The URL of the thumbnail.
@@ -291,8 +316,8 @@ mod tests {
             of_class("1.2.840.10008.5.1.4.1.1.481.1") && may_be_image(&DataSet::new()),
             "RT Image, unknown"
         );
-        for class in ["88.11", "11.1", "104.1", "9.1.1", "66.1", "481.3"] {
-            assert!(!of_class(&format!("{STORAGE}{class}")), "{class}");
+        for class in ["88.11", "11.1", "104.1", "9.1.1", "66.1", "66.8", "481.3", "481.4", "78.7"] {
+            assert!(!of_class(&format!("1.2.840.10008.5.1.4.1.1.{class}")), "{class}");
         }
         let mut series = DataSet::new();
         assert!(may_have_images(&series));

@@ -143,9 +143,13 @@ async fn a_series_is_a_part_for_each_of_its_images_and_whole_or_broken() {
     driver.item(of_class(CT, MULTI_COMPONENT, image(&[RISING])).await);
     driver.item(of_class(CT, EXPLICIT, image(&[[9; 8], RISING])).await);
     driver.complete();
+    hold(&bridge, EXPLICIT, image(&[RISING])).await;
     let answer = bridge.ask("GET", "/dicom-web/studies/1.2/series/1.3/rendered", PARTS).await;
     let parts = super::frames::parts(&answer);
-    assert_eq!(parts.len(), 2, "what cannot be shown is left out");
+    assert_eq!(parts.len(), 3, "only what is no image is left out");
+    let asked = bridge.archive.retrieves();
+    assert_eq!((asked.len(), asked[1].form), (2, Form::Native), "what is not decoded here");
+    assert_eq!(asked[1].target.instance.as_ref().unwrap().as_str(), "1.4");
     assert!(parts.iter().all(|(content_type, location, file)| {
         content_type == "image/png" && location.ends_with("/instances/1.4/rendered") && png(file).0 == 4
     }));
@@ -163,6 +167,29 @@ async fn a_series_is_a_part_for_each_of_its_images_and_whole_or_broken() {
     let request = request.header("Host", "bridge.example").body(Body::empty()).unwrap();
     let response = bridge.app.clone().oneshot(request).await.unwrap();
     assert!(response.into_body().collect().await.is_err(), "a short answer is never closed");
+}
+
+#[tokio::test]
+async fn an_image_that_is_damaged_or_cannot_be_shown_is_not_left_out_of_what_says_it_is_all() {
+    let short = image(&[RISING, RISING]).split_at(image(&[RISING, RISING]).len() - 12).0.to_vec();
+    for (syntax, bytes) in [
+        (EXPLICIT, short),
+        // Without Photometric Interpretation.
+        (EXPLICIT, super::frames::wide(1, 1024)),
+        (MULTI_COMPONENT, image(&[RISING])),
+    ] {
+        let bridge = Bridge::new();
+        let driver = lay(&bridge, Vec::new());
+        driver.item(of_class(CT, EXPLICIT, image(&[RISING])).await);
+        driver.item(of_class(CT, syntax, bytes).await);
+        driver.complete();
+        bridge.archive.push_retrieval(Err(Error::new("main", Kind::NotAcceptable)));
+        let request = Request::builder().uri("/dicom-web/studies/1.2/series/1.3/rendered");
+        let request = request.header("Host", "bridge.example").body(Body::empty()).unwrap();
+        let response = bridge.app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.into_body().collect().await.is_err());
+    }
 }
 
 #[tokio::test]
@@ -265,6 +292,27 @@ async fn a_thumbnail_of_a_study_is_of_its_first_series_with_images() {
 }
 
 #[tokio::test]
+async fn a_thumbnail_does_not_hang_on_one_object_without_pixels() {
+    const PRIVATE: &str = "1.3.6.1.4.1.9.9";
+    let series = |uid: &str| listed(&[(tags::SERIES_INSTANCE_UID, VR::UI, uid)]);
+    let empty = || DataSet::new().encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let bridge = Bridge::new();
+    qido::lay(&bridge, [series("1.3.1"), series("1.3.2"), series("1.3.3"), series("1.3.4")]);
+    qido::lay(&bridge, [instance("1", "1.4.1", SR), instance("2", "1.4.2", "1.2.840.10008.5.1.4.1.1.481.4")]);
+    qido::lay(&bridge, ["1", "2", "3", "4", "5"].map(|n| instance(n, &format!("1.5.{n}"), PRIVATE)));
+    qido::lay(&bridge, [instance("1", "1.6.1", PRIVATE), instance("2", "1.6.2", PRIVATE)]);
+    for bytes in [empty(), empty(), empty(), empty(), image(&[RISING])] {
+        hold(&bridge, EXPLICIT, bytes).await;
+    }
+    let answer = bridge.ask("GET", "/archives/main/studies/1.2/thumbnail", "image/png").await;
+    assert_eq!((png(&answer.body).0, png(&answer.body).1), (4, 2));
+    let asked = bridge.archive.retrieves();
+    let asked: Vec<&str> =
+        asked.iter().map(|retrieve| retrieve.target.instance.as_ref().unwrap().as_str()).collect();
+    assert_eq!(asked, ["1.5.3", "1.5.4", "1.5.5", "1.6.2", "1.6.1"], "the middle first, three of a series");
+}
+
+#[tokio::test]
 async fn thumbnails_of_instances_and_frames_shrink_and_what_is_no_image_has_none() {
     let thumbnail = async |path: &str, syntax, bytes: Vec<u8>| {
         let bridge = Bridge::new();
@@ -280,6 +328,9 @@ async fn thumbnails_of_instances_and_frames_shrink_and_what_is_no_image_has_none
     thumbnail("/frames/3/thumbnail", EXPLICIT, whole()).await.problem(404);
     let empty = DataSet::new().encode(Layout::ExplicitLe, QueryCharset::Auto);
     thumbnail("/thumbnail", EXPLICIT, empty).await.problem(404);
+    let short = whole().split_at(whole().len() - 12).0.to_vec();
+    thumbnail("/thumbnail", EXPLICIT, short).await.problem(502);
+    thumbnail("/thumbnail", EXPLICIT, super::frames::wide(1, 1024)).await.problem(501);
     thumbnail("/thumbnail", "1.2.840.10008.1.2.4.102", whole()).await.problem(404);
     let bridge = Bridge::new();
     let browser = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8";

@@ -102,6 +102,45 @@ fn hazard_tables_of_modality_and_interest_follow_each_other() {
 }
 
 #[test]
+fn the_modality_lut_of_an_angiography_is_no_part_of_its_display() {
+    let mut data_set = with(&[
+        (tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.12.1"),
+        (tags::WINDOW_CENTER, VR::DS, "128"),
+        (tags::WINDOW_WIDTH, VR::DS, "256"),
+        (tags::RESCALE_SLOPE, VR::DS, "3"),
+        (tags::RESCALE_INTERCEPT, VR::DS, "7"),
+    ]);
+    let pixels = [0, 51, 102, 255];
+    assert_eq!(shown(&data_set, shape(8, 8, false), &pixels), pixels);
+    data_set.set_items(tags::MODALITY_LUT_SEQUENCE, vec![item(VR::US, [2, 0, 16], &[255, 0])]);
+    assert_eq!(shown(&data_set, shape(8, 8, false), &pixels), pixels);
+    data_set.set_str(tags::SOP_CLASS_UID, VR::UI, "1.2.840.10008.5.1.4.1.1.1");
+    assert_eq!(shown(&data_set, shape(8, 8, false), &pixels), [255, 0, 0, 0], "of CR it is");
+}
+
+#[test]
+fn what_comes_out_of_a_modality_lut_has_no_sign_whatever_the_pixels_have() {
+    let mut data_set = DataSet::new();
+    let modality = item(VR::SS, [2, 0xFFFF, 16], &[40_000, 40_002]);
+    data_set.set_items(tags::MODALITY_LUT_SEQUENCE, vec![modality]);
+    for vr in [VR::US, VR::SS] {
+        data_set.set_items(tags::VOILUT_SEQUENCE, vec![item(vr, [3, 40_000, 8], &[10, 20, 30])]);
+        assert_eq!(shown(&data_set, shape(16, 16, true), &words([-1, 0, -1, 0])), [10, 30, 10, 30], "{vr:?}");
+    }
+}
+
+#[test]
+fn the_first_input_of_a_table_is_negative_only_where_such_inputs_can_be() {
+    let mut data_set = with(&[(tags::RESCALE_INTERCEPT, VR::DS, "-1024")]);
+    data_set.set_items(tags::VOILUT_SEQUENCE, vec![item(VR::US, [3, 40_000, 8], &[10, 20, 30])]);
+    let pixels = words([0, 41_024, 41_025, 41_026]);
+    assert_eq!(shown(&data_set, shape(16, 16, false), &pixels), [10, 10, 20, 30]);
+    // -1024, of pixels of 12 bits.
+    data_set.set_items(tags::VOILUT_SEQUENCE, vec![item(VR::US, [3, 0xFC00, 8], &[10, 20, 30])]);
+    assert_eq!(shown(&data_set, shape(16, 12, false), &words([0, 1, 2, 3])), [10, 20, 30, 30]);
+}
+
+#[test]
 fn padding_is_black_and_not_of_the_range() {
     let mut data_set = DataSet::new();
     // -2000, as a US of signed pixels.

@@ -207,6 +207,37 @@ async fn an_object_that_is_de_identified_tells_nobodys_name_and_is_the_same_each
 }
 
 #[tokio::test]
+async fn an_object_whose_pixels_name_the_patient_is_not_given_out_as_de_identified() {
+    let ask_for = "contentType=application/dicom&anonymize=yes";
+    let burned = |value: &str| {
+        let mut image = DataSet::parse(&picture(), Layout::ExplicitLe, None).unwrap().data_set;
+        image.set_str(tags::BURNED_IN_ANNOTATION, VR::CS, value);
+        image.encode(Layout::ExplicitLe, QueryCharset::Auto)
+    };
+    assert!(of(CT, burned("YES"), ask_for).await.problem(406).contains("Burned In Annotation"));
+    assert_eq!(of(CT, burned("YES"), "contentType=application/dicom").await.status, 200);
+    assert_eq!(of(CT, burned("NO"), ask_for).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_of_a_private_class_has_no_pixels_comes_as_a_file() {
+    const PRIVATE: &str = "1.3.6.1.4.1.9.9";
+    let mut object = DataSet::new();
+    object.set_str(tags::SOP_CLASS_UID, VR::UI, PRIVATE);
+    object.set_str(tags::SOP_INSTANCE_UID, VR::UI, "1.4");
+    let object = object.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    let bridge = Bridge::new();
+    let driver = lay(&bridge, Vec::new());
+    driver.item(of_class(PRIVATE, EXPLICIT, object.clone()).await);
+    driver.complete();
+    // It is asked for again: what was read of it is gone.
+    let answer = ask(&bridge, PRIVATE, object.clone(), "").await;
+    assert!(answer.header("content-type").starts_with("application/dicom;"));
+    of(PRIVATE, object, "contentType=image/jpeg").await.problem(404);
+    assert_eq!(of(PRIVATE, picture(), "").await.header("content-type"), "image/jpeg");
+}
+
+#[tokio::test]
 async fn hazard_an_object_that_cannot_be_de_identified_to_its_end_is_not_given_out() {
     let ask_for = "contentType=application/dicom&anonymize=yes";
     let whole = picture();
