@@ -44,9 +44,11 @@ def ways(image, bits):
         yield "JPEG-LS", "4.80", "CharLS 2.4", data, one_thread(ic.jpegls_decode, data), one_thread(ic.jpegls_encode, image)
     for name, syntax, reversible in (("JPEG 2000, reversible", "4.90", True), ("JPEG 2000, irreversible", "4.91", False)):
         data = ic.jpeg2k_encode(image, 0 if reversible else 60, codecformat="j2k", reversible=reversible, mct=colour, numthreads=1)
-        yield name, syntax, "OpenJPEG 2.5", data, one_thread(ic.jpeg2k_decode, data, numthreads=1), None
+        encode = one_thread(ic.jpeg2k_encode, image, 0, codecformat="j2k", reversible=True, mct=colour, numthreads=1) if reversible else None
+        yield name, syntax, "OpenJPEG 2.5", data, one_thread(ic.jpeg2k_decode, data, numthreads=1), encode
     data = ic.htj2k_encode(image, reversible=True, rgb=colour)
-    yield "HTJ2K, reversible", "4.201", "OpenJPH 0.26", data, one_thread(ic.htj2k_decode, data), None
+    encode = one_thread(ic.htj2k_encode, image, reversible=True, rgb=colour)
+    yield "HTJ2K, reversible", "4.201", "OpenJPH 0.26", data, one_thread(ic.htj2k_decode, data), encode
     data = ic.jpegxl_encode(image, lossless=True, effort=4, bitspersample=bits)
     yield "JPEG XL, lossless", "4.110", "libjxl 0.11", data, one_thread(ic.jpegxl_decode, data, numthreads=1), None
     data = ic.jpegxl_encode(image, distance=1, bitspersample=bits)

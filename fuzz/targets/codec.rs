@@ -16,7 +16,13 @@ const SYNTAXES: [&str; 7] = [
 ];
 const JPEG_XL: &str = "1.2.840.10008.1.2.4.110";
 /// Those that are written without loss.
-const LOSSLESS: [&str; 3] = ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"];
+const LOSSLESS: [&str; 5] = [
+    "1.2.840.10008.1.2.5",
+    "1.2.840.10008.1.2.4.70",
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.201",
+];
 
 /// Runs the target on one input: the transfer syntax, what the data set says of the pixels, and a codestream.
 pub(crate) fn run(data: &[u8]) {

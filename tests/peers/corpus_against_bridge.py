@@ -30,8 +30,9 @@ SHORT = 120
 # What the web does not carry comes in Explicit VR Little Endian (PS3.18 8.7.3).
 REENCODED = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"}
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
-# What objects are asked for in: native, RLE, JPEG-LS and JPEG, all without loss.
-SYNTAXES = [EXPLICIT_LE, "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.70"]
+# What objects are asked for in: native, RLE, JPEG-LS, JPEG and HTJ2K, all without loss.
+SYNTAXES = [EXPLICIT_LE, "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.70",
+            "1.2.840.10008.1.2.4.201"]
 # A lossy frame may be rounded otherwise.
 ROUNDING = 1
 # Their fragments are no frames, but pieces of one stream.

@@ -3,7 +3,7 @@
   encoded_corpus.py FOLDER ENCODED    FOLDER: the corpus; ENCODED/encoded.json says of which file a codestream beside it is
                                       the first frame, and what its data set says then
 
-pylibjpeg, imagecodecs and DCMTK each have to find what pydicom finds in the file: exactly, but in JPEG Baseline."""
+pylibjpeg, imagecodecs and DCMTK, which knows no JPEG 2000, each have to find what pydicom finds in the file: exactly, but in JPEG Baseline."""
 
 import json
 import logging
@@ -34,6 +34,11 @@ def by_imagecodecs(syntax, codestream):
         return imagecodecs.jpegls_decode(codestream)
     if syntax == BASELINE:
         return imagecodecs.jpeg8_decode(codestream)
+    if syntax.endswith(".90"):
+        return imagecodecs.jpeg2k_decode(codestream)
+    if syntax.endswith(".201"):
+        # By itself it says what is not transformed by planes.
+        return imagecodecs.htj2k_decode(codestream, planar=False)
     return None
 
 
@@ -86,9 +91,11 @@ def problems(folder, encoded, entry):
     found = by_imagecodecs(syntax, codestream)
     if found is not None:
         yield "imagecodecs", difference(found, shown, syntax, stored)
+    program = PROGRAMS.get(syntax)
+    if program is None:
+        return
     files = encoded / "compressed.dcm", encoded / "back.dcm"
     ds.save_as(files[0])
-    program = PROGRAMS[syntax]
     # What was not transformed when it was encoded is not to be now.
     asis = ["+cn"] if program == "dcmdjpeg" and syntax != BASELINE else []
     subprocess.run([program, *asis, *files], check=True, capture_output=True)

@@ -44,6 +44,10 @@ const JPEG: [&str; 6] = [
 const JPEG_LOSSLESS_SV1: &str = "1.2.840.10008.1.2.4.70";
 /// JPEG-LS Lossless.
 const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+/// JPEG 2000 (Lossless Only).
+const JPEG_2000_LOSSLESS: &str = "1.2.840.10008.1.2.4.90";
+/// High-Throughput JPEG 2000 (Lossless Only).
+const HTJ2K_LOSSLESS: &str = "1.2.840.10008.1.2.4.201";
 
 /// Most bytes of a native frame: more than any single image has that is not tiled, and what one request may cost.
 pub const LONGEST_FRAME: u64 = 1 << 30;
@@ -102,6 +106,8 @@ pub fn encode(syntax: &Uid, frame: &Frame) -> Result<Encoded, Refusal> {
             RLE => rle::encode(frame)?,
             JPEG_LS => jpegls::encode(frame)?,
             JPEG_LOSSLESS_SV1 => jpeg::encode_lossless(frame)?,
+            JPEG_2000_LOSSLESS => jpeg2000::encode(frame, jpeg2000::Coder::BitPlanes)?,
+            HTJ2K_LOSSLESS => jpeg2000::encode(frame, jpeg2000::Coder::HighThroughput)?,
             _ => jpeg::encode_baseline(frame)?,
         };
         Ok(Encoded { bytes, shape: encoded_shape(syntax, &frame.shape) })
@@ -117,8 +123,12 @@ pub fn can_encode(syntax: &Uid, shape: &Shape) -> bool {
     match syntax.as_str() {
         // Whether single bits are packed in RLE, the standard does not say.
         RLE => bits >= 8 && samples * (bits / 8) <= 15,
-        JPEG_LS | JPEG_LOSSLESS_SV1 => {
-            matches!(bits, 8 | 16) && matches!(samples, 1 | 3) && (shape.bits_stored > 1 || !shape.signed)
+        JPEG_LS | JPEG_LOSSLESS_SV1 | JPEG_2000_LOSSLESS | HTJ2K_LOSSLESS => {
+            let is_2000 = matches!(codec(syntax), Codec::Jpeg2000 | Codec::Htj2k);
+            matches!(bits, 8 | 16)
+                && matches!(samples, 1 | 3)
+                && (shape.bits_stored > 1 || !shape.signed)
+                && (!is_2000 || jpeg2000::can_encode(shape))
         }
         JPEG_BASELINE => jpeg::can_encode_baseline(shape),
         _ => false,

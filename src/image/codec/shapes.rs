@@ -1,6 +1,6 @@
 //! How pixels lie once they are decoded or encoded, as far as transfer syntax and data set tell before a frame is seen.
 
-use super::{JPEG_BASELINE, JPEG_LOSSLESS_SV1, JPEG_LS, RLE};
+use super::{HTJ2K_LOSSLESS, JPEG_2000_LOSSLESS, JPEG_BASELINE, JPEG_LOSSLESS_SV1, JPEG_LS, RLE, jpeg2000};
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{Codec, codec};
 use crate::image::pixels::{Photometric, Shape};
@@ -24,6 +24,7 @@ pub fn decoded_shape(syntax: &Uid, shape: &Shape) -> Shape {
 pub fn encoded_shape(syntax: &Uid, shape: &Shape) -> Shape {
     let photometric = match (syntax.as_str(), shape.photometric) {
         (JPEG_BASELINE, Photometric::Rgb | Photometric::YbrFull) => Photometric::YbrFull422,
+        (JPEG_2000_LOSSLESS | HTJ2K_LOSSLESS, _) if jpeg2000::transforms(shape) => Photometric::YbrRct,
         (_, photometric) => photometric,
     };
     // The segments of RLE are planes, and Planar Configuration says so of its frames (PS3.3 C.7.6.3.1.3).
@@ -33,5 +34,6 @@ pub fn encoded_shape(syntax: &Uid, shape: &Shape) -> Shape {
 
 /// Whether frames are encoded to this transfer syntax, where their shape is one that [`super::can_encode`] takes.
 pub fn encodes(syntax: &Uid) -> bool {
-    [RLE, JPEG_LS, JPEG_LOSSLESS_SV1, JPEG_BASELINE].contains(&syntax.as_str())
+    let all = [RLE, JPEG_LS, JPEG_LOSSLESS_SV1, JPEG_BASELINE, JPEG_2000_LOSSLESS, HTJ2K_LOSSLESS];
+    all.contains(&syntax.as_str())
 }

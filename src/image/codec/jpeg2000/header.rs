@@ -23,7 +23,7 @@ const BLOCKS_AND_LAYERS: u64 = 1;
 const FEW_BLOCKS: u64 = 1 << 20;
 /// Most samples of a frame: decoders hold each in 4 bytes, several times, and a few bytes can be a codestream of nothing
 /// but grey. Twice what the largest detectors have.
-const SAMPLES: u64 = 1 << 26;
+pub(super) const SAMPLES: u64 = 1 << 26;
 
 /// What the headers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

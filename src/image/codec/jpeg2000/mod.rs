@@ -1,21 +1,28 @@
-//! JPEG 2000 by `hayro-jpeg2000` (ISO/IEC 15444-1), High-Throughput JPEG 2000 by `dicom-toolkit-jpeg2000` (ISO/IEC 15444-15).
+//! JPEG 2000 (ISO/IEC 15444-1) and High-Throughput JPEG 2000 (ISO/IEC 15444-15): decoded by libraries, which see nothing that does not
+//! agree with the data set, and written by our own.
 
+mod encode;
 mod header;
+#[cfg(feature = "openjpeg")]
+mod openjpeg;
+#[cfg(not(feature = "openjpeg"))]
+mod rust;
 #[cfg(test)]
 mod tests;
 
-use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
-
-use self::header::Header;
+pub(super) use self::encode::{Coder, transforms};
+#[cfg(feature = "openjpeg")]
+use self::openjpeg as library;
+#[cfg(not(feature = "openjpeg"))]
+use self::rust as library;
 use super::Refusal;
-use super::samples::Samples;
 use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Decodes a frame. The transformation of colours is part of the format: what was transformed comes out as RGB.
 pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     let codestream = header::codestream(data)?;
     let header = header::read(codestream, shape)?;
-    if header.precision > 16 {
+    if header.precision > library::PRECISION {
         return Err(Refusal::unsupported(format!("JPEG 2000 with {} bits of a sample", header.precision)));
     }
     // A missing End Of Codestream says nothing: each tile is whole.
@@ -27,9 +34,7 @@ pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
         ended.extend([0xFF, 0xD9]);
         &ended
     };
-    // What the codestream is, it says itself.
-    let samples =
-        if header.high_throughput { part15(codestream, &header)? } else { part1(codestream, &header)? };
+    let samples = library::decode(codestream, &header, shape)?;
     let photometric = match shape.photometric {
         Photometric::YbrIct | Photometric::YbrRct => Photometric::Rgb,
         photometric if photometric.is_subsampled() => Photometric::YbrFull,
@@ -37,48 +42,15 @@ pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     };
     // The data set says whether samples have a sign; where the codestream says otherwise, the same bits are meant.
     let shape = Shape { photometric, planar: false, ..*shape };
-    Samples::from_words(samples, header.precision).into_frame(header.precision, header.precision, shape)
+    samples.into_frame(header.precision, header.precision, shape)
 }
 
-/// The samples of a codestream of Part 1, colour by pixel, modulo two to the power of their precision.
-fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
-    // Strictly, since what is missing would be grey without a word.
-    let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
-    let refused = |error| Refusal::damaged(format!("{error}"));
-    let image = Image::new(codestream, &settings).map_err(refused)?;
-    let mut context = DecoderContext::default();
-    let decoded = image.decode(&mut context).map_err(refused)?;
-    let components: Vec<&[f32]> = decoded.components().iter().map(|component| component.samples()).collect();
-    let greatest = ((1_u32 << header.precision) - 1) as f32;
-    // The library moves the range of signed samples up, too: moving it back is turning the first bit over.
-    let sign = if header.signed { 1 << (header.precision - 1) } else { 0 };
-    let sample = |value: f32| value.round_ties_even().clamp(0.0, greatest) as u16 ^ sign;
-    let mut samples = vec![0; components.iter().map(|component| component.len()).sum()];
-    for (place, component) in components.iter().enumerate() {
-        for (to, from) in samples.iter_mut().skip(place).step_by(components.len()).zip(*component) {
-            *to = sample(*from);
-        }
-    }
-    Ok(samples)
+/// Encodes a frame without loss.
+pub(super) fn encode(frame: &Frame, coder: Coder) -> Result<Vec<u8>, Refusal> {
+    encode::encode(frame, coder)
 }
 
-/// The same of a codestream of Part 15. The library, which is a fork of the other, has pixels of its own making where a
-/// codestream is not reversible, off by several levels: those are refused.
-fn part15(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
-    if !header.reversible {
-        return Err(Refusal::unsupported("High-Throughput JPEG 2000 that is not reversible"));
-    }
-    let settings = dicom_toolkit_jpeg2000::DecodeSettings {
-        resolve_palette_indices: false,
-        strict: true,
-        target_resolution: None,
-    };
-    let refused = |error| Refusal::damaged(format!("{error}"));
-    let image = dicom_toolkit_jpeg2000::Image::new(codestream, &settings).map_err(refused)?;
-    let decoded = image.decode_native().map_err(refused)?;
-    let sign = if header.signed { 1 << (header.precision - 1) } else { 0 };
-    Ok(match decoded.bytes_per_sample {
-        1 => decoded.data.into_iter().map(|byte| u16::from(byte) ^ sign).collect(),
-        _ => decoded.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]) ^ sign).collect(),
-    })
+/// Whether [`encode`] takes pixels of this shape, as far as their number goes.
+pub(super) fn can_encode(shape: &Shape) -> bool {
+    encode::can_encode(shape)
 }
