@@ -5,16 +5,16 @@
 ARG RUST=1.95
 
 FROM rust:${RUST}-slim-bookworm AS build
-# make is for the allocator; any version will do.
+# make is for the allocator, cmake and nasm are for libjpeg-turbo; any version will do.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends make \
+    && apt-get install --yes --no-install-recommends cmake make nasm \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --all-features --bin gantry \
+    cargo build --release --locked --features native-codecs --bin gantry \
     && install -D target/release/gantry /out/gantry \
     && strip --strip-debug /out/gantry
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """How fast frames are decoded and encoded, beside the libraries that others use for it; prints the table of docs/codecs.md.
 
-  .peers/venv/bin/python bench/codecs.py [ROUNDS]
+  .peers/venv/bin/python bench/codecs.py [--features native-codecs] [ROUNDS]
 
 Both sides take turns in one process each, on one thread, with the same codestreams: three images of pydicom-data. What counts
 is the ratio of the best processor times, which other work on the machine hardly changes; the reference is called through imagecodecs, whose own cost is nothing beside it."""
 
+import argparse
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -27,7 +27,7 @@ def one_thread(function, *arguments, **options):
     return lambda: function(*arguments, **options)
 
 
-def ways(image, bits):
+def ways(image, bits, native):
     """(format, syntax, reference, codestream, the reference's decoder, its encoder where ours has one)"""
     colour = image.ndim == 3
     grey = not colour
@@ -49,6 +49,9 @@ def ways(image, bits):
     data = ic.htj2k_encode(image, reversible=True, rgb=colour)
     encode = one_thread(ic.htj2k_encode, image, reversible=True, rgb=colour)
     yield "HTJ2K, reversible", "4.201", "OpenJPH 0.26", data, one_thread(ic.htj2k_decode, data), encode
+    if native:
+        data = ic.htj2k_encode(image, reversible=False, level=0.001, rgb=colour)
+        yield "HTJ2K, irreversible", "4.203", "OpenJPH 0.26", data, one_thread(ic.htj2k_decode, data), None
     data = ic.jpegxl_encode(image, lossless=True, effort=4, bitspersample=bits)
     yield "JPEG XL, lossless", "4.110", "libjxl 0.11", data, one_thread(ic.jpegxl_decode, data, numthreads=1), None
     data = ic.jpegxl_encode(image, distance=1, bitspersample=bits)
@@ -56,8 +59,8 @@ def ways(image, bits):
 
 
 class Ours:
-    def __init__(self):
-        subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", "--example", "codec_speed"], cwd=ROOT, check=True)
+    def __init__(self, features):
+        subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", "--example", "codec_speed", *features], cwd=ROOT, check=True)
         self.process = subprocess.Popen([ROOT / "target/release/examples/codec_speed"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def time(self, what, syntax, image, bits, file):
@@ -76,9 +79,12 @@ def timed(function):
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rounds", type=int, nargs="?", default=9)
+    parser.add_argument("--features", help="of the build")
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    ours = Ours()
+    ours = Ours(["--features", arguments.features] if arguments.features else [])
     print("| Format | Image | Ours, MB/s | Reference, MB/s | Ratio |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for title, file in IMAGES.items():
@@ -86,13 +92,13 @@ def main():
             image, bits = np.ascontiguousarray(ds.pixel_array), int(ds.BitsStored)
             native, codestream = Path(folder) / "native", Path(folder) / "codestream"
             native.write_bytes(image.tobytes())
-            for name, syntax, reference, data, decode, encode in ways(image, bits):
+            for name, syntax, reference, data, decode, encode in ways(image, bits, arguments.features):
                 codestream.write_bytes(data)
                 for what, theirs, source in (("decode", decode, codestream), ("encode", encode, native)):
                     if theirs is None:
                         continue
                     best = [1e9, 1e9]
-                    for _ in range(rounds):
+                    for _ in range(arguments.rounds):
                         best[0] = min(best[0], ours.time(what, syntax, image, bits, source))
                         best[1] = min(best[1], timed(theirs))
                     speeds = [image.nbytes / 1e3 / ms for ms in best]

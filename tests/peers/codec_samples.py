@@ -34,14 +34,15 @@ def picture(rows, columns, samples, bits):
     if samples == 3:
         plane = np.stack([plane, np.roll(plane, 3, 1), plane[::-1]], -1)
     top = 2**bits - 1
-    return np.clip(np.round(plane * top), 0, top).astype(np.uint8 if bits <= 8 else np.uint16)
+    return np.clip(np.round(plane * top), 0, top).astype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
 
 
 class Samples:
     def __init__(self, out):
         self.out, self.entries = Path(out), []
 
-    def add(self, name, syntax, image, bits, codestream, reference, within=0, photometric=None, signed=False):
+    def add(self, name, syntax, image, bits, codestream, reference, within=0, photometric=None, signed=False, by=None):
+        """`by`: the feature without which it is not decoded."""
         rows, columns = image.shape[:2]
         number = len(self.entries)
         (self.out / f"{number}.codestream").write_bytes(bytes(codestream))
@@ -50,7 +51,7 @@ class Samples:
             "name": name, "syntax": JPEG + syntax, "rows": rows, "columns": columns, "samples": image.shape[2] if image.ndim == 3 else 1,
             # A level of 16 bits is less than what floating point is exact to.
             "bits_allocated": image.dtype.itemsize * 8, "bits_stored": bits, "signed": signed, "within": within * max(1, 2**bits >> 14),
-            "photometric": photometric or ("RGB" if image.ndim == 3 else "MONOCHROME2"), "number": number,
+            "photometric": photometric or ("RGB" if image.ndim == 3 else "MONOCHROME2"), "number": number, "by": by,
         })
 
     def by_imagecodecs(self, image, bits):
@@ -83,6 +84,12 @@ class Samples:
             for tile in (None, (32, 32)) if min(image.shape[:2]) > 32 else (None,):
                 data = imagecodecs.htj2k_encode(image, reversible=True, rgb=colour, tile=tile)
                 self.add(f"HTJ2K, {name}, tiles: {tile}", "201", image, bits, data, image, photometric="YBR_RCT" if colour else None)
+                if bits == 16:
+                    # OpenJPH's decoder makes black of white where rounding goes beyond 16 bits.
+                    continue
+                data = imagecodecs.htj2k_encode(image, reversible=False, level=0.001, rgb=colour, tile=tile)
+                self.add(f"HTJ2K, irreversible, {name}, tiles: {tile}", "203", image, bits, data, imagecodecs.htj2k_decode(data), 1,
+                         photometric="YBR_ICT" if colour else None, by="openjpeg")
         if bits > 8 or not colour:
             data = imagecodecs.jpegls_encode(image)
             self.add(f"JPEG-LS, {name}", "80", image, bits, data, image)
@@ -139,6 +146,10 @@ def main():
         samples.by_imagecodecs(image, bits)
         if image.ndim == 2 or bits == 8:
             samples.by_dcmtk(image, bits)
+    for bits in (17, 24):
+        image = picture(40, 56, 1, bits)
+        data = imagecodecs.jpeg2k_encode(image, 0, codecformat="j2k", reversible=True, bitspersample=bits)
+        samples.add(f"JPEG 2000 of {bits} bits", "90", image, bits, data, image, by="openjpeg")
     image = picture(40, 56, 3, 8)
     recompressed = imagecodecs.jpegxl_encode_jpeg(imagecodecs.jpeg8_encode(image, 90))
     samples.add("JPEG XL of a JPEG", "111", image, 8, recompressed, imagecodecs.jpegxl_decode(recompressed), 1, "YBR_FULL_422")

@@ -9,6 +9,9 @@ pub(super) enum Samples {
     Bytes(Vec<u8>),
     /// Of 9 to 16 bits.
     Words(Vec<u16>),
+    /// Of more bits, which few codecs know.
+    #[cfg(feature = "openjpeg")]
+    Longs(Vec<u32>),
 }
 
 impl Samples {
@@ -37,6 +40,8 @@ impl Samples {
             }
             (Self::Bytes(bytes), 32) => cells(bytes, |byte| long(byte.into(), shift)),
             (Self::Words(words), 32) => cells(words, |word| long(word.into(), shift)),
+            #[cfg(feature = "openjpeg")]
+            (Self::Longs(longs), 32) => cells(longs, |sample| long(sample, shift)),
             // Single bits, from the least significant one on.
             (Self::Bytes(bytes), 1) => bytes
                 .chunks(8)

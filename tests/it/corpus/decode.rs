@@ -9,7 +9,7 @@ use bytes::Bytes;
 use gantry::dicom::Uid;
 use gantry::dicom::part10::MetaReader;
 use gantry::dicom::transfer_syntax::{Codec, EXPLICIT_VR_BE, codec};
-use gantry::image::codec;
+use gantry::image::codec::{self, Refusal};
 use gantry::image::frames::{Cut, Cutter, Step};
 use gantry::image::pixels::{Frame, Photometric, Shape};
 use gantry::image::render::{HeadReader, attributes};
@@ -36,7 +36,10 @@ fn every_compressed_frame_of_the_corpus_is_decoded_as_others_do() {
     let row = |(file, syntax, frames, verdict): &(String, String, u32, String)| {
         format!("| `{file}` | {syntax} | {frames} | {verdict} |\n")
     };
-    in_docs("corpus", &rows.iter().map(row).collect::<String>());
+    // With libraries in C, other lossy pixels are off by one.
+    if !cfg!(any(feature = "openjpeg", feature = "turbojpeg")) {
+        in_docs("corpus", &rows.iter().map(row).collect::<String>());
+    }
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn what_other_encoders_write_is_decoded_to_what_their_decoders_make_of_it() {
         let shape = shape(sample);
         let file = |kind: &str| fs::read(out.path().join(format!("{}.{kind}", sample["number"]))).unwrap();
         let syntax = sample["syntax"].as_str().unwrap().parse().unwrap();
+        let is_there = sample["by"] != "openjpeg" || cfg!(feature = "openjpeg");
         match codec::decode(&syntax, &file("codestream"), &shape) {
+            Err(Refusal::Unsupported(_)) if !is_there => {}
+            _ if !is_there => wrong.push(format!("{}: is not refused", sample["name"])),
             Err(refusal) => wrong.push(format!("{}: {refusal}", sample["name"])),
             Ok(frame) => {
                 let found = greatest_difference(&frame.bytes, &file("native"), shape.bits_allocated);
@@ -79,7 +85,7 @@ pub(super) fn shape(sample: &Value) -> Shape {
     }
 }
 
-/// Of samples without signs, in cells of 8 or 16 bits.
+/// Of samples without signs, in cells of 8 to 32 bits.
 fn greatest_difference(ours: &[u8], theirs: &[u8], bits_allocated: u16) -> i32 {
     assert_eq!(ours.len(), theirs.len());
     let cell = usize::from(bits_allocated / 8);

@@ -12,12 +12,12 @@ use crate::image::codec::samples::Samples;
 use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// Most scans of a progressive image: each goes over the whole image again, and what real encoders write has ten or so.
-const SCANS: usize = 100;
+pub(super) const SCANS: usize = 100;
 /// Most samples of a frame: a few bytes can say of each scan that there is nothing in it.
 const SAMPLES: usize = 1 << 27;
 
 /// Of 100. What dcmcjpeg takes, too: the loss is hardly seen.
-const QUALITY: u8 = 90;
+pub(super) const QUALITY: u8 = 90;
 /// A comment.
 const COM: u8 = 0xFE;
 
@@ -27,6 +27,11 @@ pub(super) fn decode(codestream: &[u8], header: &Header, shape: &Shape) -> Resul
     if count > SAMPLES {
         return Err(Refusal::TooLarge(format!("JPEG of {count} samples").into()));
     }
+    let plain = without_application_data(codestream)?;
+    #[cfg(feature = "turbojpeg")]
+    if let Some(samples) = super::turbo::decode(&plain, header.components.len(), shape)? {
+        return Ok(Samples::Bytes(samples));
+    }
     // Strict: else what is missing is grey, without a word.
     let options = DecoderOptions::default()
         .set_strict_mode(true)
@@ -34,7 +39,6 @@ pub(super) fn decode(codestream: &[u8], header: &Header, shape: &Shape) -> Resul
         .set_max_height(usize::from(u16::MAX))
         .jpeg_set_max_scans(SCANS);
     let refused = |error| Refusal::damaged(format!("{error:?}"));
-    let plain = without_application_data(codestream)?;
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&plain), options);
     decoder.decode_headers().map_err(refused)?;
     // Out as it is in: no colours are transformed.
@@ -66,6 +70,10 @@ pub(super) fn encode(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     }
     let (samples, _) = Samples::of(frame)?;
     let samples: Vec<u8> = samples.into_iter().map(|sample| sample as u8).collect();
+    #[cfg(feature = "turbojpeg")]
+    if let Some(bytes) = super::turbo::encode(&samples, &frame.shape)? {
+        return Ok(bytes);
+    }
     let colours = match photometric {
         Photometric::Rgb => ColorType::Rgb,
         Photometric::YbrFull => ColorType::Ycbcr,

@@ -8,6 +8,8 @@ mod lossless;
 mod lossless_encode;
 pub(super) mod markers;
 pub(super) mod tables;
+#[cfg(feature = "turbojpeg")]
+mod turbo;
 
 use self::markers::{Colours, Header, Markers, SOS, sof};
 use super::Refusal;

@@ -1,6 +1,7 @@
 //! The headers of a JPEG 2000 codestream, held against the data set and against bounds before a decoder allocates by
 //! them (ISO/IEC 15444-1 Annex A and B).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::image::codec::Refusal;
@@ -26,7 +27,7 @@ const FEW_BLOCKS: u64 = 1 << 20;
 pub(super) const SAMPLES: u64 = 1 << 26;
 
 /// What the headers say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     /// Bits of a sample, the same in each component.
     pub(super) precision: u32,
@@ -40,6 +41,8 @@ pub(super) struct Header {
     pub(super) end: usize,
     /// Whether there is an End Of Codestream.
     pub(super) ended: bool,
+    /// Where tile-parts tell a number of parts that their tile does not have, and how many it has.
+    pub(super) wrong_counts: Vec<(usize, u8)>,
 }
 
 /// Where the codestream lies: in the boxes of JP2, which have no place in DICOM, but are met, or by itself.
@@ -108,7 +111,23 @@ pub(super) fn read(data: &[u8], shape: &Shape) -> Result<Header, Refusal> {
         reversible: every.all(|style| style.reversible),
         end: parts.end,
         ended: word(data, parts.end).is_ok_and(|marker| marker == EOC),
+        wrong_counts: parts.wrong_counts,
     })
+}
+
+/// The codestream as its tile-parts are: with the End Of Codestream that may be missing, which says nothing, as each tile is
+/// whole; and with as many parts told of each tile as it has. OpenJPEG leaves those that are beyond what is told without a
+/// word, and encoders are met that count one less.
+pub(super) fn repaired<'a>(data: &'a [u8], header: &Header) -> Cow<'a, [u8]> {
+    if header.ended && header.wrong_counts.is_empty() {
+        return data.into();
+    }
+    let mut repaired = data[..header.end].to_vec();
+    for (at, count) in &header.wrong_counts {
+        repaired[*at] = *count;
+    }
+    repaired.extend(EOC.to_be_bytes());
+    repaired.into()
 }
 
 /// What a walk over the tile-parts found: each tile has one, and each one is whole.
@@ -117,21 +136,26 @@ struct TileParts {
     styles: BTreeMap<usize, Vec<Style>>,
     /// Behind the last one.
     end: usize,
+    wrong_counts: Vec<(usize, u8)>,
 }
 
 impl TileParts {
     fn read(data: &[u8], mut at: usize, tiles: usize, main: Style) -> Result<Self, Refusal> {
-        let (mut seen, mut styles) = (vec![false; tiles], BTreeMap::<usize, Vec<Style>>::new());
+        let (mut counts, mut styles) = (vec![0_u8; tiles], BTreeMap::<usize, Vec<Style>>::new());
+        let mut told = Vec::new();
         while data.len() > at + 1 && word(data, at)? == SOT {
             let start = at;
             let parameters = segment(data, &mut at)?;
-            let [i0, i1, length @ .., _, _] = parameters else {
+            let [i0, i1, length @ .., _, of] = parameters else {
                 return Err(Refusal::damaged("a tile-part header of the wrong length"));
             };
             let length: [u8; 4] =
                 length.try_into().map_err(|_| Refusal::damaged("a tile-part header of the wrong length"))?;
             let tile = usize::from(u16::from_be_bytes([*i0, *i1]));
-            *seen.get_mut(tile).ok_or(Refusal::damaged("a tile-part of a tile that there is not"))? = true;
+            let count =
+                counts.get_mut(tile).ok_or(Refusal::damaged("a tile-part of a tile that there is not"))?;
+            *count = count.checked_add(1).ok_or(Refusal::damaged("a tile of more than 255 parts"))?;
+            told.push((tile, start + 11, *of));
             let end = match u32::from_be_bytes(length) as usize {
                 // Up to the end, before the marker that stands there.
                 0 => {
@@ -162,10 +186,13 @@ impl TileParts {
             }
             at = end;
         }
-        if seen.contains(&false) {
+        if counts.contains(&0) {
             return Err(Refusal::damaged("it ends before its last tile"));
         }
-        Ok(Self { styles, end: at })
+        // A 0 tells nothing.
+        let wrong = told.into_iter().filter(|(tile, _, of)| *of != 0 && *of != counts[*tile]);
+        let wrong_counts = wrong.map(|(tile, at, _)| (at, counts[tile])).collect();
+        Ok(Self { styles, end: at, wrong_counts })
     }
 }
 

@@ -25,16 +25,8 @@ pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     if header.precision > library::PRECISION {
         return Err(Refusal::unsupported(format!("JPEG 2000 with {} bits of a sample", header.precision)));
     }
-    // A missing End Of Codestream says nothing: each tile is whole.
-    let mut ended = Vec::new();
-    let codestream = if header.ended {
-        codestream
-    } else {
-        ended.extend_from_slice(&codestream[..header.end]);
-        ended.extend([0xFF, 0xD9]);
-        &ended
-    };
-    let samples = library::decode(codestream, &header, shape)?;
+    let codestream = header::repaired(codestream, &header);
+    let samples = library::decode(&codestream, &header, shape)?;
     let photometric = match shape.photometric {
         Photometric::YbrIct | Photometric::YbrRct => Photometric::Rgb,
         photometric if photometric.is_subsampled() => Photometric::YbrFull,

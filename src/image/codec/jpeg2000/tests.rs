@@ -1,6 +1,6 @@
 //! Headers that are written by hand, as no encoder would.
 
-use super::header::{codestream, read};
+use super::header::{codestream, read, repaired};
 use crate::image::codec::testing::shape;
 use crate::image::codec::{Refusal, decode};
 use crate::image::pixels::Shape;
@@ -137,6 +137,22 @@ fn a_codestream_that_ends_within_a_tile_or_before_one_is_refused() {
     // Only the End Of Codestream is missing.
     let unended = read(&tiles[..tiles.len() - 2], &square(64)).unwrap();
     assert!(!unended.ended);
+}
+
+#[test]
+fn hazard_a_tile_has_more_parts_than_it_tells() {
+    let bytes = SMALL.bytes();
+    let first = bytes.windows(2).position(|marker| marker == [0xFF, 0x90]).unwrap();
+    let (head, part) = bytes[..bytes.len() - 2].split_at(first);
+    let mut second = part.to_vec();
+    second[10] = 1;
+    let two = [head, part, &second, &[0xFF, 0xD9]].concat();
+    let header = read(&two, &square(64)).unwrap();
+    let (told, told_again) = (first + 11, first + 11 + part.len());
+    assert_eq!(header.wrong_counts, [(told, 2), (told_again, 2)]);
+    let put_right = repaired(&two, &header);
+    assert_eq!((put_right.len(), put_right[told], put_right[told_again]), (two.len(), 2, 2));
+    assert_eq!(repaired(&put_right, &read(&put_right, &square(64)).unwrap()), put_right);
 }
 
 #[test]
