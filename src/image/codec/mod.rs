@@ -25,7 +25,7 @@ pub use self::refusal::Refusal;
 pub use self::shapes::{decoded_shape, encoded_shape, encodes};
 use crate::dicom::Uid;
 use crate::dicom::transfer_syntax::{Codec, codec};
-use crate::image::pixels::{Frame, Shape};
+use crate::image::pixels::{Frame, Photometric, Shape};
 
 /// RLE Lossless.
 const RLE: &str = "1.2.840.10008.1.2.5";
@@ -71,14 +71,19 @@ pub struct Encoded {
 /// See [`Refusal`]. Nothing is made up: a codestream that breaks off is damaged, even where some rows are whole.
 pub fn decode(syntax: &Uid, codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     checked(shape)?;
-    isolated(|| match codec(syntax) {
+    // No codec turns a part of the range into all of it, which is what the frame would be said to have.
+    if matches!(shape.photometric, Photometric::YbrPartial422 | Photometric::YbrPartial420) {
+        return Err(Refusal::unsupported(format!("codestreams that are {}", shape.photometric)));
+    }
+    let frame = isolated(|| match codec(syntax) {
         Codec::Rle => rle::decode(codestream, shape),
         Codec::Jpeg => jpeg::decode(codestream, shape),
         Codec::JpegLs => jpegls::decode(codestream, shape),
         Codec::Jpeg2000 | Codec::Htj2k => jpeg2000::decode(codestream, shape),
         Codec::JpegXl => jpegxl::decode(codestream, shape),
         _ => Err(Refusal::unsupported(format!("decoding the transfer syntax {}", syntax.as_str()))),
-    })
+    })?;
+    whole(frame)
 }
 
 /// Whether frames of this transfer syntax are decoded here, all that is usual of it.
@@ -153,6 +158,11 @@ fn checked(shape: &Shape) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A frame of as many bytes as its shape promises: whoever takes it counts on that, and no codec is trusted with it.
+fn whole(frame: Frame) -> Result<Frame, Refusal> {
+    if frame.bytes.len() as u64 == frame.shape.frame_length() { Ok(frame) } else { Err(Refusal::Failed) }
+}
+
 /// Runs a codec so that a panic of it ends here. It is the one place where that is done: libraries parse what came
 /// over a network, and not each of them is known to take everything.
 fn isolated<T>(codec: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
@@ -219,7 +229,14 @@ pub(in crate::image) mod testing {
 mod tests {
     use super::testing::shape;
     use super::*;
-    use crate::image::pixels::Photometric;
+
+    #[test]
+    fn a_frame_that_is_not_as_long_as_its_shape_says_is_a_failure() {
+        for (length, is_whole) in [(16, true), (15, false), (17, false), (0, false)] {
+            let frame = Frame { shape: shape(8, 8), bytes: vec![0; length] };
+            assert_eq!(whole(frame.clone()), if is_whole { Ok(frame) } else { Err(Refusal::Failed) });
+        }
+    }
 
     #[test]
     fn a_panic_of_a_codec_is_a_refusal() {
@@ -292,6 +309,39 @@ mod tests {
             assert_eq!(decode(&uid(syntax), &six, &of(6).shape).unwrap(), of(6), "{syntax}");
             let unmarked = [&six[..six.len() - 4 - codes.len()], codes, end].concat();
             assert!(decode(&uid(syntax), &unmarked, &of(6).shape).is_err(), "{syntax}");
+        }
+    }
+
+    #[test]
+    fn hazard_a_part_of_the_range_is_not_said_to_be_all_of_it() {
+        let shape = Shape { samples: 3, photometric: Photometric::Rgb, ..shape(8, 8) };
+        let frame = Frame { shape, bytes: vec![16; 48] };
+        for syntax in ["5", "4.50", "4.80"].map(uid) {
+            let encoded = encode(&syntax, &frame).unwrap();
+            assert!(decode(&syntax, &encoded.bytes, &encoded.shape).is_ok());
+            for photometric in [Photometric::YbrPartial422, Photometric::YbrPartial420] {
+                let partial = Shape { photometric, ..shape };
+                let refused = decode(&syntax, &encoded.bytes, &partial);
+                assert!(matches!(refused, Err(Refusal::Unsupported(_))), "{refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn hazard_units_of_several_samples_are_not_read_as_one_of_each_component() {
+        let shape = Shape { samples: 3, photometric: Photometric::Rgb, ..shape(8, 8) };
+        let frame = Frame { shape, bytes: (0..48).collect() };
+        let grey = Frame { shape: testing::shape(8, 8), bytes: (0..16).collect() };
+        for (syntax, marker) in [("4.70", 0xC3), ("4.80", 0xF7)] {
+            let with_factors = |frame: &Frame| {
+                let mut bytes = encode(&uid(syntax), frame).unwrap().bytes;
+                let at = bytes.windows(2).position(|pair| pair == [0xFF, marker]).unwrap() + 11;
+                (0..usize::from(frame.shape.samples)).for_each(|n| bytes[at + 3 * n] = 0x22);
+                decode(&uid(syntax), &bytes, &frame.shape)
+            };
+            assert!(matches!(with_factors(&frame), Err(Refusal::Unsupported(_))), "{syntax}");
+            // Alone, a component is coded sample by sample, whatever its factors are.
+            assert_eq!(with_factors(&grey), Ok(grey.clone()), "{syntax}");
         }
     }
 

@@ -23,25 +23,27 @@ impl Samples {
             return Err(Refusal::disagrees(why));
         }
         let cell = u32::from(shape.bits_allocated);
+        let lift = lift(precision, &shape)?;
         // Shifted up and down again, the sign fills the rest of the cell.
-        let shift = if shape.signed { cell.saturating_sub(sign_bit) } else { 0 };
+        let shift = if shape.signed { cell.saturating_sub(sign_bit + lift) } else { 0 };
+        let up = shift + lift;
         let bytes = match (self, cell) {
             (Self::Bytes(mut bytes), 8) => {
-                if shift > 0 {
-                    bytes.iter_mut().for_each(|byte| *byte = (((*byte << shift) as i8) >> shift) as u8);
+                if up > 0 {
+                    bytes.iter_mut().for_each(|byte| *byte = (((*byte << up) as i8) >> shift) as u8);
                 }
                 bytes
             }
             (Self::Words(words), 16) => {
-                cells(words, |word| ((((word << shift) as i16) >> shift) as u16).to_le_bytes())
+                cells(words, |word| ((((word << up) as i16) >> shift) as u16).to_le_bytes())
             }
             (Self::Bytes(bytes), 16) => {
-                cells(bytes, |byte| ((((u16::from(byte) << shift) as i16) >> shift) as u16).to_le_bytes())
+                cells(bytes, |byte| ((((u16::from(byte) << up) as i16) >> shift) as u16).to_le_bytes())
             }
-            (Self::Bytes(bytes), 32) => cells(bytes, |byte| long(byte.into(), shift)),
-            (Self::Words(words), 32) => cells(words, |word| long(word.into(), shift)),
+            (Self::Bytes(bytes), 32) => cells(bytes, |byte| long(byte.into(), up, shift)),
+            (Self::Words(words), 32) => cells(words, |word| long(word.into(), up, shift)),
             #[cfg(feature = "openjpeg")]
-            (Self::Longs(longs), 32) => cells(longs, |sample| long(sample, shift)),
+            (Self::Longs(longs), 32) => cells(longs, |sample| long(sample, up, shift)),
             // Single bits, from the least significant one on.
             (Self::Bytes(bytes), 1) => bytes
                 .chunks(8)
@@ -93,8 +95,25 @@ impl Samples {
     }
 }
 
-fn long(sample: u32, shift: u32) -> [u8; 4] {
-    ((((sample << shift) as i32) >> shift) as u32).to_le_bytes()
+/// By how many bits samples of this precision lie higher in their cells than in the codestream, so that the most
+/// significant one is High Bit, as the data set goes on saying.
+fn lift(precision: u32, shape: &Shape) -> Result<u32, Refusal> {
+    let Shape { bits_allocated, bits_stored, high_bit, .. } = *shape;
+    let top = u32::from(high_bit) + 1;
+    // Of whole cells, and of cells up to High Bit, each bit is at its place.
+    if precision == u32::from(bits_allocated) || precision == top || high_bit < bits_stored {
+        return Ok(0);
+    }
+    if precision != u32::from(bits_stored) || high_bit >= bits_allocated {
+        return Err(Refusal::disagrees(format!(
+            "{precision} bits of a sample, and not {bits_stored} up to bit {high_bit}"
+        )));
+    }
+    Ok(top - precision)
+}
+
+fn long(sample: u32, up: u32, down: u32) -> [u8; 4] {
+    ((((sample << up) as i32) >> down) as u32).to_le_bytes()
 }
 
 fn cells<T: Copy, const N: usize>(samples: Vec<T>, cell: impl Fn(T) -> [u8; N]) -> Vec<u8> {
@@ -127,6 +146,25 @@ mod tests {
         let unsigned =
             Samples::Words(vec![0x0FFF, 0x07FF]).into_frame(12, 12, Shape { signed: false, ..signed });
         assert_eq!(unsigned.unwrap().bytes, [0xFF, 0x0F, 0xFF, 0x07]);
+    }
+
+    #[test]
+    fn hazard_samples_lie_where_high_bit_says() {
+        let high = |signed| Shape { rows: 1, columns: 2, high_bit: 15, signed, ..shape(16, 12) };
+        let words = || Samples::Words(vec![0x0FFF, 0x07FF]);
+        let frame = words().into_frame(12, 12, high(false)).unwrap();
+        assert_eq!((frame.bytes, frame.shape), (vec![0xF0, 0xFF, 0xF0, 0x7F], high(false)));
+        assert_eq!(words().into_frame(12, 12, high(true)).unwrap().bytes, [0xF0, 0xFF, 0xF0, 0x7F]);
+        let amid = Shape { high_bit: 13, ..high(true) };
+        assert_eq!(words().into_frame(12, 12, amid).unwrap().bytes, [0xFC, 0xFF, 0xFC, 0x1F]);
+        // Whole cells, and cells up to the high bit, lie there already.
+        assert_eq!(words().into_frame(16, 16, high(false)).unwrap().bytes, [0xFF, 0x0F, 0xFF, 0x07]);
+        let cell = Samples::Words(vec![0x3FFC, 0x1FFC]);
+        assert_eq!(cell.into_frame(14, 14, amid).unwrap().bytes, [0xFC, 0xFF, 0xFC, 0x1F]);
+        // Whatever has another precision, nobody knows where it belongs.
+        assert!(matches!(words().into_frame(13, 13, high(false)), Err(Refusal::Disagrees(_))));
+        let outside = Shape { high_bit: 16, ..high(false) };
+        assert!(matches!(words().into_frame(12, 12, outside), Err(Refusal::Disagrees(_))));
     }
 
     #[test]

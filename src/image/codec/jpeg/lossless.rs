@@ -33,6 +33,9 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<(Samples, u32),
             }
             (SOS, Some((header, samples))) => {
                 let scan = Scan::read(parameters, header)?;
+                if !scan.has_units_of_a_sample(header) {
+                    return Err(Refusal::unsupported("lossless JPEG in units of several samples"));
+                }
                 let read =
                     Reader::new(header, &scan, &tables, shape, interval)?.read(markers.rest(), samples)?;
                 markers.skip(read);

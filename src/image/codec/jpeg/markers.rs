@@ -199,6 +199,13 @@ impl Scan {
         }
         Ok(Self { components: found, parameters: [*ss, *se, *last] })
     }
+
+    /// Whether components take turns sample by sample, or line by line. Where several have greater sampling factors, even
+    /// the same ones, it is so many samples and lines of each (A.2.3).
+    pub(in crate::image::codec) fn has_units_of_a_sample(&self, header: &Header) -> bool {
+        let mut of_scan = self.components.iter().map(|(place, _)| header.components[*place]);
+        self.components.len() == 1 || of_scan.all(|each| (each.horizontal, each.vertical) == (1, 1))
+    }
 }
 
 /// What the segments before a frame tell of its colours.

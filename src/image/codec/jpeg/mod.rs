@@ -72,7 +72,8 @@ fn headers(codestream: &[u8], shape: &Shape) -> Result<(Header, Colours), Refusa
 
 /// What the samples of a decoded frame mean. The data set is believed but where the codestream names its components
 /// R, G and B, or is of JFIF, which has no red, green and blue, or says by Adobe's segment whether colours were
-/// transformed before the cosine transform; and the samples now have the image's resolution.
+/// transformed before the cosine transform, or has fewer samples of some components, which only chrominances have; and
+/// the samples now have the image's resolution.
 fn photometric(header: &Header, colours: &Colours, told: Photometric) -> Photometric {
     if header.components.len() != 3 {
         return told;
@@ -82,7 +83,9 @@ fn photometric(header: &Header, colours: &Colours, told: Photometric) -> Photome
     match told {
         Photometric::PaletteColor => told,
         _ if ids == *b"RGB" || ids == *b"rgb" || adobe == Some(0) => Photometric::Rgb,
-        Photometric::Rgb if colours.jfif || adobe == Some(1) => Photometric::YbrFull,
+        Photometric::Rgb if colours.jfif || adobe == Some(1) || !header.is_full_resolution() => {
+            Photometric::YbrFull
+        }
         told if told.is_subsampled() => Photometric::YbrFull,
         told => told,
     }
@@ -115,5 +118,17 @@ mod tests {
         ] {
             assert_eq!(photometric(header, &colours, told), meant, "{header:?} {colours:?} {told}");
         }
+    }
+
+    #[test]
+    fn hazard_chrominances_of_half_the_resolution_are_not_red_or_blue() {
+        let component = |(id, factors)| Component { id, horizontal: factors, vertical: 1, quantization: 0 };
+        let header = |factors: [u8; 3]| {
+            let components = [1, 2, 3].into_iter().zip(factors).map(component).collect();
+            Header { process: sof::BASELINE, precision: 8, components }
+        };
+        let of = |header, told| photometric(&header, &Colours::default(), told);
+        assert_eq!(of(header([2, 1, 1]), Photometric::Rgb), Photometric::YbrFull);
+        assert_eq!(of(header([2, 2, 2]), Photometric::Rgb), Photometric::Rgb);
     }
 }

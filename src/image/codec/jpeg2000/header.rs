@@ -37,6 +37,8 @@ pub(super) struct Header {
     pub(super) high_throughput: bool,
     /// The wavelet transformation is the one of integers.
     pub(super) reversible: bool,
+    /// The components were red, green and blue, and were transformed.
+    pub(super) transformed: bool,
     /// Behind the last tile-part.
     pub(super) end: usize,
     /// Whether there is an End Of Codestream.
@@ -103,12 +105,16 @@ pub(super) fn read(data: &[u8], shape: &Shape) -> Result<Header, Refusal> {
     }
     let parts = TileParts::read(data, at, tiles, style)?;
     image.bound(&styles, &parts.styles, data.len() as u64)?;
+    if parts.styles.values().flatten().any(|of_tile| of_tile.transformed != style.transformed) {
+        return Err(Refusal::unsupported("JPEG 2000 with tiles of which some are transformed, some not"));
+    }
     let mut every = styles.iter().chain(parts.styles.values().flatten());
     Ok(Header {
         precision: image.precision,
         signed: image.signed,
         high_throughput: every.clone().any(|style| style.high_throughput),
         reversible: every.all(|style| style.reversible),
+        transformed: style.transformed,
         end: parts.end,
         ended: word(data, parts.end).is_ok_and(|marker| marker == EOC),
         wrong_counts: parts.wrong_counts,
@@ -318,13 +324,15 @@ struct Style {
     block: (u32, u32),
     high_throughput: bool,
     reversible: bool,
+    /// The multiple component transformation is used.
+    transformed: bool,
     /// Width and height of precincts for each resolution, as exponents.
     precincts: [(u32, u32); 33],
 }
 
 impl Style {
     fn read(parameters: &[u8]) -> Result<Self, Refusal> {
-        let [style, _, l0, l1, _, rest @ ..] = parameters else {
+        let [style, _, l0, l1, transformation, rest @ ..] = parameters else {
             return Err(Refusal::damaged("a coding style of too few bytes"));
         };
         let layers = u16::from_be_bytes([*l0, *l1]).into();
@@ -338,6 +346,7 @@ impl Style {
             block: (0, 0),
             high_throughput: false,
             reversible: false,
+            transformed: *transformation != 0,
             precincts: none,
         };
         base.with(style & 1 != 0, rest)

@@ -28,6 +28,9 @@ pub(super) fn decode(data: &[u8], shape: &Shape) -> Result<Frame, Refusal> {
     let codestream = header::repaired(codestream, &header);
     let samples = library::decode(&codestream, &header, shape)?;
     let photometric = match shape.photometric {
+        // What was transformed was red, green and blue, whatever the data set says of it.
+        _ if header.transformed && shape.samples == 3 => Photometric::Rgb,
+        // Without a transformation, samples are what was put in: mostly RGB of writers that say so all the same.
         Photometric::YbrIct | Photometric::YbrRct => Photometric::Rgb,
         photometric if photometric.is_subsampled() => Photometric::YbrFull,
         photometric => photometric,

@@ -3,7 +3,7 @@
 use super::header::{codestream, read, repaired};
 use crate::image::codec::testing::shape;
 use crate::image::codec::{Refusal, decode};
-use crate::image::pixels::Shape;
+use crate::image::pixels::{Photometric, Shape};
 
 /// What a codestream says, with tiles of one byte each.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ struct Written {
     /// Width and height of a code-block, as exponents without 2.
     block: u8,
     precincts: Option<u8>,
+    /// Multiple component transformation.
+    transforms: bool,
     /// How many bytes of packets there are.
     body: usize,
 }
@@ -28,6 +30,7 @@ const SMALL: Written = Written {
     levels: 2,
     block: 4,
     precincts: None,
+    transforms: false,
     body: 3,
 };
 
@@ -43,7 +46,8 @@ impl Written {
         segment(&mut out, 0x51, &size);
         let [l0, l1] = self.layers.to_be_bytes();
         let tells = u8::from(self.precincts.is_some());
-        let mut style = vec![tells, 0, l0, l1, 0, self.levels, self.block, self.block, 0, 1];
+        let mut style =
+            vec![tells, 0, l0, l1, self.transforms.into(), self.levels, self.block, self.block, 0, 1];
         style.extend(
             std::iter::repeat_n(self.precincts.unwrap_or(0), usize::from(self.levels) + 1)
                 .filter(|_| tells == 1),
@@ -191,4 +195,39 @@ fn hazard_odd_component_counts_do_not_panic() {
             assert_eq!(found.is_ok(), samples == components && samples < 5, "{components}: {found:?}");
         }
     }
+}
+
+#[test]
+fn hazard_what_was_transformed_is_rgb_whatever_the_data_set_says() {
+    use Photometric::{Rgb, YbrFull, YbrFull422, YbrIct, YbrRct};
+    let syntax = "1.2.840.10008.1.2.4.90".parse().unwrap();
+    let decoded = |transforms, photometric| {
+        let written = Written { components: 3, body: 9, transforms, ..SMALL };
+        let shape = Shape { samples: 3, photometric, ..square(64) };
+        decode(&syntax, &written.bytes(), &shape).unwrap().shape.photometric
+    };
+    for told in [Rgb, YbrFull, YbrFull422, YbrRct, YbrIct] {
+        assert_eq!(decoded(true, told), Rgb, "{told}");
+    }
+    // Without a transformation the samples are what was put in: mostly RGB that is said to be transformed.
+    for (told, meant) in [(Rgb, Rgb), (YbrFull, YbrFull), (YbrFull422, YbrFull), (YbrRct, Rgb), (YbrIct, Rgb)]
+    {
+        assert_eq!(decoded(false, told), meant, "{told}");
+    }
+}
+
+#[test]
+fn tiles_that_are_transformed_and_others_that_are_not_are_refused() {
+    let tile = |transforms| {
+        let style = [0, 0, 0, 1, u8::from(transforms), 2, 4, 4, 0, 1];
+        let mut bytes = Written { components: 3, body: 9 + 14, ..SMALL }.bytes();
+        let data = bytes.windows(2).position(|pair| pair == [0xFF, 0x93]).unwrap();
+        let mut with_style = Vec::new();
+        segment(&mut with_style, 0x52, &style);
+        assert_eq!(with_style.len(), 14);
+        bytes.splice(data..data + 2 + 14, [with_style, vec![0xFF, 0x93]].concat());
+        read(&bytes, &Shape { samples: 3, photometric: Photometric::Rgb, ..square(64) })
+    };
+    assert!(tile(false).is_ok());
+    assert!(matches!(tile(true), Err(Refusal::Unsupported(_))));
 }

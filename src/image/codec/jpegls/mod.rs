@@ -52,6 +52,9 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
             }
             (SOS, Some((header, samples))) => {
                 let scan = Scan::read(parameters, header)?;
+                if !scan.has_units_of_a_sample(header) {
+                    return Err(Refusal::unsupported("JPEG-LS in units of several samples"));
+                }
                 let [near, interleave, transform] = scan.parameters;
                 let interleave = match (interleave, scan.components.len()) {
                     (_, 1) | (0, _) => Interleave::None,
