@@ -83,6 +83,12 @@ pub enum Error {
     /// The offset table names places where no fragment begins, so that nobody can tell the frames apart.
     #[error("the offset table of the object does not fit its fragments")]
     WrongOffsets,
+    /// Number of Frames (0028,0008) is no positive number, so that nobody can tell how many frames there are.
+    #[error("the Number of Frames of the object is no positive number")]
+    NumberOfFrames,
+    /// More frames are there than Number of Frames (0028,0008) says.
+    #[error("the object has more frames than it says")]
+    Surplus,
     /// Rows, Columns, Samples per Pixel or Bits Allocated are missing or zero, so that the length of a frame is
     /// not known.
     #[error("the object does not say how large its frames are")]
@@ -251,7 +257,7 @@ impl Cutter {
 
     /// The pixel data begins.
     fn begin(&mut self, header: &ElementHeader) -> Result<(), Error> {
-        let frames = self.attributes.frames();
+        let frames = self.attributes.frames()?;
         self.pixels = Some((self.attributes.shape(), frames));
         self.is_float = header.tag != tags::PIXEL_DATA;
         let wanted = match std::mem::replace(&mut self.wanted, Wanted::All) {

@@ -1,5 +1,6 @@
 //! The attributes that say how pixel data is divided into frames; all of them come before it.
 
+use super::Error;
 use super::offsets::{OffsetTable, TableReader};
 use crate::dicom::scan::ElementHeader;
 use crate::dicom::transfer_syntax::Layout;
@@ -12,7 +13,7 @@ const MAX_VALUE: usize = 64;
 /// What has been read of them.
 #[derive(Debug)]
 pub(in crate::image) struct Attributes {
-    /// Number of Frames (0028,0008).
+    /// Number of Frames (0028,0008); `None`: it is no positive number.
     frames: Option<u32>,
     /// Rows, Columns, Samples per Pixel, Bits Allocated.
     pub(super) rows: u16,
@@ -47,7 +48,7 @@ impl Attributes {
     /// Nothing read yet.
     pub(in crate::image) fn new(last: Option<u32>) -> Self {
         Self {
-            frames: None,
+            frames: Some(1),
             rows: 0,
             columns: 0,
             samples: 1,
@@ -65,9 +66,12 @@ impl Attributes {
         }
     }
 
-    /// How many frames there are: one where the object does not say.
-    pub(in crate::image) fn frames(&self) -> u32 {
-        self.frames.filter(|&frames| frames > 0).unwrap_or(1)
+    /// How many frames there are: one where the object does not say, as images of single frames do not.
+    ///
+    /// # Errors
+    /// What it says is no positive number. To take that for one would lose the others.
+    pub(in crate::image) fn frames(&self) -> Result<u32, Error> {
+        self.frames.ok_or(Error::NumberOfFrames)
     }
 
     /// Whether native pixels have half the chrominance samples (PS3.3 C.7.6.3.1.2).
@@ -105,8 +109,9 @@ impl Attributes {
 
     /// The Extended Offset Table with its lengths, where both are there and fit (PS3.3 C.7.6.3.1.8).
     pub(in crate::image::frames) fn extended_table(&mut self) -> Option<(OffsetTable, Vec<u64>)> {
-        let offsets = self.extended_offsets.take()?.offsets(self.frames())?;
-        let lengths = self.extended_lengths.take()?.entries(self.frames())?;
+        let frames = self.frames?;
+        let offsets = self.extended_offsets.take()?.offsets(frames)?;
+        let lengths = self.extended_lengths.take()?.entries(frames)?;
         Some((offsets, lengths))
     }
 
@@ -158,7 +163,12 @@ impl Attributes {
         };
         let text = || std::str::from_utf8(&value).unwrap_or_default().trim_matches([' ', '\0']);
         match tag {
-            tags::NUMBER_OF_FRAMES => self.frames = text().parse().ok(),
+            // An empty value says as much as none; of one that is too long not all was read.
+            tags::NUMBER_OF_FRAMES if value.iter().all(|byte| matches!(byte, b' ' | 0)) => {}
+            tags::NUMBER_OF_FRAMES => {
+                let number = text().parse().ok().filter(|&frames| frames > 0);
+                self.frames = number.filter(|_| value.len() < MAX_VALUE);
+            }
             tags::ROWS => self.rows = number(),
             tags::COLUMNS => self.columns = number(),
             tags::SAMPLES_PER_PIXEL => self.samples = number(),

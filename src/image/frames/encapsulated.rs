@@ -7,6 +7,9 @@
 //! one is passed over; one whose offsets lie beside the fragments, as of writers that forget the item headers, is
 //! believed only as far as the markers agree with it. A byte of padding behind the end marker is not part of the frame (PS3.18 8.7.3.3.2);
 //! where the codec has none, nobody can tell it from data, and it stays.
+//!
+//! Most objects of one frame do not say that it is one, so a fragment that begins a codestream anew is held against them.
+//! Lengths of the Extended Offset Table that leave out more than padding are not those of these fragments.
 
 use std::collections::VecDeque;
 
@@ -23,6 +26,10 @@ use crate::dicom::transfer_syntax::{Codec, codec};
 const END: [u8; 2] = [0xFF, 0xD9];
 /// How many bytes before a fragment's end the end marker is looked for: writers pad more than they need to.
 const TAIL: usize = 10;
+
+/// How many bytes of a fragment's beginning are looked at: up to the size of the image in codestreams of JPEG 2000, up to the
+/// first offset in frames of RLE.
+const START: usize = 8;
 
 /// A cut through encapsulated pixel data in progress.
 #[derive(Debug)]
@@ -43,8 +50,10 @@ pub(in crate::image) struct Encapsulated {
     open: bool,
     /// The beginning of a fragment of which is not known yet whether a frame begins with it.
     beginning: Option<Vec<u8>>,
-    /// The first bytes of the fragment, up to three.
+    /// The first bytes of the fragment, up to [`START`].
     start: Vec<u8>,
+    /// Those of the first fragment, where a codestream begins with them.
+    first_start: Option<Vec<u8>>,
     /// The last bytes of the fragment.
     tail: Vec<u8>,
     /// Whether the fragment before this one, of the same frame, ended with an end marker.
@@ -70,7 +79,7 @@ impl Encapsulated {
     /// A cut of these frames, which ascend; `None`: all.
     ///
     /// # Errors
-    /// Single frames of a video are wanted.
+    /// Single frames of a video are wanted, or Number of Frames is none.
     pub(in crate::image) fn new(
         syntax: &Uid,
         attributes: Attributes,
@@ -81,7 +90,7 @@ impl Encapsulated {
             return Err(Error::Video);
         }
         Ok(Self {
-            frames: attributes.frames(),
+            frames: attributes.frames()?,
             attributes,
             wanted: wanted.map(VecDeque::from),
             codec,
@@ -91,7 +100,8 @@ impl Encapsulated {
             frame: 0,
             open: false,
             beginning: None,
-            start: Vec::with_capacity(3),
+            start: Vec::with_capacity(START),
+            first_start: None,
             tail: Vec::with_capacity(TAIL),
             was_ended: false,
             has_two: false,
@@ -145,10 +155,10 @@ impl Encapsulated {
     ///
     /// # Errors
     /// The offset table does not fit the fragments: the frame that is open has bytes of another one in it, or has
-    /// not all of its own.
+    /// not all of its own. Or there is a frame more than the one that there should be.
     pub(in crate::image) fn end(&mut self, position: u64, out: &mut VecDeque<Cut>) -> Result<(), Error> {
         if let Some(table) = self.table.take() {
-            self.plan = self.choose(table);
+            self.plan = self.choose(table)?;
             return Ok(());
         }
         if self.beginning.is_some() {
@@ -157,6 +167,12 @@ impl Encapsulated {
         let offset = position - self.first.unwrap_or(position);
         let has_ended = self.tail.windows(2).any(|pair| pair == END);
         self.has_two |= self.was_ended && starts_codestream(&self.start);
+        if self.writer.leaves_out_data() {
+            return Err(Error::WrongOffsets);
+        }
+        if matches!(self.plan, Plan::Single) && self.begins_another() {
+            return Err(Error::Surplus);
+        }
         let ends = match &self.plan {
             Plan::Unknown | Plan::Single => false,
             Plan::OneEach => true,
@@ -196,9 +212,21 @@ impl Encapsulated {
         missing.map_or(Ok(()), |number| Err(Error::TooShort(number)))
     }
 
-    fn choose(&mut self, basic: TableReader) -> Plan {
+    fn choose(&mut self, basic: TableReader) -> Result<Plan, Error> {
         let frames = self.frames;
-        if frames == 1 || self.codec.is_video() {
+        if self.codec.is_video() {
+            return Ok(Plan::Single);
+        }
+        // Of codestreams that have an end, fragments tell better than a table, which may have an entry for each of them.
+        if frames == 1 && basic.count() > 1 && !self.codec.has_end_marker() {
+            return Err(Error::Surplus);
+        }
+        Ok(self.plan(basic))
+    }
+
+    fn plan(&mut self, basic: TableReader) -> Plan {
+        let frames = self.frames;
+        if frames == 1 {
             return Plan::Single;
         }
         // RLE has one fragment a frame, whatever a table says (PS3.5 A.4.2).
@@ -213,6 +241,20 @@ impl Encapsulated {
             None if self.codec.has_end_marker() => Plan::Markers,
             None => Plan::OneEach,
         }
+    }
+
+    /// Whether another codestream begins with the fragment that ends here, where all are to be one: like the first of them,
+    /// or behind an end marker.
+    fn begins_another(&mut self) -> bool {
+        if self.codec.is_video() {
+            return false;
+        }
+        let begins_alike = self.start.len() == START && self.first_start.as_ref() == Some(&self.start);
+        self.first_start.get_or_insert_with(|| match begins_frame(&self.start) {
+            true => self.start.clone(),
+            false => Vec::new(),
+        });
+        begins_alike || self.has_two
     }
 
     /// Whether the open frame goes on in this fragment, whose first bytes are known now.
@@ -245,8 +287,8 @@ impl Encapsulated {
     }
 
     fn pass(&mut self, piece: Bytes, out: &mut VecDeque<Cut>) {
-        if matches!(self.plan, Plan::Markers | Plan::Basic(_) | Plan::Extended(..)) {
-            let room = 3 - self.start.len();
+        if !matches!(self.plan, Plan::Unknown | Plan::OneEach) {
+            let room = START - self.start.len();
             self.start.extend_from_slice(&piece[..piece.len().min(room)]);
             let fresh = &piece[piece.len().saturating_sub(TAIL)..];
             let surplus = (self.tail.len() + fresh.len()).saturating_sub(TAIL);
@@ -268,7 +310,16 @@ impl Encapsulated {
 
 /// Whether a fragment with these first bytes begins a codestream of JPEG, JPEG-LS or JPEG 2000.
 fn starts_codestream(beginning: &[u8]) -> bool {
-    matches!(beginning, [0xFF, 0xD8, 0xFF] | [0xFF, 0x4F, 0xFF])
+    matches!(beginning, [0xFF, 0xD8, 0xFF, ..] | [0xFF, 0x4F, 0xFF, ..])
+}
+
+/// Whether a fragment with these first bytes begins a frame of any codec: the above, JPEG XL, boxes of either, RLE.
+fn begins_frame(beginning: &[u8]) -> bool {
+    starts_codestream(beginning)
+        || matches!(
+            beginning,
+            [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J' | b'j', ..] | [1..=15, 0, 0, 0, 64, 0, 0, 0]
+        )
 }
 
 /// Passes the bytes of a wanted frame on, but for its padding.
@@ -278,6 +329,9 @@ struct Writer {
     on: bool,
     /// How many bytes of it there are to be, by its table.
     left: Option<u64>,
+    /// How many bytes of its fragments are behind those, and whether they are more than zeros.
+    behind: u64,
+    behind_is_data: bool,
     /// Whether a zero behind the end marker is padding.
     strips: bool,
     /// Whether any bytes of it went out.
@@ -294,11 +348,16 @@ impl Writer {
     }
 
     fn pass(&mut self, mut piece: Bytes, out: &mut VecDeque<Cut>) {
-        if let Some(left) = &mut self.left {
-            piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= piece.len() as u64;
+        if !self.on {
+            return;
         }
-        if !self.on || piece.is_empty() {
+        if let Some(left) = &mut self.left {
+            let rest = piece.split_off(usize::try_from(*left).unwrap_or(usize::MAX).min(piece.len()));
+            *left -= piece.len() as u64;
+            self.behind += rest.len() as u64;
+            self.behind_is_data |= rest.iter().any(|byte| *byte != 0);
+        }
+        if piece.is_empty() {
             return;
         }
         if self.held {
@@ -309,6 +368,11 @@ impl Writer {
             piece.truncate(piece.len() - 1);
         }
         self.write(piece, out);
+    }
+
+    /// Whether the table's length leaves out more of the fragments than padding: zeros, or a byte of anything.
+    fn leaves_out_data(&self) -> bool {
+        self.on && self.behind > 1 && self.behind_is_data
     }
 
     fn write(&mut self, piece: Bytes, out: &mut VecDeque<Cut>) {

@@ -16,6 +16,9 @@ use crate::dicom::byte_order::{Swapper, cell};
 use crate::dicom::scan::ElementHeader;
 use crate::dicom::transfer_syntax::Layout;
 
+/// Fewest bits behind the last frame that are no padding to an even number of bytes.
+const LEAST_SURPLUS: u64 = 16;
+
 /// A cut through native pixel data in progress.
 #[derive(Debug)]
 pub(super) struct Native {
@@ -50,17 +53,26 @@ impl Native {
     /// A cut through the pixel data of this header; `None`: all frames.
     ///
     /// # Errors
-    /// The frames are longer than the pixel data, or their length is not known.
+    /// The frames are longer than the pixel data, or their length is not known; there is one frame, and room for
+    /// two; there are no pixel data.
     pub(super) fn new(
         header: &ElementHeader,
         attributes: &Attributes,
         wanted: Option<Vec<u32>>,
     ) -> Result<Self, Error> {
         let value_bits = u64::from(header.length.unwrap_or_default()) * 8;
-        let frames = attributes.frames();
-        let frame_bits = frame_bits(attributes, value_bits);
+        let frames = attributes.frames()?;
+        if value_bits == 0 {
+            return Err(Error::NoPixelData);
+        }
+        let frame_bits = frame_bits(attributes, frames, value_bits);
         if frame_bits == 0 {
             return Err(Error::NoGeometry);
+        }
+        // Most objects of one frame do not say that it is one: one more may well be meant to be there.
+        let surplus = value_bits.saturating_sub(frame_bits);
+        if frames == 1 && surplus >= frame_bits.max(LEAST_SURPLUS) {
+            return Err(Error::Surplus);
         }
         let last = wanted.as_ref().map_or(frames, |list| list.last().copied().unwrap_or_default());
         if u64::from(last).checked_mul(frame_bits).is_none_or(|end| end > value_bits) {
@@ -148,7 +160,7 @@ impl Native {
 }
 
 /// The length of a frame in bits; 0 where it is not known. `value_bits` is the length of the whole value.
-fn frame_bits(attributes: &Attributes, value_bits: u64) -> u64 {
+fn frame_bits(attributes: &Attributes, frames: u32, value_bits: u64) -> u64 {
     let Attributes { rows, columns, samples, bits, .. } = *attributes;
     let pixels = u64::from(rows) * u64::from(columns);
     // Four 16-bit numbers fit into 64 bits.
@@ -157,7 +169,7 @@ fn frame_bits(attributes: &Attributes, value_bits: u64) -> u64 {
         return full;
     }
     // Some writers say so and store every sample all the same.
-    let all = full.checked_mul(u64::from(attributes.frames()));
+    let all = full.checked_mul(u64::from(frames));
     if all.is_some_and(|all| all > 0 && all <= value_bits) { full } else { full / 3 * 2 }
 }
 

@@ -79,6 +79,11 @@ impl TableReader {
         }
     }
 
+    /// How many entries came.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The table of offsets of so many frames; `None` where it cannot be one.
     pub(super) fn offsets(self, frames: u32) -> Option<OffsetTable> {
         let ascends = self.ascends;

@@ -1,5 +1,6 @@
 //! Objects of every kind of pixel data, in pieces of every size.
 
+mod counts;
 mod fragments;
 
 use proptest::prelude::*;

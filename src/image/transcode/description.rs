@@ -48,7 +48,8 @@ impl Description {
     /// What it says: how the pixels of a frame lie, and how many frames there are.
     pub(super) fn read(&self) -> (Option<Shape>, u32) {
         let attributes = self.attributes();
-        (attributes.shape(), attributes.frames())
+        // What is no number is refused with the pixel data, where the cutter reads it, too.
+        (attributes.shape(), attributes.frames().unwrap_or(1))
     }
 
     fn attributes(&self) -> Attributes {

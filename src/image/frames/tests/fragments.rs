@@ -89,3 +89,55 @@ fn hazard_an_empty_fragment_is_no_frame() {
     let rle = Build::new("1.2.840.10008.1.2.5").grey(2, 1, 1, 8).fragments(&[], &[b"", b"\x01\x02"]);
     assert!(matches!(rle.cut(&[1]), Err(Error::TooShort(1))));
 }
+
+#[test]
+fn hazard_lengths_of_an_earlier_compression_cut_no_frame_short() {
+    let object = |lengths: &[u64], last: &[u8]| {
+        Build::new(JPEG).grey(3, 4, 4, 8).extended(&[0, 14, 30], lengths).fragments(&[], &[A, B, last])
+    };
+    assert_eq!(object(&[6, 7, 6], C).all().unwrap(), FRAMES);
+    // Zeros are padding, however many they are, and so is a byte of anything.
+    assert_eq!(object(&[6, 7, 6], b"\xFF\xD8\xFFc\xFF\xD9\0\0\0\0").all().unwrap(), FRAMES);
+    assert_eq!(object(&[5, 7, 6], C).cut(&[1]).unwrap(), [&A[..5]]);
+    for lengths in [[4, 7, 6], [0, 7, 6], [6, 5, 6], [6, 7, 2]] {
+        let lies_at = 1 + lengths.iter().zip([6, 7, 6]).position(|(told, is)| *told != is).unwrap();
+        for frame in 1..=3 {
+            let cut = object(&lengths, C).cut(&[frame]);
+            if frame as usize == lies_at {
+                assert_eq!(cut, Err(Error::WrongOffsets), "{lengths:?} {frame}");
+            } else {
+                assert_eq!(cut.unwrap(), [FRAMES[frame as usize - 1]], "{lengths:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hazard_frames_that_are_not_counted_are_not_joined_to_one() {
+    let jxl = "1.2.840.10008.1.2.4.110";
+    let segments = |last| [&[1, 0, 0, 0, 64, 0, 0, 0][..], &[last; 60]].concat();
+    let (first, second) = (segments(1), segments(2));
+    let (one, two) = (&b"\xFF\x0A12345678"[..], &b"\xFF\x0A1234569a"[..]);
+    for (syntax, table, fragments) in [
+        (JPEG, &[][..], vec![A, C]),
+        (JPEG, &[0, 14], vec![A, C]),
+        (JPEG, &[0], vec![b"\xFF\xD8\xFFbb", b"bb\xFF\xD9", C]),
+        // The same beginning, and no end.
+        (J2K, &[], vec![b"\xFF\x4F\xFF\x51\0\x2F\0\0a\0", b"\xFF\x4F\xFF\x51\0\x2F\0\0b\0"]),
+        (RLE, &[], vec![&first, &second]),
+        (RLE, &[0, 10], vec![b"ab", b"cd"]),
+        (jxl, &[], vec![one, two]),
+    ] {
+        let object = Build::new(syntax).grey(1, 4, 4, 8).fragments(table, &fragments);
+        assert_eq!(object.cut(&[1]), Err(Error::Surplus), "{syntax} {table:?}");
+    }
+    // One codestream, whatever the table has an entry for.
+    let object = Build::new(JPEG).grey(1, 4, 4, 8);
+    let object = object.fragments(&[0, 14], &[b"\xFF\xD8\xFFbbb", b"bb\xFF\xD9"]);
+    assert_eq!(object.cut(&[1]).unwrap(), [b"\xFF\xD8\xFFbbbbb\xFF\xD9"]);
+    // Fragments of a video begin alike, and so may those of pixels that are not compressed.
+    let object = Build::new(MPEG4).grey(1, 4, 4, 8).fragments(&[], &[A, A]);
+    assert_eq!(object.all().unwrap(), [[A, A].concat()]);
+    let plain = Build::new("1.2.840.10008.1.2.1.98").grey(1, 4, 4, 8).fragments(&[0], &[&[0; 8], &[0; 8]]);
+    assert_eq!(plain.all().unwrap(), [[0; 16]]);
+}
