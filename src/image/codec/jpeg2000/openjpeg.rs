@@ -25,13 +25,16 @@ pub(super) fn decode(codestream: &[u8], header: &Header, shape: &Shape) -> Resul
     let mask = u32::MAX >> (u32::BITS - header.precision);
     let planes: Vec<&[i32]> = components.iter().map(|component| component.data()).collect();
     Ok(match header.precision {
-        ..=8 => Samples::Bytes(by_pixel(&planes, pixels, |sample| (sample as u32 & mask) as u8)),
-        ..=16 => Samples::Words(by_pixel(&planes, pixels, |sample| (sample as u32 & mask) as u16)),
+        0..=8 => Samples::Bytes(by_pixel(&planes, pixels, |sample| (sample as u32 & mask) as u8)),
+        9..=16 => Samples::Words(by_pixel(&planes, pixels, |sample| (sample as u32 & mask) as u16)),
         _ => Samples::Longs(by_pixel(&planes, pixels, |sample| sample as u32 & mask)),
     })
 }
 
 fn by_pixel<T: Copy + Default>(planes: &[&[i32]], pixels: usize, sample: impl Fn(i32) -> T) -> Vec<T> {
+    if let [plane] = planes {
+        return plane.iter().map(|value| sample(*value)).collect();
+    }
     let mut samples = vec![T::default(); pixels * planes.len()];
     for (place, plane) in planes.iter().enumerate() {
         for (to, from) in samples.iter_mut().skip(place).step_by(planes.len()).zip(*plane) {

@@ -30,7 +30,12 @@ fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
     let greatest = ((1_u32 << header.precision) - 1) as f32;
     // The library moves the range of signed samples up, too: moving it back is turning the first bit over.
     let sign = if header.signed { 1 << (header.precision - 1) } else { 0 };
-    let sample = |value: f32| value.round_ties_even().clamp(0.0, greatest) as u16 ^ sign;
+    // To the nearest integer: in floating point there is no fraction from here on, and the integer is in the lower bits.
+    const WHOLE: f32 = (1_u32 << 23) as f32;
+    let sample = |value: f32| (value.clamp(0.0, greatest) + WHOLE).to_bits() as u16 ^ sign;
+    if let [component] = components[..] {
+        return Ok(component.iter().map(|value| sample(*value)).collect());
+    }
     let mut samples = vec![0; components.iter().map(|component| component.len()).sum()];
     for (place, component) in components.iter().enumerate() {
         for (to, from) in samples.iter_mut().skip(place).step_by(components.len()).zip(*component) {
