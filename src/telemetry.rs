@@ -43,8 +43,7 @@ pub fn init(config: &Config, traces: Option<&TracesConfig>) -> Option<Traces> {
     // The configuration has checked it; `info` is what a filter that does not parse can still mean.
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = io::stderr().is_terminal();
-    // Spans are not for the log, which would repeat them in every line.
-    let of_log = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
+    let of_log = filter.and(filter_fn(|metadata| is_for_log(metadata.target())));
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let lines = if config.json { lines.json().boxed() } else { lines.boxed() };
     let traces = traces.map(Traces::new);
@@ -56,6 +55,12 @@ pub fn init(config: &Config, traces: Option<&TracesConfig>) -> Option<Traces> {
     let registry = tracing_subscriber::registry().with(lines.with_filter(of_log)).with(tracer);
     let _ = registry.try_init();
     traces
+}
+
+/// Spans are not for the log, which would repeat them in every line; and what OpenJPEG says of a damaged codestream is told
+/// by whoever wanted the frame.
+fn is_for_log(target: &str) -> bool {
+    target != TARGET && !target.starts_with("jpeg2k")
 }
 
 fn tracer(provider: &SdkTracerProvider) -> opentelemetry_sdk::trace::SdkTracer {
