@@ -46,6 +46,8 @@ pub fn encoding_cost(syntax: &Uid, shape: &Shape) -> u64 {
         (_, RLE) => 3 * native + samples + TABLES,
         (_, JPEG_BASELINE) => 4 * samples + TABLES,
         (Codec::Jpeg | Codec::JpegLs, _) => 4 * samples + 2 * native + TABLES,
+        // Wavelets of 32 bits, code-blocks, and what they have become.
+        (Codec::Jpeg2000 | Codec::Htj2k, _) => 16 * samples + 2 * native + TABLES,
         _ => 0,
     }
 }

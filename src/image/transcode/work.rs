@@ -32,10 +32,15 @@ impl Work {
         Self { from: from.clone(), to: to.clone(), frame, shapes, is_fragment: false, goes_before: None }
     }
 
-    /// How many bytes it takes while it is done, about: the frame as it came, native, and as it goes out.
+    /// How many bytes it takes while it is done, about: the frame as it came, native, and as it goes out, and what the
+    /// codecs take beside.
     pub fn memory(&self) -> usize {
-        let native = usize::try_from(self.shapes.native.frame_length()).unwrap_or(usize::MAX);
-        native.saturating_mul(2).saturating_add(self.frame.len())
+        let Self { from, to, shapes, .. } = self;
+        let decoding = codec::decoding_cost(from, &shapes.stored);
+        let encoding = codec::encoding_cost(to, &shapes.native);
+        let native = shapes.native.frame_length();
+        let bytes = native.saturating_mul(2).saturating_add(decoding.max(encoding));
+        usize::try_from(bytes).unwrap_or(usize::MAX).saturating_add(self.frame.len())
     }
 
     /// Does the work, which takes milliseconds to seconds of a processor, and tells the bytes that go out. Of a frame by
