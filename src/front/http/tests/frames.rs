@@ -192,7 +192,7 @@ async fn a_client_that_wants_native_frames_gets_them_from_an_archive_where_the_b
     assert_eq!(parts(&answer)[0].0, format!("application/octet-stream; transfer-syntax={JPEG}"));
     // What came in another form than one that is taken is asked for in the next.
     let bridge = Bridge::new();
-    let accept = "multipart/related; type=image/jp2, multipart/related; type=application/octet-stream; q=0.1";
+    let accept = "multipart/related; type=image/jxl, multipart/related; type=application/octet-stream; q=0.1";
     let objects = [(J2K_PART_2, encapsulated(&[b"\xFF\x4F\xFFa\xFF\xD9"])), (EXPLICIT, native(b"aa"))];
     let answer = asked(&bridge, "/frames/1", accept, &objects).await;
     assert_eq!(parts(&answer)[0].2, b"aa");
