@@ -5,10 +5,11 @@
 
 pylibjpeg is asked first, through pydicom; where it fails, or lossy pixels differ by more than one grey level, libjpeg-turbo,
 OpenJPEG and CharLS are, through imagecodecs: decoders of lossy JPEG differ in how they round, and in how they spread
-chrominances."""
+chrominances. GDCM gives a second opinion on each file."""
 
 import json
 import logging
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -73,6 +74,25 @@ def verdict(ds, entry, decoded):
     return result + ", ".join(sorted(judged, reverse=True))
 
 
+def second_opinion(file):
+    """The samples that GDCM makes of a file; None where it makes none. Its module is for Debian's own Python."""
+    script = Path(__file__).parent / "gdcm_frames.py"
+    done = subprocess.run(["/usr/bin/python3", script, file], capture_output=True)
+    return done.stdout if done.returncode == 0 else None
+
+
+def beside(ds, entry, decoded, theirs):
+    if "refused" in entry or theirs is None:
+        return ""
+    ours = (decoded / entry["frames"]).read_bytes()
+    if len(ours) != len(theirs):
+        return "; GDCM differs"
+    kind = np.dtype(f"<{'i' if ds.PixelRepresentation else 'u'}{ds.BitsAllocated // 8}")
+    ours, theirs = np.frombuffer(ours, kind), np.frombuffer(theirs, kind)
+    off = int(np.abs(ours.astype(np.int64) - theirs.astype(np.int64)).max())
+    return ", GDCM" if off == 0 else "; within 1 of GDCM" if off == 1 else "; GDCM differs"
+
+
 def works(judge, *arguments):
     try:
         return judge(*arguments).size > 0
@@ -88,7 +108,8 @@ def main():
     for entry in json.loads((decoded / "decoded.json").read_text()):
         ds = pydicom.dcmread(folder / entry["file"])
         count = int(ds.get("NumberOfFrames") or 1)
-        rows.append([entry["source"], ds.file_meta.TransferSyntaxUID.name, count, verdict(ds, entry, decoded)])
+        result = verdict(ds, entry, decoded) + beside(ds, entry, decoded, second_opinion(folder / entry["file"]))
+        rows.append([entry["source"], ds.file_meta.TransferSyntaxUID.name, count, result])
     print(json.dumps(rows))
 
 

@@ -176,7 +176,7 @@ impl Attributes {
             tags::BITS_STORED => self.bits_stored = Some(number()),
             tags::HIGH_BIT => self.high_bit = Some(number()),
             tags::PIXEL_REPRESENTATION => self.signed = number() != 0,
-            tags::PLANAR_CONFIGURATION => self.planar = number() != 0,
+            tags::PLANAR_CONFIGURATION => self.planar = number() == 1,
             _ => {
                 self.tells_colours = !text().is_empty();
                 self.photometric = Photometric::read(text());
