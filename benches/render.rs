@@ -67,8 +67,8 @@ fn pictures(criterion: &mut Criterion) {
     let picture = drawn(&slice, "");
     criterion.bench_function("slice/gif", |b| {
         b.iter(|| {
-            let mut gif = Gif::new(40.0);
-            gif.add(black_box(&picture)).map(|()| gif.finish())
+            let mut gif = Gif::default();
+            gif.add(black_box(&picture), 40.0).map(|()| gif.finish())
         })
     });
     criterion.bench_function("colour/png", |b| {

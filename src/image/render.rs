@@ -64,7 +64,10 @@ pub enum Error {
     /// The part that is asked for is outside of the image.
     #[error("the part that is asked for lies outside of the image")]
     Region,
-    /// The frame has more than [`MAX_FRAME`] pixels, or the picture would have more than [`viewport::MAX_PIXELS`].
+    /// The frame has more than [`MAX_FRAME`] pixels.
+    #[error("frames of more than {MAX_FRAME} pixels are not rendered")]
+    FrameTooLarge,
+    /// The picture would have more than [`viewport::MAX_PIXELS`].
     #[error("the picture would be too large")]
     TooLarge,
 }
@@ -98,7 +101,7 @@ fn pixels(head: &Head, frame: &Frame, number: u32, options: &Options) -> Result<
     let shape = &frame.shape;
     attributes::check(shape)?;
     if shape.pixels() as u64 > MAX_FRAME {
-        return Err(Error::TooLarge);
+        return Err(Error::FrameTooLarge);
     }
     if (frame.bytes.len() as u64) < shape.frame_length() {
         return Err(Error::TooShort);
@@ -124,7 +127,7 @@ fn finished(
     options: &Options,
     aspect: f64,
 ) -> Result<Picture, Error> {
-    let picture = icc::coloured(picture, head, options.profile)?;
+    let picture = icc::coloured(picture, head, number, options.profile)?;
     let mut picture = viewport::fitted(picture, options.viewport, aspect)?;
     annotate::annotate(&mut picture, head, number, options.annotation);
     Ok(picture)

@@ -25,6 +25,10 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 
 def problems(answer, original, known):
+    if original.get("BurnedInAnnotation") == "YES":
+        if answer.status != 406:
+            yield f"status {answer.status}, and the pixels name the patient"
+        return
     if answer.status != 200:
         yield f"status {answer.status} {answer.body[:200]}"
         return

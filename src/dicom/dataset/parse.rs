@@ -14,7 +14,7 @@ use crate::dicom::scan::{Content, ElementHeader, Error, ErrorKind, Event, Scanne
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, VR, tags};
 
-/// Most elements of a data set in memory, those in items included. Answers to queries have dozens; each
+/// Most elements of a data set in memory, those in items included, and items without any. Answers to queries have dozens; each
 /// costs some hundred bytes however short it is on the wire.
 pub const MAX_ELEMENTS: usize = 100_000;
 
@@ -143,10 +143,7 @@ impl Builder {
         match event {
             Event::Element(header) => {
                 self.tag = header.tag;
-                self.elements += 1;
-                if self.elements > MAX_ELEMENTS {
-                    return Err(Error { kind: ErrorKind::TooManyHeaders, offset, tag: self.tag });
-                }
+                self.count(offset)?;
                 match header.content {
                     Content::Items => {
                         self.sequence = Some(OpenSequence { tag: header.tag, items: Vec::new() });
@@ -170,6 +167,10 @@ impl Builder {
             Event::ItemEnd => {
                 if let Some((scope, mut sequence)) = self.around.pop() {
                     let item = std::mem::replace(&mut self.current, scope);
+                    // What has no elements takes memory all the same.
+                    if item.data_set.is_empty() {
+                        self.count(offset)?;
+                    }
                     sequence.items.push(item.data_set);
                     self.sequence = Some(sequence);
                 }
@@ -186,6 +187,14 @@ impl Builder {
                 }
             }
             Event::Fragment(_) | Event::FragmentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, offset: u64) -> Result<(), Error> {
+        self.elements += 1;
+        if self.elements > MAX_ELEMENTS {
+            return Err(Error { kind: ErrorKind::TooManyHeaders, offset, tag: self.tag });
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Earlier {
     /// The sequence that begins with this element.
     pub(super) fn new(header: &ElementHeader) -> Self {
         let mut builder = Builder::new(None);
-        let _ = builder.step(Event::Element(header.clone()), 0);
+        let _ = builder.step(Event::Element(*header), 0);
         Self { builder, depth: 1, items: 0 }
     }
 

@@ -19,6 +19,12 @@ fn code(value: &str, meaning: &str) -> Vec<DataSet> {
     vec![set(&[(tags::CODE_VALUE, VR::SH, value), (tags::CODE_MEANING, VR::LO, meaning)])]
 }
 
+fn unit(value: &str, scheme: &str, meaning: &str) -> Vec<DataSet> {
+    let mut unit = code(value, meaning);
+    unit[0].set_str(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme);
+    unit
+}
+
 /// A content item of this type.
 fn item(kind: &str, name: &str) -> DataSet {
     let mut item = set(&[(tags::VALUE_TYPE, VR::CS, kind), (tags::RELATIONSHIP_TYPE, VR::CS, "CONTAINS")]);
@@ -72,17 +78,43 @@ fn text(content: Vec<DataSet>) -> String {
 }
 
 #[test]
+fn a_unit_is_its_code_in_ucum_and_its_meaning_in_other_schemes() {
+    let long = |scheme| {
+        let mut unit = unit("", scheme, "millimetre of mercury, long");
+        unit[0].remove(tags::CODE_VALUE);
+        unit[0].set_str(tags::LONG_CODE_VALUE, VR::UC, "mm[Hg]");
+        unit
+    };
+    for (unit, expected) in [
+        (unit("mm[Hg]", "UCUM", "mmHg"), "120 mm[Hg]"),
+        // SNOMED has numbers.
+        (unit("259018001", "SCT", "mmHg"), "120 mmHg"),
+        (unit("1", "99LOCAL", "points"), "120 points"),
+        (unit("1", "UCUM", "no units"), "120"),
+        (long("UCUM"), "120 mm[Hg]"),
+    ] {
+        let measured = with_items(
+            set(&[(tags::NUMERIC_VALUE, VR::DS, "120")]),
+            tags::MEASUREMENT_UNITS_CODE_SEQUENCE,
+            unit,
+        );
+        let item = with_items(item("NUM", "Size"), tags::MEASURED_VALUE_SEQUENCE, vec![measured]);
+        assert_eq!(text(vec![item]), format!("1.1 Size: {expected}\n"));
+    }
+}
+
+#[test]
 fn a_value_of_every_type_is_in_words() {
     let points = |points: &[f32]| points.iter().flat_map(|it| it.to_le_bytes()).collect::<Vec<_>>();
     let measured = with_items(
         set(&[(tags::NUMERIC_VALUE, VR::DS, "3.5")]),
         tags::MEASUREMENT_UNITS_CODE_SEQUENCE,
-        code("cm", "centimetre"),
+        unit("cm", "UCUM", "centimetre"),
     );
     let ratio = with_items(
         set(&[(tags::NUMERIC_VALUE, VR::DS, "0.4")]),
         tags::MEASUREMENT_UNITS_CODE_SEQUENCE,
-        code("1", "no units"),
+        unit("1", "UCUM", "no units"),
     );
     let frames = {
         let mut reference = reference("1.4.1");

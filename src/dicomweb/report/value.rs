@@ -33,9 +33,25 @@ pub(super) fn read(kind: &str, item: &DataSet, evidence: &Evidence<'_>) -> Vec<P
 
 /// A coded concept in words: its meaning, else its code (PS3.3 8.8).
 pub(super) fn concept(items: &[DataSet]) -> String {
-    let Some(code) = items.first() else { return String::new() };
-    let known = [tags::CODE_MEANING, tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE];
-    known.into_iter().find_map(|tag| code.string(tag)).unwrap_or_default().to_owned()
+    let Some(item) = items.first() else { return String::new() };
+    item.string(tags::CODE_MEANING).or_else(|| code(item)).unwrap_or_default().to_owned()
+}
+
+/// The code of a coded concept, in whichever attribute its length puts it (PS3.3 8.1).
+fn code(item: &DataSet) -> Option<&str> {
+    let codes = [tags::CODE_VALUE, tags::LONG_CODE_VALUE, tags::URN_CODE_VALUE];
+    codes.into_iter().find_map(|tag| item.string(tag))
+}
+
+/// A unit as it is written. The code of UCUM is that; of other schemes a code may be a mere number, and the meaning is.
+fn unit(items: &[DataSet]) -> Option<String> {
+    let item = items.first()?;
+    match (item.string(tags::CODING_SCHEME_DESIGNATOR), code(item)) {
+        // No unit.
+        (Some("UCUM"), Some("1")) => None,
+        (Some("UCUM"), Some(code)) => Some(code.to_owned()),
+        _ => Some(concept(items)),
+    }
 }
 
 /// A measurement with its unit (PS3.3 C.18.1).
@@ -44,10 +60,8 @@ fn number(item: &DataSet) -> String {
         return concept(item.items(tags::NUMERIC_VALUE_QUALIFIER_CODE_SEQUENCE));
     };
     let value = measured.strings(tags::NUMERIC_VALUE).join(", ");
-    let units = measured.items(tags::MEASUREMENT_UNITS_CODE_SEQUENCE);
-    // The code of UCUM is the unit as it is written; `1` is none.
-    let code = units.first().and_then(|unit| unit.string(tags::CODE_VALUE)).filter(|code| *code != "1");
-    [Some(value.trim()), code]
+    let unit = unit(measured.items(tags::MEASUREMENT_UNITS_CODE_SEQUENCE));
+    [Some(value.trim()), unit.as_deref()]
         .into_iter()
         .flatten()
         .filter(|part| !part.is_empty())

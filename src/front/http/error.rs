@@ -80,10 +80,15 @@ impl Problem {
                     Self::client(StatusCode::BAD_REQUEST, detail)
                 }
                 NotDrawn::NotShown(RenderError::TooShort) => of_archive(),
-                NotDrawn::TooLarge | NotDrawn::NotShown(RenderError::TooLarge) | NotDrawn::NotWritten(_) => {
+                NotDrawn::NotShown(RenderError::TooLarge) | NotDrawn::NotWritten(_) => {
                     Self::client(StatusCode::PAYLOAD_TOO_LARGE, detail).advise("Ask for a smaller viewport.")
                 }
-                NotDrawn::NotShown(RenderError::Attribute(_))
+                NotDrawn::TooLarge => Self::client(StatusCode::PAYLOAD_TOO_LARGE, detail).advise(
+                    "Ask for a smaller viewport, for fewer frames of a GIF, or for frames as they are.",
+                ),
+                NotDrawn::HeadTooLarge
+                | NotDrawn::NotShown(RenderError::FrameTooLarge)
+                | NotDrawn::NotShown(RenderError::Attribute(_))
                 | NotDrawn::NotDecoded(Refusal::Unsupported(_)) => {
                     Self::bridge(StatusCode::NOT_IMPLEMENTED, detail).advise("Ask for frames.")
                 }

@@ -1,6 +1,7 @@
 //! Writes onto a picture whose it is and how it was taken (PS3.18 8.3.5.1.1).
 //!
-//! The font has the letters of Latin scripts; others become question marks, and are in the metadata.
+//! The font has the letters of Latin scripts; others become question marks, and are in the metadata. What does not fit is
+//! never cut without a sign: the beginning of a patient's number is that of somebody else.
 
 use std::str::FromStr;
 
@@ -12,12 +13,14 @@ use super::picture::Picture;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::{Tag, tags};
 
-/// From this width on the larger letters are taken.
+/// From this width on the larger letters are taken, where the text fits with them.
 const WIDE: u32 = 900;
 /// Free pixels around the text.
 const MARGIN: usize = 4;
-/// Longest line, in characters.
-const LONGEST: usize = 64;
+/// What stands at the end of a line of which there is more.
+const MORE: &str = "...";
+/// A line that is cut has so many characters at least; what would have fewer is left out.
+const LEAST: usize = 12;
 
 /// What is written onto a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -72,9 +75,18 @@ pub enum Place {
     Below,
 }
 
-/// Writes lines onto a picture, white on what is darkened. What does not fit is cut off.
+/// Writes lines onto a picture, white on what is darkened. Lines that are too long end with three dots, and those for which
+/// there is no room are left out.
 pub fn write(picture: &mut Picture, lines: &[String], place: Place) {
-    let height = if picture.width >= WIDE { RasterHeight::Size32 } else { RasterHeight::Size16 };
+    let room = |height| {
+        let width = (picture.width as usize).saturating_sub(2 * MARGIN);
+        width / get_raster_width(FontWeight::Regular, height).max(1)
+    };
+    let fits = |height| lines.iter().all(|line| line.chars().count() <= room(height));
+    let is_large = picture.width >= WIDE && fits(RasterHeight::Size32);
+    let height = if is_large { RasterHeight::Size32 } else { RasterHeight::Size16 };
+    let room = room(height);
+    let lines: Vec<String> = lines.iter().filter_map(|line| fitted(line, room)).collect();
     let width = get_raster_width(FontWeight::Regular, height);
     let top = match place {
         Place::Above => MARGIN,
@@ -84,7 +96,10 @@ pub fn write(picture: &mut Picture, lines: &[String], place: Place) {
         }
     };
     for (line, row) in lines.iter().zip((top..).step_by(height.val())) {
-        for (character, column) in line.chars().take(LONGEST).zip((MARGIN..).step_by(width)) {
+        if row + height.val() > picture.height as usize {
+            break;
+        }
+        for (character, column) in line.chars().zip((MARGIN..).step_by(width)) {
             let raster = get_raster(character, FontWeight::Regular, height)
                 .or_else(|| get_raster('?', FontWeight::Regular, height));
             let Some(raster) = raster else { continue };
@@ -95,6 +110,15 @@ pub fn write(picture: &mut Picture, lines: &[String], place: Place) {
             }
         }
     }
+}
+
+/// A line of at most so many characters; `None`: there is no room for it.
+fn fitted(line: &str, room: usize) -> Option<String> {
+    if line.chars().count() <= room {
+        return Some(line.to_owned());
+    }
+    let beginning = room.checked_sub(MORE.len()).filter(|_| room >= LEAST)?;
+    Some(line.chars().take(beginning).collect::<String>() + MORE)
 }
 
 /// Darkens a pixel by half, and makes it as white as the letter is there.
@@ -221,6 +245,27 @@ mod tests {
             annotate(&mut none, &head(), 1, Annotation::default());
             assert_eq!(none, untouched);
         }
+    }
+
+    #[test]
+    fn a_patients_number_is_never_cut_without_a_sign() {
+        let written = |side: u32, line: &str| {
+            let mut picture = picture(side, Colours::Grey);
+            write(&mut picture, &[line.to_owned()], Place::Above);
+            picture
+        };
+        assert_eq!(fitted("1234567890123", 13).as_deref(), Some("1234567890123"));
+        assert_eq!(fitted("1234567890123", 12).as_deref(), Some("123456789..."));
+        assert_eq!(fitted("1234567890123", 11), None);
+        // Letters of 16 pixels are 8 or 9 wide.
+        assert_eq!(written(60, "1234567890123"), picture(60, Colours::Grey), "no room");
+        assert_eq!(written(19, "1"), picture(19, Colours::Grey), "no room for a whole line");
+        let number = "1234567890".repeat(10);
+        let row =
+            |picture: &Picture, row: usize| picture.pixels[row * 1000..][..1000].iter().any(|&p| p != 100);
+        let (large, small) = (written(1000, "1"), written(1000, &number));
+        assert!(row(&large, 30) && row(&small, 18) && !row(&small, 30), "smaller letters");
+        assert_ne!(small, written(1000, &number[..64]), "all of it");
     }
 
     #[test]

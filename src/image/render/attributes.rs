@@ -69,16 +69,17 @@ pub(super) fn integers<const N: usize>(data_set: &DataSet, tag: Tag) -> Option<[
     integers_of(data_set, tag, N).try_into().ok()
 }
 
-/// How long a frame is shown, in milliseconds: as it was meant, else as it was taken (PS3.3 C.7.6.5, C.12.1.1.6).
+/// How long a frame, from 1, is shown, in milliseconds: as it was meant, else as it was taken (PS3.3 C.7.6.5, C.12.1.1.6).
 /// `None`: the object does not say.
-pub fn frame_time(data_set: &DataSet) -> Option<f64> {
+pub fn frame_time(data_set: &DataSet, number: u32) -> Option<f64> {
     let positive = |tag, at| decimal(data_set, tag, at).filter(|&value| value > 0.0);
     let rate = |tag| positive(tag, 0).map(|frames_in_a_second| 1000.0 / frames_in_a_second);
     rate(tags::RECOMMENDED_DISPLAY_FRAME_RATE)
         .or_else(|| rate(tags::CINE_RATE))
         .or_else(|| positive(tags::FRAME_TIME, 0))
-        // The first is that of the first frame, which follows none.
-        .or_else(|| positive(tags::FRAME_TIME_VECTOR, 1))
+        // Each is the time since the frame before; the last frame stands as long as the one before it.
+        .or_else(|| positive(tags::FRAME_TIME_VECTOR, usize::try_from(number).ok()?))
+        .or_else(|| positive(tags::FRAME_TIME_VECTOR, usize::try_from(number.checked_sub(1)?).ok()?))
 }
 
 /// The words of a value, whatever binary VR it has.
@@ -139,12 +140,13 @@ mod tests {
         let with = |tag, vr, values: &[&str]| {
             let mut data_set = DataSet::new();
             data_set.set_strings(tag, vr, values.iter().map(|&value| value.to_owned()).collect());
-            frame_time(&data_set)
+            [1, 2, 3].map(|number| frame_time(&data_set, number))
         };
-        assert_eq!(with(tags::CINE_RATE, VR::IS, &["25"]), Some(40.0));
-        assert_eq!(with(tags::FRAME_TIME, VR::DS, &["33.3"]), Some(33.3));
-        assert_eq!(with(tags::FRAME_TIME_VECTOR, VR::DS, &["0", "50", "60"]), Some(50.0));
-        assert_eq!(with(tags::CINE_RATE, VR::IS, &["0"]), None);
+        assert_eq!(with(tags::CINE_RATE, VR::IS, &["25"]), [Some(40.0); 3]);
+        assert_eq!(with(tags::FRAME_TIME, VR::DS, &["33.3"]), [Some(33.3); 3]);
+        let each = [Some(50.0), Some(600.0), Some(600.0)];
+        assert_eq!(with(tags::FRAME_TIME_VECTOR, VR::DS, &["0", "50", "600"]), each);
+        assert_eq!(with(tags::CINE_RATE, VR::IS, &["0"]), [None; 3]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::dicom::bulk::is_pixel_data;
+use crate::dicom::charset::Charset;
 use crate::dicom::dataset::{Builder, DataSet};
 use crate::dicom::scan::{self, ElementHeader, ErrorKind, Event, Scanner};
 use crate::dicom::{Tag, Uid, tags};
@@ -14,8 +15,11 @@ use crate::dicom::{Tag, Uid, tags};
 /// longer is taken for absent.
 pub const MAX_VALUE: u32 = 16 << 20;
 
-/// Most bytes of values that are kept of one object: sixteen overlays of the largest detectors.
+/// Most bytes that are kept of one object: sixteen overlays of the largest detectors. Elements and items count, too.
 pub const MAX_HEAD: usize = 64 << 20;
+
+/// What an element or an item takes in memory, whatever is in it, in bytes.
+const OVERHEAD: usize = 128;
 
 /// What stands before the pixel data of an object, as far as it says how they are shown.
 #[derive(Debug, Clone)]
@@ -108,10 +112,16 @@ impl HeadReader {
         }
     }
 
+    /// The same, of an object whose text is in this character set where it names none. Before the first bytes.
+    pub fn assuming(self, assumed: Option<&Charset>) -> Self {
+        Self { builder: Builder::new(assumed), ..self }
+    }
+
     /// The next bytes of the data set. They are not looked at from the pixel data on.
     ///
     /// # Errors
-    /// The data set cannot be followed, or more than [`MAX_HEAD`] bytes would have to be kept.
+    /// The data set cannot be followed; or it has more than [`MAX_HEAD`] bytes to keep, or more elements than there may be,
+    /// which is no fault of it: then it is [`ErrorKind::TooLarge`] or [`ErrorKind::TooManyHeaders`].
     pub fn push(&mut self, bytes: Bytes) -> Result<(), scan::Error> {
         if self.pixels.is_some() {
             return Ok(());
@@ -131,14 +141,9 @@ impl HeadReader {
                         self.scanner.skip();
                         continue;
                     }
+                    self.length += OVERHEAD;
                 }
-                Event::Value(piece) => {
-                    self.length += piece.len();
-                    if self.length > MAX_HEAD {
-                        let (offset, tag) = (self.scanner.position(), self.top);
-                        return Err(scan::Error { kind: ErrorKind::TooLarge, offset, tag });
-                    }
-                }
+                Event::Value(piece) => self.length += piece.len(),
                 Event::Item(_) => {
                     if self.depth == 0 && self.top == tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE {
                         self.items = self.items.saturating_add(1);
@@ -150,13 +155,23 @@ impl HeadReader {
                         self.kept.push(self.items);
                     }
                     self.depth += 1;
+                    self.length += OVERHEAD;
                 }
                 Event::ItemEnd => self.depth = self.depth.saturating_sub(1),
                 Event::Fragment(_) | Event::FragmentEnd | Event::ElementEnd => {}
             }
+            if self.length > MAX_HEAD {
+                let (offset, tag) = (self.scanner.position(), self.top);
+                return Err(scan::Error { kind: ErrorKind::TooLarge, offset, tag });
+            }
             self.builder.step(event, self.scanner.position())?;
         }
         Ok(())
+    }
+
+    /// How many bytes are kept so far.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Whether the pixel data have begun.
@@ -187,6 +202,7 @@ impl HeadReader {
                 tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE
                     | tags::FRAME_VOILUT_SEQUENCE
                     | tags::PIXEL_MEASURES_SEQUENCE
+                    | tags::OPTICAL_PATH_IDENTIFICATION_SEQUENCE
             ),
             _ => true,
         }
@@ -295,6 +311,27 @@ mod tests {
             assert!(groups.iter().all(|group| !group.contains(tags::FRAME_CONTENT_SEQUENCE)));
         }
         assert_eq!(read(&object(), 64, None).unwrap().frames.len(), 9);
+    }
+
+    #[test]
+    fn items_without_anything_in_them_are_bounded_as_well() {
+        let mut data_set = DataSet::new();
+        data_set.set_items(tags::OPTICAL_PATH_SEQUENCE, vec![DataSet::new(); MAX_HEAD / OVERHEAD + 1]);
+        data_set.insert(tags::PIXEL_DATA, Element { vr: VR::OB, value: Value::Bytes(Bytes::new()) });
+        let bytes = data_set.encode(Layout::ExplicitLe, QueryCharset::Auto);
+        let mut reader = HeadReader::new(&Uid::from_static(EXPLICIT_VR_LE), None);
+        assert_eq!(reader.push(bytes.into()).unwrap_err().kind, ErrorKind::TooManyHeaders);
+    }
+
+    #[test]
+    fn text_is_in_the_character_set_that_the_archive_is_said_to_use() {
+        let mut bytes = b"\x10\0\x10\0PN\x06\0M\xFCller".to_vec();
+        bytes.extend(b"\xE0\x7F\x10\0OB\0\0\0\0\0\0");
+        let latin = Charset::from_values(&["ISO_IR 100".to_owned()]);
+        let mut reader = HeadReader::new(&Uid::from_static(EXPLICIT_VR_LE), None).assuming(Some(&latin));
+        reader.push(bytes.into()).unwrap();
+        let head = reader.finish().unwrap();
+        assert_eq!(head.data_set.string(tags::PATIENT_NAME), Some("M\u{fc}ller"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 use super::Error;
 use super::head::Head;
 use super::picture::{Colours, Picture};
-use crate::dicom::dataset::{DataSet, Value};
+use crate::dicom::dataset::Value;
 use crate::dicom::tags;
 
 /// What a picture's colours are to be, and whether its file says so. Grey pictures have no profile.
@@ -55,12 +55,17 @@ impl FromStr for Profile {
 ///
 /// # Errors
 /// The image's profile is none that can be followed.
-pub(super) fn coloured(mut picture: Picture, head: &Head, wanted: Profile) -> Result<Picture, Error> {
+pub(super) fn coloured(
+    mut picture: Picture,
+    head: &Head,
+    number: u32,
+    wanted: Profile,
+) -> Result<Picture, Error> {
     let target = match wanted {
         _ if picture.colours == Colours::Grey => return Ok(picture),
         Profile::No => return Ok(picture),
         Profile::Yes => {
-            picture.icc_profile = own(&head.data_set).cloned();
+            picture.icc_profile = own(head, number).cloned();
             return Ok(picture);
         }
         Profile::Srgb => ColorProfile::new_srgb(),
@@ -69,7 +74,7 @@ pub(super) fn coloured(mut picture: Picture, head: &Head, wanted: Profile) -> Re
         Profile::DisplayP3 => ColorProfile::new_display_p3(),
     };
     let error = Error::Attribute(tags::ICC_PROFILE);
-    let source = match own(&head.data_set) {
+    let source = match own(head, number) {
         Some(profile) => ColorProfile::new_from_slice(profile).map_err(|_| error)?,
         None => ColorProfile::new_srgb(),
     };
@@ -85,12 +90,20 @@ pub(super) fn coloured(mut picture: Picture, head: &Head, wanted: Profile) -> Re
     Ok(picture)
 }
 
-/// The profile that an image has: its own, or that of its optical path (PS3.3 C.8.12.5).
-fn own(data_set: &DataSet) -> Option<&Bytes> {
-    let path = data_set.items(tags::OPTICAL_PATH_SEQUENCE).first();
-    [Some(data_set), path].into_iter().flatten().find_map(|it| match &it.get(tags::ICC_PROFILE)?.value {
-        Value::Bytes(bytes) if !bytes.is_empty() => Some(bytes),
-        _ => None,
+/// The profile that the image of a frame, from 1, has: its own, or that of the frame's optical path (PS3.3 C.8.12.5,
+/// C.8.12.6.1.3).
+fn own(head: &Head, number: u32) -> Option<&Bytes> {
+    let paths = head.data_set.items(tags::OPTICAL_PATH_SEQUENCE);
+    let named = head.group(number, tags::OPTICAL_PATH_IDENTIFICATION_SEQUENCE);
+    let path = match named.and_then(|item| item.string(tags::OPTICAL_PATH_IDENTIFIER)) {
+        Some(name) => paths.iter().find(|path| path.string(tags::OPTICAL_PATH_IDENTIFIER) == Some(name)),
+        None => paths.first(),
+    };
+    [Some(&head.data_set), path].into_iter().flatten().find_map(|it| {
+        match &it.get(tags::ICC_PROFILE)?.value {
+            Value::Bytes(bytes) if !bytes.is_empty() => Some(bytes),
+            _ => None,
+        }
     })
 }
 
@@ -98,7 +111,7 @@ fn own(data_set: &DataSet) -> Option<&Bytes> {
 mod tests {
     use super::*;
     use crate::dicom::VR;
-    use crate::dicom::dataset::Element;
+    use crate::dicom::dataset::{DataSet, Element};
 
     fn picture(colours: Colours) -> Picture {
         let pixels = vec![255, 0, 0, 128, 128, 128];
@@ -118,29 +131,61 @@ mod tests {
     #[test]
     fn colours_are_converted_and_say_what_they_are() {
         let p3 = ColorProfile::new_display_p3().encode().unwrap();
-        let srgb = coloured(picture(Colours::Rgb), &head(Some(p3.clone())), Profile::Srgb).unwrap();
+        let srgb = coloured(picture(Colours::Rgb), &head(Some(p3.clone())), 1, Profile::Srgb).unwrap();
         // A red that sRGB does not have is its own; grey stays grey.
         assert_eq!(srgb.pixels, [255, 0, 0, 128, 128, 128]);
         assert!(srgb.icc_profile.is_some());
-        let wider = coloured(picture(Colours::Rgb), &head(None), Profile::DisplayP3).unwrap();
+        let wider = coloured(picture(Colours::Rgb), &head(None), 1, Profile::DisplayP3).unwrap();
         let near = |ours: u8, theirs: u8| ours.abs_diff(theirs) <= 2;
         assert!(near(wider.pixels[0], 234) && near(wider.pixels[1], 51) && near(wider.pixels[2], 35));
         assert!(near(wider.pixels[3], 128) && near(wider.pixels[5], 128), "{:?}", wider.pixels);
         for profile in [Profile::AdobeRgb, Profile::RommRgb] {
-            let other = coloured(picture(Colours::Rgb), &head(None), profile).unwrap();
+            let other = coloured(picture(Colours::Rgb), &head(None), 1, profile).unwrap();
             assert!(other.icc_profile.is_some() && other.pixels[..3] != [255, 0, 0]);
         }
     }
 
     #[test]
+    fn a_frame_has_the_profile_of_its_own_optical_path() {
+        let named = |name: &str, profile: Option<&[u8]>| {
+            let mut item = DataSet::new();
+            item.set_str(tags::OPTICAL_PATH_IDENTIFIER, VR::SH, name);
+            if let Some(profile) = profile {
+                let value = Value::Bytes(Bytes::copy_from_slice(profile));
+                item.insert(tags::ICC_PROFILE, Element { vr: VR::OB, value });
+            }
+            item
+        };
+        let frame = |name: &str| {
+            let mut group = DataSet::new();
+            group.set_items(tags::OPTICAL_PATH_IDENTIFICATION_SEQUENCE, vec![named(name, None)]);
+            group
+        };
+        let mut slide = DataSet::new();
+        let paths = vec![named("1", Some(b"first")), named("2", Some(b"second"))];
+        slide.set_items(tags::OPTICAL_PATH_SEQUENCE, paths);
+        slide.set_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, vec![frame("2"), frame("1"), frame("3")]);
+        let slide = Head::of(slide);
+        let profile = |number| {
+            let shown = coloured(picture(Colours::Rgb), &slide, number, Profile::Yes).unwrap();
+            shown.icc_profile.map(|profile| String::from_utf8(profile.to_vec()).unwrap())
+        };
+        let profiles = [1, 2, 3].map(profile);
+        assert_eq!(profiles, [Some("second".to_owned()), Some("first".to_owned()), None]);
+    }
+
+    #[test]
     fn an_images_own_profile_is_kept_or_left_out_and_a_bad_one_is_seen() {
         let bytes = || Some(b"no profile at all".to_vec());
-        let own = coloured(picture(Colours::Rgb), &head(bytes()), Profile::Yes).unwrap();
+        let own = coloured(picture(Colours::Rgb), &head(bytes()), 1, Profile::Yes).unwrap();
         assert_eq!(own.icc_profile.as_deref(), Some(&b"no profile at all"[..]));
-        assert_eq!(coloured(picture(Colours::Rgb), &head(bytes()), Profile::No), Ok(picture(Colours::Rgb)));
+        assert_eq!(
+            coloured(picture(Colours::Rgb), &head(bytes()), 1, Profile::No),
+            Ok(picture(Colours::Rgb))
+        );
         let error = Err(Error::Attribute(tags::ICC_PROFILE));
-        assert_eq!(coloured(picture(Colours::Rgb), &head(bytes()), Profile::Srgb), error);
-        let grey = coloured(picture(Colours::Grey), &head(bytes()), Profile::Srgb);
+        assert_eq!(coloured(picture(Colours::Rgb), &head(bytes()), 1, Profile::Srgb), error);
+        let grey = coloured(picture(Colours::Grey), &head(bytes()), 1, Profile::Srgb);
         assert_eq!(grey, Ok(picture(Colours::Grey)));
         assert_eq!("sRGB".parse(), Ok(Profile::Srgb));
         assert_eq!("cmyk".parse::<Profile>(), Err(BadProfile));

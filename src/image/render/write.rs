@@ -65,31 +65,23 @@ pub fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, NotWritten> {
 }
 
 /// A GIF in the making, of one picture or of many that follow each other again and again.
+#[derive(Default)]
 pub struct Gif {
     encoder: Option<gif::Encoder<Vec<u8>>>,
-    /// Of a picture, in hundredths of a second.
-    delay: u16,
 }
 
 impl fmt::Debug for Gif {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gif").field("length", &self.length()).field("delay", &self.delay).finish()
+        f.debug_struct("Gif").field("length", &self.length()).finish_non_exhaustive()
     }
 }
 
 impl Gif {
-    /// A GIF whose pictures stand for this long each, in milliseconds.
-    pub fn new(milliseconds: f64) -> Self {
-        // In hundredths of a second; browsers slow down what is quicker than two.
-        let delay = (milliseconds / 10.0).round().clamp(2.0, 6000.0) as u16;
-        Self { encoder: None, delay }
-    }
-
-    /// Adds a picture. The first one's size is that of all.
+    /// Adds a picture, which stands for this long, in milliseconds. The first one's size is that of all.
     ///
     /// # Errors
     /// A side is longer than 65,535 pixels.
-    pub fn add(&mut self, picture: &Picture) -> Result<(), NotWritten> {
+    pub fn add(&mut self, picture: &Picture, milliseconds: f64) -> Result<(), NotWritten> {
         let side = |side: u32| u16::try_from(side).map_err(not_written);
         let (width, height) = (side(picture.width)?, side(picture.height)?);
         let mut frame = match picture.colours {
@@ -99,7 +91,8 @@ impl Gif {
             }
             Colours::Rgb => gif::Frame::from_rgb_speed(width, height, &picture.pixels, GIF_SPEED),
         };
-        frame.delay = self.delay;
+        // In hundredths of a second; browsers slow down what is quicker than two.
+        frame.delay = (milliseconds / 10.0).round().clamp(2.0, 6000.0) as u16;
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => {
@@ -168,10 +161,10 @@ mod tests {
 
     #[test]
     fn a_gif_has_its_pictures_in_order_and_grey_ones_exactly() {
-        let mut gif = Gif::new(40.0);
+        let mut gif = Gif::default();
         let (first, second) = (picture(Colours::Grey), picture(Colours::Rgb));
-        gif.add(&first).unwrap();
-        gif.add(&second).unwrap();
+        gif.add(&first, 40.0).unwrap();
+        gif.add(&second, 250.0).unwrap();
         let file = gif.finish().unwrap();
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);
@@ -180,8 +173,8 @@ mod tests {
         assert_eq!((frame.width, frame.height, frame.delay), (64, 48, 4));
         let grey: Vec<u8> = frame.buffer.iter().step_by(4).copied().collect();
         assert!(grey == first.pixels);
-        assert!(reader.read_next_frame().unwrap().is_some());
+        assert_eq!(reader.read_next_frame().unwrap().unwrap().delay, 25);
         assert!(reader.read_next_frame().unwrap().is_none());
-        assert!(Gif::new(40.0).finish().is_err());
+        assert!(Gif::default().finish().is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Small pictures of what a study holds, as thumbnails are; of what is no image there is a quiet place holder.
+//! Small pictures of what a study holds, as thumbnails are; of what is no image, or none that is rendered, there is a quiet
+//! place holder.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -17,6 +18,10 @@ pub(super) use crate::front::http::pictures::thumbnail::has_images;
 
 /// As large as the pages show them on a screen with two pixels for one.
 const SIZE: &str = "viewport=192,192";
+
+/// There is no image, or none that can be shown here; a damaged one is an error.
+const NOT_SHOWN: [StatusCode; 3] =
+    [StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED, StatusCode::PAYLOAD_TOO_LARGE];
 
 const PLACE_HOLDER: &str = include_str!("place_holder.svg");
 
@@ -51,7 +56,7 @@ async fn shown(at: &Operator, archive: &dyn Archive, target: Target) -> Result<R
     };
     match wanted.thumbnail(&thumbnail::asked(SIZE)?, JPEG).await {
         Ok(thumbnail) => Ok((StatusCode::OK, [(CONTENT_TYPE, JPEG)], thumbnail.file).into_response()),
-        Err(problem) if problem.status() == StatusCode::NOT_FOUND => {
+        Err(problem) if NOT_SHOWN.contains(&problem.status()) => {
             Ok((StatusCode::OK, [(CONTENT_TYPE, "image/svg+xml")], PLACE_HOLDER).into_response())
         }
         Err(problem) => Err(problem),

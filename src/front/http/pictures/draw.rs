@@ -6,14 +6,17 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::asked::Asked;
-use super::workshop::Workshop;
+use super::workshop::{SMALL_HEAD, Workshop};
 use crate::dicom::Uid;
+use crate::dicom::charset::Charset;
 use crate::dicom::object::{Cursor, Head as ObjectHead};
+use crate::dicom::scan::ErrorKind;
+use crate::dicom::tags;
 use crate::dicom::transfer_syntax::is_encapsulated;
 use crate::dicomweb::media_type::{GIF, PNG};
 use crate::front::http::body::Broken;
 use crate::front::http::workers::Lost;
-use crate::image::codec::{Refusal, can_decode, decode};
+use crate::image::codec::{Refusal, can_decode, decode, decoding_cost};
 use crate::image::frames::{AllCut, Cut, Cutter, Step};
 use crate::image::pixels::{Frame, Shape};
 use crate::image::render::attributes::{frame_time, shape};
@@ -41,6 +44,8 @@ pub(in crate::front::http) enum NotDrawn {
     NotDecoded(#[from] Refusal),
     #[error("pictures of the object would take more memory than there is")]
     TooLarge,
+    #[error("there is more before the pixels of the object than is read for a picture")]
+    HeadTooLarge,
     #[error(transparent)]
     NotWritten(#[from] NotWritten),
     #[error(transparent)]
@@ -62,6 +67,8 @@ pub(super) struct Drawing {
     object: ObjectHead,
     asked: Asked,
     media_type: &'static str,
+    /// The character set of text in objects that name none.
+    assumed: Option<Charset>,
 }
 
 impl Drawing {
@@ -70,8 +77,9 @@ impl Drawing {
         object: &ObjectHead,
         asked: &Asked,
         media_type: &'static str,
+        assumed: Option<&Charset>,
     ) -> Self {
-        Self { workshop, object: object.clone(), asked: asked.clone(), media_type }
+        Self { workshop, object: object.clone(), asked: asked.clone(), media_type, assumed: assumed.cloned() }
     }
 
     /// Pictures of these frames.
@@ -81,8 +89,18 @@ impl Drawing {
             Frames::All => (Cutter::all(syntax), None),
             Frames::Some(list) => (Cutter::new(syntax, list.clone()), Some(list)),
         };
-        let reader = Some(HeadReader::new(syntax, list));
-        Pictures { drawing: self, cutter: Some(cutter), reader, image: None, place: None }
+        let reader = Some(HeadReader::new(syntax, list.clone()).assuming(self.assumed.as_ref()));
+        let cutter = Some(cutter);
+        Pictures {
+            drawing: self,
+            list,
+            cutter,
+            reader,
+            image: None,
+            place: None,
+            large_head: None,
+            gif: None,
+        }
     }
 }
 
@@ -90,12 +108,28 @@ impl Drawing {
 #[derive(Debug)]
 pub(super) struct Pictures {
     drawing: Drawing,
+    /// The frames that are wanted; `None`: all.
+    list: Option<Vec<u32>>,
     /// Gone when the object has ended.
     cutter: Option<Cutter>,
     /// Gone when the first frame begins.
     reader: Option<HeadReader>,
     image: Option<Arc<Image>>,
     place: Option<OwnedSemaphorePermit>,
+    /// Of an object with much before its pixels.
+    large_head: Option<OwnedSemaphorePermit>,
+    /// Of a GIF of several frames: the memory of the file and of one frame after the other, taken at once. Who held the
+    /// file and waited for the frame would wait for others who do the same.
+    gif: Option<GifMemory>,
+}
+
+#[derive(Debug)]
+struct GifMemory {
+    /// Longest file.
+    longest: usize,
+    /// Most that a frame may need.
+    frame: u64,
+    permit: OwnedSemaphorePermit,
 }
 
 /// What stands before the frames.
@@ -109,7 +143,27 @@ struct Image {
 struct Coded {
     number: u32,
     bytes: BytesMut,
-    _memory: OwnedSemaphorePermit,
+    /// `None`: its memory is that of its GIF.
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+/// A file, and its place in the memory that pictures share, which it has as long as somebody reads it.
+struct Kept {
+    file: Vec<u8>,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.file
+    }
+}
+
+/// The file, with as much of the memory as it takes; the rest is given back.
+fn kept(mut file: Vec<u8>, memory: Option<OwnedSemaphorePermit>) -> Bytes {
+    file.shrink_to_fit();
+    let _memory = memory.map(|mut memory| memory.split(file.len().div_ceil(1024)).unwrap_or(memory));
+    Bytes::from_owner(Kept { file, _memory })
 }
 
 /// What comes next.
@@ -144,16 +198,42 @@ impl Pictures {
         let mut gif: Option<Gif> = None;
         while let Ok((frame, image)) = self.frame(object).await? {
             let drawing = self.drawing.clone();
-            let begun = gif.take();
+            let begun = gif.take().unwrap_or_default();
             let added = workshop.run(move || drawing.add(begun, &image, frame)).await;
             let added = added.and_then(|gif| gif).map_err(Broken::Picture)?;
-            if added.length() > LONGEST_GIF {
+            if self.gif.as_ref().is_none_or(|gif| added.length() > gif.longest) {
                 return Err(Broken::Picture(NotDrawn::TooLarge));
             }
             gif = Some(added);
         }
         let gif = gif.ok_or(Broken::Picture(NotDrawn::NoImage))?;
-        Ok(gif.finish().map_err(|error| Broken::Picture(error.into()))?.into())
+        let file = gif.finish().map_err(|error| Broken::Picture(error.into()))?;
+        Ok(kept(file, self.gif.take().map(|gif| gif.permit)))
+    }
+
+    /// The memory for a frame that begins; `None`: it has that of its GIF.
+    async fn memory(&mut self, image: &Image, number: u32) -> Result<Option<OwnedSemaphorePermit>, NotDrawn> {
+        let Drawing { workshop, media_type, .. } = &self.drawing;
+        let (needed, pixels) = self.drawing.needed(image, number);
+        let codec = decoding_cost(&self.drawing.object.transfer_syntax, &image.shape);
+        if *media_type != GIF {
+            return Ok(Some(workshop.memory(needed, codec).await?));
+        }
+        match &self.gif {
+            // The first one's size is that of all.
+            Some(gif) if needed > gif.frame => Err(NotDrawn::TooLarge),
+            Some(_) => Ok(None),
+            None => {
+                let all =
+                    || image.head.data_set.int(tags::NUMBER_OF_FRAMES).and_then(|n| usize::try_from(n).ok());
+                let frames = self.list.as_ref().map(Vec::len).or_else(all).unwrap_or(1).max(1);
+                let longest = longest_gif(frames, pixels);
+                // While it grows there are two of it.
+                let permit = workshop.memory(needed + 2 * longest as u64, codec).await?;
+                self.gif = Some(GifMemory { longest, frame: needed, permit });
+                Ok(None)
+            }
+        }
     }
 
     /// The next frame as it stands in the object; `Err`: all are out.
@@ -167,10 +247,8 @@ impl Pictures {
             match cutter.next()? {
                 Step::Cut(Cut::Begin { number, .. }) => {
                     let image = self.image()?;
-                    let needed = self.drawing.needed(&image, number);
-                    let memory = self.drawing.workshop.memory(needed);
-                    let _memory = memory.await.map_err(Broken::Picture)?;
-                    current = Some(Coded { number, bytes: BytesMut::new(), _memory });
+                    let memory = self.memory(&image, number).await.map_err(Broken::Picture)?;
+                    current = Some(Coded { number, bytes: BytesMut::new(), memory });
                 }
                 Step::Cut(Cut::Bytes(bytes)) => {
                     let image = self.image()?;
@@ -190,7 +268,10 @@ impl Pictures {
                 Step::MoreBytes => match object.next().await.transpose()? {
                     Some(bytes) => {
                         if let Some(reader) = &mut self.reader {
-                            reader.push(bytes.clone())?;
+                            reader.push(bytes.clone()).map_err(unread)?;
+                            if reader.length() > SMALL_HEAD && self.large_head.is_none() {
+                                self.large_head = Some(self.drawing.workshop.large_head().await);
+                            }
                         }
                         cutter.push(bytes);
                     }
@@ -219,19 +300,26 @@ impl Pictures {
 
 impl Drawing {
     /// The picture of a frame as a file.
-    fn file(&self, image: &Image, frame: Coded) -> Result<Bytes, NotDrawn> {
+    fn file(&self, image: &Image, mut frame: Coded) -> Result<Bytes, NotDrawn> {
+        let memory = frame.memory.take();
         let picture = self.picture(image, frame)?;
         let file = match self.media_type {
             PNG => write::png(&picture)?,
-            GIF => return Ok(added(None, image, &picture)?.finish()?.into()),
+            GIF => {
+                let mut gif = Gif::default();
+                gif.add(&picture, FRAME_TIME)?;
+                gif.finish()?
+            }
             _ => write::jpeg(&picture, self.asked.quality)?,
         };
-        Ok(file.into())
+        Ok(kept(file, memory))
     }
 
     /// Adds the picture of a frame to a GIF.
-    fn add(&self, gif: Option<Gif>, image: &Image, frame: Coded) -> Result<Gif, NotDrawn> {
-        Ok(added(gif, image, &self.picture(image, frame)?)?)
+    fn add(&self, mut gif: Gif, image: &Image, frame: Coded) -> Result<Gif, NotDrawn> {
+        let time = frame_time(&image.head.data_set, frame.number).unwrap_or(FRAME_TIME);
+        gif.add(&self.picture(image, frame)?, time)?;
+        Ok(gif)
     }
 
     fn picture(&self, image: &Image, coded: Coded) -> Result<render::Picture, NotDrawn> {
@@ -255,12 +343,14 @@ impl Drawing {
         Some(Presentation::read(state, &self.object.sop_instance, number))
     }
 
-    /// The memory that a frame needs until its picture is a file: as it came, decoded, drawn, and as large as it is wanted.
-    fn needed(&self, image: &Image, number: u32) -> u64 {
+    /// The memory that a frame needs until its picture is a file, as it came, decoded, drawn, and as large as it is wanted;
+    /// and how many pixels the picture has.
+    fn needed(&self, image: &Image, number: u32) -> (u64, u64) {
         let Image { head, shape } = image;
         let presentation = self.presentation(number).flatten();
         let wanted = pixels_of(head, number, shape, self.asked.options.viewport, presentation.as_ref());
-        longest(shape) + shape.frame_length() + 3 * shape.pixels() as u64 + 6 * wanted + BESIDES
+        let drawn = 3 * shape.pixels() as u64 + 6 * wanted;
+        (longest(shape) + shape.frame_length() + drawn + BESIDES, wanted)
     }
 }
 
@@ -269,13 +359,59 @@ pub(super) fn can_be_shown(syntax: &Uid) -> bool {
     !is_encapsulated(syntax) || can_decode(syntax)
 }
 
-fn added(gif: Option<Gif>, image: &Image, picture: &render::Picture) -> Result<Gif, NotWritten> {
-    let mut gif = gif.unwrap_or_else(|| Gif::new(frame_time(&image.head.data_set).unwrap_or(FRAME_TIME)));
-    gif.add(picture)?;
-    Ok(gif)
+/// What a head that is not read is the fault of: of the object, or of our bounds.
+fn unread(error: crate::dicom::scan::Error) -> Broken {
+    match error.kind {
+        ErrorKind::TooLarge | ErrorKind::TooManyHeaders => Broken::Picture(NotDrawn::HeadTooLarge),
+        _ => Broken::Encoding(error),
+    }
+}
+
+/// Longest GIF of so many frames with so many pixels each, in bytes: a pixel takes 12 bits at most, a frame a table of
+/// colours besides.
+fn longest_gif(frames: usize, pixels: u64) -> usize {
+    let frame = usize::try_from(pixels).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(4096);
+    frame.saturating_mul(frames).min(LONGEST_GIF)
 }
 
 /// Most bytes of a frame that came: what is compressed is hardly ever longer than what is not.
 fn longest(shape: &Shape) -> u64 {
     shape.frame_length() + shape.frame_length() / 2 + BESIDES
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_holds_its_memory_until_the_last_of_it_is_gone() {
+        let memory = Arc::new(Semaphore::new(100));
+        let all = async || Arc::clone(&memory).acquire_many_owned(100).await.unwrap();
+        let file = kept(vec![0; 10 << 10], Some(all().await));
+        assert_eq!(memory.available_permits(), 90);
+        let rest = file.slice(5..);
+        drop(file);
+        assert_eq!(memory.available_permits(), 90, "somebody still reads");
+        drop(rest);
+        let larger = kept(vec![0; 200 << 10], Some(all().await));
+        assert_eq!(memory.available_permits(), 0, "no more than was taken");
+        drop(larger);
+        assert_eq!(memory.available_permits(), 100);
+        assert_eq!(kept(vec![1, 2], None)[..], [1, 2]);
+    }
+
+    #[test]
+    fn a_gif_is_never_longer_than_was_thought() {
+        let pixels: Vec<u8> = (0..64 * 64_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let colours = render::Colours::Grey;
+        let noise = render::Picture { width: 64, height: 64, colours, pixels, icc_profile: None };
+        let mut gif = Gif::default();
+        for frames in 1..5 {
+            gif.add(&noise, FRAME_TIME).unwrap();
+            assert!(gif.length() <= longest_gif(frames, 64 * 64), "{frames}: {}", gif.length());
+        }
+        assert_eq!(longest_gif(1 << 20, 1 << 20), LONGEST_GIF);
+    }
 }

@@ -27,7 +27,8 @@ use super::body::{Broken, Streaming};
 use super::context::Context;
 use super::error::Problem;
 use super::frames::{content_type, instance_url};
-use super::parts::{Framing, Part, Parts, Rest, Source as _, next};
+use super::parts::{Framing, Gathered, Part, Parts, Rest, Source as _, next};
+use super::room::Held;
 use super::wado::{Begun, answer, begin};
 use crate::archive::{Form, Retrieve};
 use crate::caller::Priority;
@@ -36,6 +37,7 @@ use crate::dicom::{Uid, object::Object};
 use crate::dicomweb::media_type::{GIF, JPEG, PNG, ValueForm};
 use crate::dicomweb::multipart::Writer;
 use crate::image::frames::FrameList;
+use crate::image::render::Profile;
 
 use self::draw::{Drawing, Frames, can_be_shown};
 use self::sequence::{OfFrames, OfObjects, Sequence};
@@ -78,7 +80,8 @@ pub(super) async fn frames(context: Context, asked: Asked) -> Result<Response, P
     let url = format!("{}/frames", instance_url(&context));
     let Begun { first, rest } = begun;
     let workshop = context.server.0.kept.workshop.clone();
-    let drawing = Drawing::new(workshop, &first.head, &asked, form.media_type);
+    let assumed = rest.assumed_charset.as_ref();
+    let drawing = Drawing::new(workshop, &first.head, &asked, form.media_type, assumed);
     let source = OfFrames::new(drawing.frames(wanted), rest.objects, first.body, url);
     several(&context, Sequence::new(source, form.media_type), form, &[]).await
 }
@@ -105,18 +108,25 @@ pub(super) async fn images(context: Context, asked: Asked) -> Result<Response, P
     let retrieve = Retrieve::new(target.clone(), Form::AsStored);
     let Begun { first, rest } = begin(&context, Priority::Bulk, retrieve).await?;
     let context = Arc::new(context);
-    let source = OfObjects::new(Arc::clone(&context), asked, form.media_type, target, first, rest.objects);
+    let source = OfObjects::new(Arc::clone(&context), asked, form.media_type, target, first, rest.objects)
+        .assuming(rest.assumed_charset);
     several(&context, Sequence::new(source, form.media_type), form, &rest.missing).await
 }
 
 /// What the client takes of the types that there are.
 fn taken(context: &Context, asked: &Asked, single: bool) -> Result<ValueForm, Problem> {
-    context.accept(&asked.accept).picture_form(&TYPES, single).ok_or_else(|| {
+    let form = context.accept(&asked.accept).picture_form(&TYPES, single).ok_or_else(|| {
         Problem::client(StatusCode::NOT_ACCEPTABLE, "pictures come in no form that was asked for").advise(
             "Accept image/jpeg, image/png or image/gif; several pictures are parts of multipart/related; \
                  type=\"image/jpeg\".",
         )
-    })
+    })?;
+    if form.media_type == GIF && !matches!(asked.options.profile, Profile::No | Profile::Srgb) {
+        let detail = "a GIF has no place for a colour profile: `iccprofile` is no or srgb";
+        return Err(Problem::client(StatusCode::BAD_REQUEST, detail)
+            .advise("Ask for image/png or image/jpeg, whose files have their profile in them."));
+    }
+    Ok(form)
 }
 
 /// Begins the retrieval of an instance in a form whose frames can be decoded.
@@ -164,7 +174,8 @@ async fn one(
         url = format!("{url}/frames/{frames}");
     }
     let workshop = context.server.0.kept.workshop.clone();
-    let drawing = Drawing::new(workshop, &head, &asked, form.media_type);
+    let assumed = rest.assumed_charset.as_ref();
+    let drawing = Drawing::new(workshop, &head, &asked, form.media_type, assumed);
     let drawn = drawing.frames(wanted).file(&mut body).await;
     Rest::new(rest.objects, body).let_it_end();
     let file = drawn.map_err(|broken| Problem::broken(context.archive.name(), broken))?;
@@ -181,8 +192,9 @@ fn answer_with(context: &Context, form: ValueForm, file: Bytes, location: &str) 
     let mut writer = Writer::<()>::new();
     let content = writer.content_type(form.media_type);
     let head = writer.part(&[("Content-Type", form.media_type), ("Content-Location", location)]);
-    let body = [&head[..], &file[..], &writer.finish(())[..]].concat();
-    answer(context, &content, &[], Body::from(body))
+    // The file as it is, with its place in the memory that pictures share.
+    let body = Gathered([head, file, writer.finish(())].map(Held::passing).into());
+    answer(context, &content, &[], Body::new(Streaming::new(body, context.archive.name())))
 }
 
 /// Answers with several pictures, one a part, each as soon as it is drawn.

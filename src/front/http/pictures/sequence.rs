@@ -15,6 +15,7 @@ use super::draw::{Drawing, Frames, Next, NotDrawn, Pictures, can_be_shown};
 use crate::archive::{Complete, Error, Feed, Form, Kind, Retrieve, Step};
 use crate::caller::Priority;
 use crate::dicom::Uid;
+use crate::dicom::charset::Charset;
 use crate::dicom::object::{Cursor, Object};
 use crate::dicom::query::Target;
 use crate::dicom::sop_class::is_image;
@@ -142,6 +143,8 @@ pub(super) struct OfObjects {
     later: VecDeque<Target>,
     /// The retrieval has ended well.
     complete: Option<Complete>,
+    /// The character set of text in objects that name none.
+    assumed: Option<Charset>,
 }
 
 impl OfObjects {
@@ -154,8 +157,13 @@ impl OfObjects {
         first: Object,
         feed: Feed<Object>,
     ) -> Self {
-        let (later, complete) = (VecDeque::new(), None);
-        Self { asking, asked, media_type, target, first: Some(first), feed, later, complete }
+        let (later, complete, first) = (VecDeque::new(), None, Some(first));
+        Self { asking, asked, media_type, target, first, feed, later, complete, assumed: None }
+    }
+
+    /// The same, whose objects have text in this character set where they name none.
+    pub(super) fn assuming(self, assumed: Option<Charset>) -> Self {
+        Self { assumed, ..self }
     }
 
     /// The next picture of an image that comes in a form which can be decoded; `None`: there are no more.
@@ -220,7 +228,7 @@ impl OfObjects {
         let mut file = None;
         if can_be_shown(syntax) && !is_video(syntax) {
             let workshop = self.asking.server.0.kept.workshop.clone();
-            let drawing = Drawing::new(workshop, &head, &self.asked, self.media_type);
+            let drawing = Drawing::new(workshop, &head, &self.asked, self.media_type, self.assumed.as_ref());
             let wanted = if self.media_type == GIF { Frames::All } else { Frames::Some(vec![1]) };
             file = match drawing.frames(wanted).file(&mut body).await {
                 Ok(file) => Some(file),

@@ -6,13 +6,14 @@
 //! turn. What has no pictures is 404, and viewers show something else; what has some that cannot be shown is an error.
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::StatusCode;
 
 use super::answer_with;
 use super::asked::Asked;
 use super::draw::{Drawing, Frames, NotDrawn, can_be_shown};
 use super::thumbnails::{Key, Thumbnail};
-use crate::archive::{Archive, Error, Form, Kind, Retrieve, Step};
+use crate::archive::{Archive, Error, Form, Kind, Retrieval, Retrieve, Step};
 use crate::caller::{Caller, Priority};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::object::Object;
@@ -213,11 +214,12 @@ impl Wanted<'_> {
     ) -> Result<Drawn, Problem> {
         self.record.retrieval(self.who, self.archive.name(), instance, None);
         let retrieve = Retrieve::new(instance.clone(), form);
-        let mut objects = match self.archive.retrieve(&self.caller, retrieve).await {
-            Ok(retrieval) => retrieval.objects,
-            Err(error) if matches!(error.kind, Kind::NotAcceptable) => return Ok(Drawn::NotDecoded),
-            Err(error) => return Err(error.into()),
-        };
+        let Retrieval { mut objects, assumed_charset, .. } =
+            match self.archive.retrieve(&self.caller, retrieve).await {
+                Ok(retrieval) => retrieval,
+                Err(error) if matches!(error.kind, Kind::NotAcceptable) => return Ok(Drawn::NotDecoded),
+                Err(error) => return Err(error.into()),
+            };
         let Object { head, mut body, .. } = match objects.next().await {
             Step::Item(object) => object,
             Step::End(Ok(_)) => return Err(Error::new(self.archive.name(), Kind::NotFound).into()),
@@ -230,11 +232,15 @@ impl Wanted<'_> {
         }
         self.record.instance(&head);
         let workshop = self.server.0.kept.workshop.clone();
-        let drawing = Drawing::new(workshop, &head, asked, media_type);
+        let drawing = Drawing::new(workshop, &head, asked, media_type, assumed_charset.as_ref());
         let drawn = drawing.frames(Frames::Some(vec![self.frame])).file(&mut body).await;
         Rest::new(objects, body).let_it_end();
         match drawn {
-            Ok(file) => Ok(Drawn::Thumbnail(Box::new(Thumbnail { head, file }))),
+            Ok(file) => {
+                // What is kept has bounds of its own, and no place among pictures that are on their way.
+                let file = Bytes::copy_from_slice(&file);
+                Ok(Drawn::Thumbnail(Box::new(Thumbnail { head, file })))
+            }
             Err(
                 Broken::Frames(FrameError::NoPixelData | FrameError::Video)
                 | Broken::Picture(NotDrawn::NoImage),

@@ -13,10 +13,20 @@ use crate::front::http::workers::Workers;
 /// for its picture.
 const READERS: usize = 16;
 
+/// How many objects at a time may have more before their pixels than [`SMALL_HEAD`], up to
+/// [`MAX_HEAD`](crate::image::render::head::MAX_HEAD) each.
+const LARGE_HEADS: usize = 4;
+/// What each object may have before its pixels, in bytes: all that images without overlays and colour tables have.
+pub(super) const SMALL_HEAD: usize = 1 << 20;
+
+/// As much memory as the workers have, in bytes.
+const ALL_MEMORY: u64 = 1 << 30;
+
 /// What pictures share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::front::http) struct Workshop {
     readers: Arc<Semaphore>,
+    large_heads: Arc<Semaphore>,
     workers: Workers,
 }
 
@@ -24,7 +34,8 @@ impl Workshop {
     /// One with these workers.
     pub(in crate::front::http) fn new(workers: Workers) -> Self {
         let processors = available_parallelism().map_or(1, NonZero::get);
-        Self { readers: Arc::new(Semaphore::new(processors * READERS)), workers }
+        let readers = Arc::new(Semaphore::new(processors * READERS));
+        Self { readers, large_heads: Arc::new(Semaphore::new(LARGE_HEADS)), workers }
     }
 
     /// A place for an object that is read. Waits for its turn.
@@ -32,11 +43,19 @@ impl Workshop {
         Arc::clone(&self.readers).acquire_owned().await.expect("it is never closed")
     }
 
-    /// Memory for so many bytes. Waits for its turn.
+    /// A place for an object with more than [`SMALL_HEAD`] before its pixels. Waits for its turn; who has one waits for no
+    /// other.
+    pub(super) async fn large_head(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.large_heads).acquire_owned().await.expect("it is never closed")
+    }
+
+    /// Memory for so many bytes, and for what a codec takes besides; all there is, where the codec takes more. Waits for its
+    /// turn.
     ///
     /// # Errors
     /// There is not as much.
-    pub(super) async fn memory(&self, bytes: u64) -> Result<OwnedSemaphorePermit, NotDrawn> {
+    pub(super) async fn memory(&self, bytes: u64, codec: u64) -> Result<OwnedSemaphorePermit, NotDrawn> {
+        let bytes = bytes.saturating_add(codec).min(ALL_MEMORY.max(bytes));
         self.workers.memory(bytes).await.ok_or(NotDrawn::TooLarge)
     }
 

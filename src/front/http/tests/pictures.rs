@@ -1,14 +1,16 @@
 //! Pictures: what `rendered` and `thumbnail` answer with.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use super::frames::{asked_for, hold, of_class};
 use super::qido;
 use super::wado::lay;
 use super::*;
-use crate::archive::{Error, Form, Kind};
+use crate::archive::testing::Driver;
+use crate::archive::{Error, Expected, Form, Kind, Retrieval};
 use crate::caller::Priority;
-use crate::dicom::charset::QueryCharset;
+use crate::dicom::charset::{Charset, QueryCharset};
 use crate::dicom::dataset::{DataSet, Element, Value as DicomValue};
 use crate::dicom::transfer_syntax::Layout;
 use crate::dicom::{Tag, VR, tags};
@@ -107,6 +109,68 @@ async fn a_gif_moves_through_all_frames_or_those_of_a_list() {
         }
         assert_eq!(frames, count, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_gif_has_no_place_for_a_profile_and_each_frame_its_own_time() {
+    for profile in ["yes", "adobergb", "displayp3", "rommrgb"] {
+        rendered(&format!("/rendered?iccprofile={profile}"), "image/gif").await.problem(400);
+    }
+    assert_eq!(rendered("/rendered?iccprofile=srgb", "image/gif").await.status, 200);
+    let bytes = image(&[RISING, [7; 8], RISING]);
+    let mut data_set = DataSet::parse(&bytes, Layout::ExplicitLe, None).unwrap().data_set;
+    data_set.remove(tags::CINE_RATE);
+    let times = ["0", "50", "1000"].map(str::to_owned).to_vec();
+    data_set.set_strings(tags::FRAME_TIME_VECTOR, VR::DS, times);
+    let bridge = Bridge::new();
+    hold(&bridge, EXPLICIT, data_set.encode(Layout::ExplicitLe, QueryCharset::Auto)).await;
+    let answer = bridge.ask("GET", &asked_for("/rendered"), "image/gif").await;
+    let mut gif = gif::DecodeOptions::new().read_info(&answer.body[..]).unwrap();
+    let mut delays = Vec::new();
+    while let Some(frame) = gif.read_next_frame().unwrap() {
+        delays.push(frame.delay);
+    }
+    assert_eq!(delays, [5, 100, 100]);
+}
+
+#[tokio::test]
+async fn more_before_the_pixels_than_is_read_is_not_the_archives_fault() {
+    let bytes = image(&[RISING]);
+    let mut data_set = DataSet::parse(&bytes, Layout::ExplicitLe, None).unwrap().data_set;
+    data_set.set_items(tags::OPTICAL_PATH_SEQUENCE, vec![DataSet::new(); 1 << 19]);
+    let bridge = Bridge::new();
+    hold(&bridge, EXPLICIT, data_set.encode(Layout::ExplicitLe, QueryCharset::Auto)).await;
+    let problem = bridge.get(&asked_for("/rendered")).await.problem(501);
+    assert!(problem.contains("\"side\":\"bridge\""), "{problem}");
+}
+
+#[tokio::test]
+async fn names_are_in_the_character_set_that_the_archive_is_said_to_use() {
+    let named = |name: &[u8]| {
+        let mut bytes = b"\x10\0\x10\0PN\x06\0".to_vec();
+        bytes.extend(name);
+        bytes.extend(image(&[[0; 8]]));
+        bytes
+    };
+    let shown = async |bytes: Vec<u8>, assumed: Option<&str>| {
+        let bridge = Bridge::new();
+        let (driver, objects) = Driver::new();
+        bridge.archive.push_retrieval(Ok(Retrieval {
+            objects,
+            missing: Vec::new(),
+            confirmed: BTreeSet::new(),
+            assumed_charset: assumed.map(|name| Charset::from_values(&[name.to_owned()])),
+            without_bulk: false,
+            expected: Expected::default(),
+        }));
+        driver.item(of_class(CT, EXPLICIT, bytes).await);
+        driver.complete();
+        let path = asked_for("/rendered?annotation=patient&viewport=400,200");
+        png(&bridge.ask("GET", &path, "image/png").await.body).2
+    };
+    let latin = shown(named(b"M\xFCller"), Some("ISO_IR 100")).await;
+    assert_ne!(latin, shown(named(b"M\xFCller"), None).await);
+    assert_ne!(latin, shown(named(b"Muller"), None).await);
 }
 
 #[tokio::test]
