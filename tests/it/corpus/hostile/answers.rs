@@ -141,7 +141,9 @@ fn frame_lengths(mutant: &Mutant) -> Vec<u64> {
     let layout = layout(&mutant.instance.head.transfer_syntax);
     let elements = elements(&mutant.bytes, layout);
     let number = |tag| number(&mutant.bytes, &elements, tag, layout);
-    let samples = number(tags::SAMPLES_PER_PIXEL).or(Some(1));
+    // It may be left out, but not be there twice.
+    let is_told = elements.iter().any(|it| it.tag == tags::SAMPLES_PER_PIXEL);
+    let samples = if is_told { number(tags::SAMPLES_PER_PIXEL) } else { Some(1) };
     let (Some(rows), Some(columns), Some(samples), Some(bits)) =
         (number(tags::ROWS), number(tags::COLUMNS), samples, number(tags::BITS_ALLOCATED))
     else {
@@ -181,8 +183,12 @@ fn object(mutant: &Mutant, body: &[u8], native: Option<&[u8]>) -> Result<(), Str
         return Err("frames of another length than it says".to_owned());
     }
     let lossy = sent.as_str().ends_with("4.50");
-    // Colours may come plane by plane, or with fewer chrominances, as they are stored.
-    let differs = shape.samples > 1 && !is_encapsulated(stored);
+    // Colours may come plane by plane, or with fewer chrominances, as they are stored; a frame by itself as the metadata say.
+    let is_plain = elements(&mutant.bytes, layout(stored))
+        .iter()
+        .filter(|it| it.tag == tags::PLANAR_CONFIGURATION)
+        .all(|it| mutant.bytes[it.value.clone()] == [0, 0]);
+    let differs = shape.samples > 1 && !(is_encapsulated(stored) && is_plain);
     let first = frames.into_iter().next().ok_or("no frames")?;
     let decoded = if is_encapsulated(&sent) {
         codec::decode(&sent, &first, &shape).map_err(|refusal| format!("its frame: {refusal}"))?
