@@ -196,104 +196,15 @@ fn object(mutant: &Mutant, body: &[u8], native: Option<&[u8]>) -> Result<(), Str
         Frame { shape, bytes: first }
     };
     let same = lossy || differs || native.is_none_or(|native| native == decoded.bytes);
-    same.then_some(()).ok_or_else(|| "other than the native one".to_owned())
-        }
-        STORED => Ok(()),
-        2 => Ok(()),
-        3..=6 => object(mutant, body, native),
-        PNG => picture(body),
-        METADATA => match serde_json::from_slice::<serde_json::Value>(body) {
-            Err(error) if !error.to_string().starts_with("recursion limit") => Err(error.to_string()),
-            _ => Ok(()),
-        },
-        _ => {
-            let is_jpeg = body.starts_with(b"\xFF\xD8\xFF") && body.ends_with(b"\xFF\xD9");
-            is_jpeg.then_some(()).ok_or_else(|| "no JPEG".to_owned())
-        }
-    }
-}
-
-fn picture(body: &[u8]) -> Result<(), String> {
-    let mut reader =
-        png::Decoder::new(std::io::Cursor::new(body)).read_info().map_err(|error| error.to_string())?;
-    let mut pixels = vec![0; reader.output_buffer_size().ok_or("too large")?];
-    reader.next_frame(&mut pixels).map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// How long a native frame may be by what the data set says, in bytes; none: it says so twice, or not at all.
-fn frame_lengths(mutant: &Mutant) -> Vec<u64> {
-    let layout = layout(&mutant.instance.head.transfer_syntax);
-    let elements = elements(&mutant.bytes, layout);
-    let number = |tag| number(&mutant.bytes, &elements, tag, layout);
-    // It may be left out, but not be there twice.
-    let is_told = elements.iter().any(|it| it.tag == tags::SAMPLES_PER_PIXEL);
-    let samples = if is_told { number(tags::SAMPLES_PER_PIXEL) } else { Some(1) };
-    let (Some(rows), Some(columns), Some(samples), Some(bits)) =
-        (number(tags::ROWS), number(tags::COLUMNS), samples, number(tags::BITS_ALLOCATED))
-    else {
-        return Vec::new();
-    };
-    let length = |samples: u64| (rows * columns * samples * bits).div_ceil(8);
-    // Half of the chrominances may be missing.
-    if samples == 3 { vec![length(3), length(2)] } else { vec![length(samples)] }
-}
-
-/// The number of an element that is there once.
-fn number(bytes: &[u8], elements: &[Element], tag: Tag, layout: Layout) -> Option<u64> {
-    let mut found = elements.iter().filter(|it| it.tag == tag);
-    let (Some(element), None) = (found.next(), found.next()) else { return None };
-    let word = *bytes[element.value.clone()].first_chunk()?;
-    Some(
-        if layout == Layout::ExplicitBe { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) }.into(),
-    )
-}
-
-/// Whether an object can be read to its end, and has as many pixels as it says, the first of them those of `native`.
-fn object(mutant: &Mutant, body: &[u8], native: Option<&[u8]>) -> Result<(), String> {
-    let stored = &mutant.instance.head.transfer_syntax;
-    let (meta, data_set) = MetaReader::new()
-        .push(Bytes::copy_from_slice(body))
-        .map_err(|error| error.to_string())?
-        .ok_or("no data set")?;
-    let sent = meta.transfer_syntax.ok_or("no transfer syntax")?;
-    // What passes as it is stored is as wrong as it is.
-    if sent == *stored || !is_encapsulated(&sent) && !is_encapsulated(stored) {
-        return Ok(());
-    }
-    let Some((shape, frames)) = frames(&sent, data_set)? else { return Ok(()) };
-    if sent.as_str() == EXPLICIT_VR_LE
-        && frames.iter().any(|frame| frame.len() as u64 != shape.frame_length())
-    {
-        return Err("frames of another length than it says".to_owned());
-    }
-    let lossy = sent.as_str().ends_with("4.50");
-    // Colours may come plane by plane, or with fewer chrominances, as they are stored; a frame by itself as the metadata say.
-    let is_plain = elements(&mutant.bytes, layout(stored))
-        .iter()
-        .filter(|it| it.tag == tags::PLANAR_CONFIGURATION)
-        .all(|it| mutant.bytes[it.value.clone()] == [0, 0]);
-    let differs = shape.samples > 1 && !(is_encapsulated(stored) && is_plain);
-    let first = frames.into_iter().next().ok_or("no frames")?;
-    let decoded = if is_encapsulated(&sent) {
-        codec::decode(&sent, &first, &shape).map_err(|refusal| format!("its frame: {refusal}"))?
-    } else {
-        Frame { shape, bytes: first }
-    };
-    // A frame by itself lies as its metadata says.
-    let by_plane = || -> Vec<u8> {
-        let cell = usize::from(shape.bits_allocated / 8).max(1);
-        let plane =
-            |sample: usize| decoded.bytes.chunks_exact(cell).skip(sample).step_by(shape.samples.into());
-        (0..usize::from(shape.samples)).flat_map(plane).flatten().copied().collect()
-    };
-    let alike = |native: &[u8]| native == decoded.bytes || shape.samples > 1 && native == by_plane();
-    let same = lossy || differs || native.is_none_or(alike);
     same.then_some(()).ok_or_else(|| "other pixels than the native frame".to_owned())
 }
 
+/// How the pixels of a frame lie, and all of them.
+type Frames = (Shape, Vec<Vec<u8>>);
+
 /// How the pixels of an object lie, and its frames. `None`: it has no pixels, or contradicts itself as it is
 /// stored: a High Bit that is none of its cells', or another number of samples than colours.
-fn frames(syntax: &Uid, data_set: Bytes) -> Result<Option<(Shape, Vec<Vec<u8>>)>, String> {
+fn frames(syntax: &Uid, data_set: Bytes) -> Result<Option<Frames>, String> {
     let mut head = HeadReader::new(syntax, None);
     head.push(data_set.clone()).map_err(|error| error.to_string())?;
     let Some(head) = head.finish() else { return Ok(None) };

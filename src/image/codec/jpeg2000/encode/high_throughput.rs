@@ -366,11 +366,11 @@ mod tests {
     #[test]
     fn every_quad_has_a_code() {
         for (table, codes) in CODES.iter().enumerate() {
-            for place in 0..codes.len() {
+            for (place, code) in codes.iter().enumerate() {
                 let (context, significant, which) = (place >> 8, place >> 4 & 0xF, place & 0xF);
                 // Where MEL says that nothing is significant, no more is said.
                 let is_met = which & !significant == 0 && (context, significant) != (0, 0);
-                assert!(!is_met || codes[place].length > 0, "{table} {place:03X}");
+                assert!(!is_met || code.length > 0, "{table} {place:03X}");
             }
         }
     }
