@@ -115,8 +115,8 @@ impl Workers {
     }
 }
 
-/// Bytes with the memory that they take; what the work took beside goes back.
-fn kept(bytes: Bytes, memory: Option<OwnedSemaphorePermit>) -> Bytes {
+/// Bytes with the memory that they take until they are dropped; what the work took beside goes back.
+pub(super) fn kept(bytes: Bytes, memory: Option<OwnedSemaphorePermit>) -> Bytes {
     let own =
         memory.and_then(|mut memory| memory.split(bytes.len().div_ceil(1024).min(memory.num_permits())));
     Bytes::from_owner(Kept { bytes, _memory: own })

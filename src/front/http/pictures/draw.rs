@@ -15,7 +15,7 @@ use crate::dicom::tags;
 use crate::dicom::transfer_syntax::is_encapsulated;
 use crate::dicomweb::media_type::{GIF, PNG};
 use crate::front::http::body::Broken;
-use crate::front::http::workers::Lost;
+use crate::front::http::workers::{Lost, kept};
 use crate::image::codec::{Refusal, can_decode, decode, decoding_cost};
 use crate::image::frames::{AllCut, Cut, Cutter, Step};
 use crate::image::pixels::{Frame, Shape};
@@ -147,23 +147,10 @@ struct Coded {
     memory: Option<OwnedSemaphorePermit>,
 }
 
-/// A file, and its place in the memory that pictures share, which it has as long as somebody reads it.
-struct Kept {
-    file: Vec<u8>,
-    _memory: Option<OwnedSemaphorePermit>,
-}
-
-impl AsRef<[u8]> for Kept {
-    fn as_ref(&self) -> &[u8] {
-        &self.file
-    }
-}
-
-/// The file, with as much of the memory as it takes; the rest is given back.
-fn kept(mut file: Vec<u8>, memory: Option<OwnedSemaphorePermit>) -> Bytes {
+/// A file with as much of the memory as it takes; the rest goes back.
+fn kept_file(mut file: Vec<u8>, memory: Option<OwnedSemaphorePermit>) -> Bytes {
     file.shrink_to_fit();
-    let _memory = memory.map(|mut memory| memory.split(file.len().div_ceil(1024)).unwrap_or(memory));
-    Bytes::from_owner(Kept { file, _memory })
+    kept(file.into(), memory)
 }
 
 /// What comes next.
@@ -208,7 +195,7 @@ impl Pictures {
         }
         let gif = gif.ok_or(Broken::Picture(NotDrawn::NoImage))?;
         let file = gif.finish().map_err(|error| Broken::Picture(error.into()))?;
-        Ok(kept(file, self.gif.take().map(|gif| gif.permit)))
+        Ok(kept_file(file, self.gif.take().map(|gif| gif.permit)))
     }
 
     /// The memory for a frame that begins; `None`: it has that of its GIF.
@@ -312,7 +299,7 @@ impl Drawing {
             }
             _ => write::jpeg(&picture, self.asked.quality)?,
         };
-        Ok(kept(file, memory))
+        Ok(kept_file(file, memory))
     }
 
     /// Adds the picture of a frame to a GIF.
@@ -389,17 +376,17 @@ mod tests {
     async fn a_file_holds_its_memory_until_the_last_of_it_is_gone() {
         let memory = Arc::new(Semaphore::new(100));
         let all = async || Arc::clone(&memory).acquire_many_owned(100).await.unwrap();
-        let file = kept(vec![0; 10 << 10], Some(all().await));
+        let file = kept_file(vec![0; 10 << 10], Some(all().await));
         assert_eq!(memory.available_permits(), 90);
         let rest = file.slice(5..);
         drop(file);
         assert_eq!(memory.available_permits(), 90, "somebody still reads");
         drop(rest);
-        let larger = kept(vec![0; 200 << 10], Some(all().await));
+        let larger = kept_file(vec![0; 200 << 10], Some(all().await));
         assert_eq!(memory.available_permits(), 0, "no more than was taken");
         drop(larger);
         assert_eq!(memory.available_permits(), 100);
-        assert_eq!(kept(vec![1, 2], None)[..], [1, 2]);
+        assert_eq!(kept_file(vec![1, 2], None)[..], [1, 2]);
     }
 
     #[test]
