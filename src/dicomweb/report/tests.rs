@@ -78,7 +78,7 @@ fn text(content: Vec<DataSet>) -> String {
 }
 
 #[test]
-fn a_unit_is_its_code_in_ucum_and_its_meaning_in_other_schemes() {
+fn a_unit_is_its_code_in_ucum_and_in_other_schemes_its_meaning_too() {
     let long = |scheme| {
         let mut unit = unit("", scheme, "millimetre of mercury, long");
         unit[0].remove(tags::CODE_VALUE);
@@ -88,8 +88,9 @@ fn a_unit_is_its_code_in_ucum_and_its_meaning_in_other_schemes() {
     for (unit, expected) in [
         (unit("mm[Hg]", "UCUM", "mmHg"), "120 mm[Hg]"),
         // SNOMED has numbers.
-        (unit("259018001", "SCT", "mmHg"), "120 mmHg"),
-        (unit("1", "99LOCAL", "points"), "120 points"),
+        (unit("259018001", "SCT", "mmHg"), "120 mmHg (259018001)"),
+        (unit("1", "99LOCAL", "points"), "120 points (1)"),
+        (unit("cm", "99LOCAL", "Length Unit"), "120 Length Unit (cm)"),
         (unit("1", "UCUM", "no units"), "120"),
         (long("UCUM"), "120 mm[Hg]"),
     ] {

@@ -43,14 +43,19 @@ fn code(item: &DataSet) -> Option<&str> {
     codes.into_iter().find_map(|tag| item.string(tag))
 }
 
-/// A unit as it is written. The code of UCUM is that; of other schemes a code may be a mere number, and the meaning is.
+/// A unit as it is written. The code of UCUM is that; of other schemes a code may be a mere number, and a meaning may not
+/// name the unit, so that both are told.
 fn unit(items: &[DataSet]) -> Option<String> {
     let item = items.first()?;
     match (item.string(tags::CODING_SCHEME_DESIGNATOR), code(item)) {
         // No unit.
         (Some("UCUM"), Some("1")) => None,
         (Some("UCUM"), Some(code)) => Some(code.to_owned()),
-        _ => Some(concept(items)),
+        (_, Some(code)) => match item.string(tags::CODE_MEANING) {
+            Some(meaning) if meaning != code => Some(format!("{meaning} ({code})")),
+            _ => Some(code.to_owned()),
+        },
+        (_, None) => Some(concept(items)),
     }
 }
 
