@@ -44,10 +44,20 @@ async fn a_study_with_one_bad_object_breaks_once_and_is_a_206_from_then_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_neither_the_bridge_nor_the_archive_decodes_is_a_406_for_who_wants_it_native() {
+    let by_name =
+        "Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.1";
+    let default = "Accept: multipart/related; type=\"application/dicom\"";
     for method in METHODS {
         let scene = Scene::new(method, study(1, 1, 2, &kind(JPEG_2000_PART_2)), &[], "").await;
-        let reply = native(&scene).await;
-        assert_eq!((reply.status, reply.whole), (406, true), "{method:?}: {}", short(&reply));
+        let instance =
+            format!("{}/series/{}/instances/{}", study_path(1), series_uid(1, 1), instance_uid(1, 1, 1));
+        for (path, accept) in [(study_path(1), by_name), (instance.clone(), by_name), (instance, default)] {
+            let reply = get_with(scene.app.http, &path, Version::Http11, accept).await;
+            assert_eq!((reply.status, reply.whole), (406, true), "{method:?} {path}: {}", short(&reply));
+        }
+        // Of a study it comes as it is stored to who names no transfer syntax, whatever else is in that study.
+        let outcome = judge(&native(&scene).await, &scene.expected(1), &format!("{method:?}"));
+        assert_eq!(outcome, Outcome::Complete, "{method:?}");
         scene.assert_complete(&format!("{method:?}")).await;
     }
 }
