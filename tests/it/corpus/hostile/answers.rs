@@ -176,7 +176,12 @@ fn object(mutant: &Mutant, body: &[u8], native: Option<&[u8]>) -> Result<(), Str
     if sent == *stored || !is_encapsulated(&sent) && !is_encapsulated(stored) {
         return Ok(());
     }
-    let Some((shape, frames)) = frames(&sent, data_set)? else { return Ok(()) };
+    let read = frames(&sent, data_set);
+    // What does not say how its pixels lie says no more when it has passed: a Photometric Interpretation of an unknown VR.
+    if read.is_err() && frames(stored, Bytes::copy_from_slice(&mutant.bytes)).is_err() {
+        return Ok(());
+    }
+    let Some((shape, frames)) = read? else { return Ok(()) };
     if sent.as_str() == EXPLICIT_VR_LE
         && frames.iter().any(|frame| frame.len() as u64 != shape.frame_length())
     {
