@@ -1,6 +1,7 @@
 //! What a picture costs: a CT slice and a mammogram from the frame's bytes to a file, step by step.
 //!
-//! `cargo bench --bench render`. A slice of 512 × 512 pixels is to take at most 3 ms as PNG and 2 ms as JPEG.
+//! `cargo bench --bench render`. A slice of 512 × 512 pixels is to take at most 3 ms as PNG and 2 ms as JPEG. `GANTRY_SLICE`
+//! names a file with the pixels of another slice of that size, signed, of 16 bits, in Hounsfield units.
 
 use std::hint::black_box;
 
@@ -56,7 +57,11 @@ fn drawn(frame: &Frame, viewport: &str) -> Picture {
 }
 
 fn pictures(criterion: &mut Criterion) {
-    let (slice, mammogram) = (frame(512), frame(4096));
+    let (mut slice, mammogram) = (frame(512), frame(4096));
+    if let Some(file) = std::env::var_os("GANTRY_SLICE") {
+        slice.bytes = std::fs::read(file).expect("a file");
+        assert_eq!(slice.bytes.len() as u64, slice.shape.frame_length());
+    }
     criterion.bench_function("slice/drawn", |b| b.iter(|| drawn(black_box(&slice), "")));
     criterion.bench_function("slice/png", |b| b.iter(|| png(&drawn(black_box(&slice), ""))));
     criterion

@@ -26,10 +26,13 @@ const UNDEFINED: u32 = u32::MAX;
 const DCT: [&str; 4] =
     ["1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"];
 
-/// The SOP Instance UID of an image that was compressed lossily: the same for the same image and transfer syntax, as what it
-/// shows is.
+/// Who compresses, where the build has asked for another: what it writes is not the same bytes.
+const ENCODER: &str = if cfg!(feature = "turbojpeg") { " libjpeg-turbo" } else { "" };
+
+/// The SOP Instance UID of an image that was compressed lossily: the same for the same image, transfer syntax and encoder, as
+/// what it shows is.
 pub(super) fn derived_uid(original: &Uid, to: &Uid) -> Uid {
-    Key::from_secret(to.as_str().as_bytes()).uid(original)
+    Key::from_secret(format!("{to}{ENCODER}").as_bytes()).uid(original)
 }
 
 /// What an image says of where it comes from: elements to be put in, ascending.
