@@ -212,11 +212,8 @@ impl Accept {
 
     /// The first range that `offer` can serve, in the client's order of preference; without any range what
     /// `*/*` gets.
-    fn choose<T>(&self, mut offer: impl FnMut(&MediaRange) -> Option<T>) -> Option<T> {
-        if self.lists.is_empty() {
-            return offer(&MediaRange::any());
-        }
-        self.lists.iter().flatten().filter(|range| range.weight > 0).find_map(offer)
+    fn choose<T>(&self, offer: impl FnMut(&MediaRange) -> Option<T>) -> Option<T> {
+        self.each_range(&MediaRange::any(), offer)
     }
 }
 

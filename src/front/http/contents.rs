@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::body::Broken;
-use super::workers::{Job, Lost, Workers, done};
+use super::workers::{Job, Lost, MAX_MEMORY_AHEAD, Workers, done};
 use crate::archive::{Complete, Feed, Step};
 use crate::dicom::native::{self, Native};
 use crate::dicom::object::{Cursor, Head, Object};
@@ -23,10 +23,6 @@ use crate::dicomweb::media_type::SyntaxChoice;
 use crate::image::codec::{Refusal, encodes};
 use crate::image::transcode::{self, Piece, Transcoder};
 
-/// Most frames of an answer that are worked on at once.
-pub(super) const MAX_AHEAD: usize = 4;
-/// How much memory the frames behind the first may take that are worked on, in bytes.
-pub(super) const MAX_MEMORY_AHEAD: usize = 64 << 20;
 /// How much of an object is held before its first frame is done, in bytes. What comes before the pixels of an image rarely
 /// is longer; an answer whose first frame cannot be had then breaks off, in place of having a status.
 const MAX_HELD_BEFORE_PIXELS: usize = 8 << 20;
@@ -43,7 +39,6 @@ pub(super) struct Syntaxes {
     pub(super) choices: Vec<(usize, SyntaxChoice)>,
     /// Whether there may be several objects: one that cannot be had as the others can does not keep these from the client.
     pub(super) are_many: bool,
-    pub(super) workers: Workers,
 }
 
 impl Syntaxes {
@@ -99,6 +94,7 @@ pub(super) struct Contents {
     /// `None`: it has ended.
     feed: Option<Feed<Object>>,
     syntaxes: Syntaxes,
+    workers: Workers,
     /// Nothing has begun.
     is_first: bool,
     current: Option<Current>,
@@ -176,11 +172,17 @@ impl Contents {
     ///
     /// # Errors
     /// The client takes the first in no transfer syntax that it can be had in.
-    pub(super) fn new(first: Object, feed: Feed<Object>, syntaxes: Syntaxes) -> Result<Self, Broken> {
+    pub(super) fn new(
+        first: Object,
+        feed: Feed<Object>,
+        syntaxes: Syntaxes,
+        workers: Workers,
+    ) -> Result<Self, Broken> {
         let (ready, current, trial) = Default::default();
         let mut contents = Self {
             feed: Some(feed),
             syntaxes,
+            workers,
             is_first: true,
             current,
             trial,
@@ -311,9 +313,7 @@ impl Contents {
 
     /// Whether no more is read until something goes out.
     fn is_full(&self) -> bool {
-        let ahead = self.memory.saturating_add(self.length);
-        let most = if self.syntaxes.workers.is_spacious() { MAX_AHEAD } else { 1 };
-        self.working >= most || ahead > MAX_MEMORY_AHEAD
+        self.workers.are_enough(self.working, self.memory.saturating_add(self.length))
     }
 
     /// Takes the next frame out of what has come of an object, else reads its next piece, or the next object.
@@ -384,7 +384,7 @@ impl Contents {
             Piece::Work(work) => {
                 let memory = work.memory();
                 (self.working, self.memory) = (self.working + 1, self.memory.saturating_add(memory));
-                Ready::Frame(self.syntaxes.workers.start(memory, || work.run()), memory)
+                Ready::Frame(self.workers.start(memory, || work.run()), memory)
             }
         };
         self.push(it);

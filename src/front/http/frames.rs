@@ -15,7 +15,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::body::{Broken, Streaming};
 use super::bulkdata::ranged;
-use super::contents::{MAX_AHEAD, MAX_MEMORY_AHEAD};
 use super::context::Context;
 use super::error::Problem;
 use super::parts::{Framing, Gathered, Part, PartHead, Parts, Rest, Source, length_of, next, part_head};
@@ -315,12 +314,6 @@ impl Transcoded {
         Self { frames, from, to, workers, ready, frame, begun, working: 0, memory: 0, is_through: false }
     }
 
-    /// Whether no more is cut until something goes out.
-    fn is_full(&self) -> bool {
-        let most = if self.workers.is_spacious() { MAX_AHEAD } else { 1 };
-        self.working >= most || self.memory > MAX_MEMORY_AHEAD
-    }
-
     /// The next step of the frames as they are stored becomes work, or goes out.
     fn take(&mut self, part: Part<AllCut>) -> Result<(), Broken> {
         match part {
@@ -375,7 +368,7 @@ impl Source for Transcoded {
                         let parts = [Part::End, Part::Bytes(bytes), Part::Begin(head)];
                         parts.into_iter().for_each(|part| self.ready.push_front(Ready::Part(part)));
                     }
-                } else if self.is_through || self.is_full() {
+                } else if self.is_through || self.workers.are_enough(self.working, self.memory) {
                     return Poll::Pending;
                 }
             }

@@ -61,17 +61,18 @@ pub(super) async fn begin_objects(
     let native = Uid::from_static(EXPLICIT_VR_LE);
     let takes_native = |form: &ObjectForm| form.syntax.of(&native, |_, _| false).is_some();
     let takes_native = forms.iter().any(takes_native);
-    let are_many = target.level() != Level::Instance;
-    // Among others, what nobody decodes is sent all the same.
+    // Among others, what nobody decodes is sent all the same to who names no transfer syntax.
+    let is_lenient =
+        target.level() != Level::Instance && forms.iter().any(|form| form.syntax == SyntaxChoice::Native);
     let asks = [
         Some((Form::AsStored, false)),
         takes_native.then_some((Form::Native, false)),
-        are_many.then_some((Form::AsStored, true)),
+        is_lenient.then_some((Form::AsStored, true)),
     ];
     let mut refused = None;
-    for (ask, is_lenient) in asks.into_iter().flatten() {
+    for (ask, are_many) in asks.into_iter().flatten() {
         match begin(context, priority, Retrieve::new(target.clone(), ask)).await {
-            Ok(begun) => match agreed(context, forms, &begun.first.head, is_lenient) {
+            Ok(begun) => match agreed(forms, &begun.first.head, are_many) {
                 Some(agreed) => return Ok(Some((begun, agreed))),
                 None => Rest::new(begun.rest.objects, begun.first.body).let_it_end(),
             },
@@ -84,12 +85,10 @@ pub(super) async fn begin_objects(
 
 /// The forms that an object of this head can be sent in, with all others of its packaging. `are_many`: there may be other
 /// objects, for which it should not stand in the way.
-fn agreed(context: &Context, forms: &[ObjectForm], head: &Head, are_many: bool) -> Option<Agreed> {
+fn agreed(forms: &[ObjectForm], head: &Head, are_many: bool) -> Option<Agreed> {
     let fits = |form: &&ObjectForm| {
         let choices = vec![(form.rank, form.syntax.clone())];
-        !Syntaxes { choices, are_many, workers: context.server.0.kept.workers.clone() }
-            .of(head, true)
-            .is_empty()
+        !Syntaxes { choices, are_many }.of(head, true).is_empty()
     };
     let packaging = forms.iter().find(fits)?.packaging;
     let same = forms.iter().filter(|form| form.packaging == packaging);
@@ -106,11 +105,11 @@ pub(super) async fn send(
     let Begun { first, rest } = begun;
     let workers = context.server.0.kept.workers.clone();
     let are_many = target.level() != Level::Instance;
-    let syntaxes = Syntaxes { choices: agreed.choices, are_many, workers };
+    let syntaxes = Syntaxes { choices: agreed.choices, are_many };
     let archive = context.archive.name();
     let problem = |broken| Problem::broken(archive, broken);
     let stored = first.head.transfer_syntax.clone();
-    let mut contents = Contents::new(first, rest.objects, syntaxes).map_err(problem)?;
+    let mut contents = Contents::new(first, rest.objects, syntaxes, workers).map_err(problem)?;
     let syntax = contents.first_frame().await.map_err(problem)?.unwrap_or(stored);
     let mut headers = HeaderMap::new();
     let (framing, content_type) = match agreed.packaging {

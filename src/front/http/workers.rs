@@ -21,7 +21,11 @@ use tokio_util::task::AbortOnDropHandle;
 /// Memory of all work that is under way and of what came of it, in KiB: of some ten of the largest mammograms, or of hundreds
 /// of slices.
 const MEMORY: u32 = 1 << 20;
-/// How much of it is to be free, in KiB, for work on frames whose turn it is not yet: clients that read slowly then hold one
+/// Most frames of an answer that are worked on at once.
+const MAX_AHEAD: usize = 4;
+/// How much memory the frames behind the first may take that are worked on, in bytes.
+pub(super) const MAX_MEMORY_AHEAD: usize = 64 << 20;
+/// How much of all memory is to be free, in KiB, for work on frames whose turn it is not yet: clients that read slowly then hold one
 /// frame each, and not several.
 const SPACIOUS: usize = MEMORY as usize / 2;
 /// How long a frame waits for memory. Who holds it reads, or is cut off by then.
@@ -109,9 +113,11 @@ impl Workers {
         }))
     }
 
-    /// Whether there is memory for frames whose turn it is not yet.
-    pub(super) fn is_spacious(&self) -> bool {
-        self.memory.available_permits() >= SPACIOUS
+    /// Whether an answer has to wait for its reader before it gives out more: of so many frames that are under way, with so
+    /// many bytes of memory.
+    pub(super) fn are_enough(&self, frames: usize, memory: usize) -> bool {
+        let most = if self.memory.available_permits() >= SPACIOUS { MAX_AHEAD } else { 1 };
+        frames >= most || memory > MAX_MEMORY_AHEAD
     }
 }
 
@@ -195,7 +201,8 @@ mod tests {
         let job = workers.start(100 << 20, || Ok::<_, Infallible>(vec![7; (3 << 20) + 1].into()));
         let mut bytes = done(job.await).unwrap().unwrap();
         assert_eq!(all - workers.memory.available_permits(), 3 * 1024 + 1);
-        assert!(workers.is_spacious());
+        assert!(!workers.are_enough(MAX_AHEAD - 1, MAX_MEMORY_AHEAD));
+        assert!(workers.are_enough(MAX_AHEAD, 0) && workers.are_enough(1, MAX_MEMORY_AHEAD + 1));
         let rest = bytes.split_off(5);
         drop(bytes);
         assert!(workers.memory.available_permits() < all);
@@ -207,7 +214,7 @@ mod tests {
     async fn memory_goes_to_who_asked_first_and_nobody_waits_for_ever() {
         let workers = Workers::default();
         let held = workers.memory((u64::from(MEMORY) << 10) - 1024).await.unwrap();
-        assert!(!workers.is_spacious());
+        assert!(workers.are_enough(1, 0) && !workers.are_enough(0, 0));
         let first = workers.start(2 << 10, nothing);
         let mut second = workers.start(1 << 10, nothing);
         assert!(timeout(MEMORY_WAIT / 2, &mut second).await.is_err(), "it does not overtake");
