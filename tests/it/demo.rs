@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::process::{Scratch, Server, free_port};
+use crate::support::process::{Scratch, Server, bounded, free_port};
 
 fn demo() -> Server {
     let ports = [free_port(), free_port(), free_port()];
@@ -34,7 +34,7 @@ fn the_curl_lines_of_the_demo_return_studies_and_save_a_study() {
     let lines = curl_lines(&demo.log());
     assert_eq!(lines.len(), 3, "{}", demo.log());
     let run = |line: &str| {
-        let output = Command::new("sh")
+        let output = bounded("sh")
             .args(["-c", &format!("{line} --silent --fail")])
             .current_dir(demo.folder())
             .output();

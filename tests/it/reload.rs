@@ -14,7 +14,7 @@ use crate::support::bridge::Bridge;
 use crate::support::dimse::{Client, echo, proposal};
 use crate::support::http::{Reply, Version, get, get_with, open, read};
 use crate::support::objects::{Kind, expected, study};
-use crate::support::process::free_port;
+use crate::support::process::{bounded, free_port};
 use crate::support::{DEADLINE, until};
 
 /// A built-in archive that gives its objects by C-GET.
@@ -204,10 +204,8 @@ fn wait_until_served(bridge: &Bridge, name: &str, is_served: bool) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     loop {
         let url = format!("http://{}/archives/{name}/studies?limit=1", bridge.http);
-        let asked = std::process::Command::new("curl")
-            .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url])
-            .output()
-            .unwrap();
+        let asked =
+            bounded("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url]).output().unwrap();
         if (asked.stdout != b"404") == is_served {
             return;
         }

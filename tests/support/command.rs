@@ -1,5 +1,6 @@
 //! `gantry` as somebody at a shell runs it: a command that ends.
 
+use super::process::bounded;
 use std::process::{Command, Output, Stdio};
 
 /// What a command came to.
@@ -22,7 +23,7 @@ impl From<Output> for Ran {
 
 /// `gantry` with these arguments, its output kept apart.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+    let mut command = bounded(env!("CARGO_BIN_EXE_gantry"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

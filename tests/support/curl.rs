@@ -1,6 +1,6 @@
 //! curl, the client that everybody has: a status and a body, or the way it failed.
 
-use std::process::Command;
+use super::process::bounded;
 
 /// What curl saw.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Answer {
 /// Gets `url`; `options` are curl's own, for example `--http1.0` or `-H`, `Accept: …`.
 pub(crate) fn curl(url: &str, options: &[&str]) -> Answer {
     // What curl says of the answer goes to stderr, which `--silent` keeps free of anything else.
-    let output = Command::new("/usr/bin/curl")
+    let output = bounded("/usr/bin/curl")
         .args(["--silent", "--max-time", "300", "--write-out", "%{stderr}%{http_code} %{content_type}"])
         .args(options)
         .arg(url)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
-use super::process::{EVENTS, Scratch, Server, free_port};
+use super::process::{EVENTS, Scratch, Server, bounded, free_port};
 
 /// An AE title and the port it listens on: a destination that an archive is told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +35,12 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 pub(crate) fn python<S: AsRef<std::ffi::OsStr>>(script: &str, arguments: &[S]) -> String {
     let interpreter = repository(".peers/venv/bin/python");
     assert!(interpreter.exists(), "{} is missing: run `make peers`", interpreter.display());
-    let output = Command::new(interpreter)
-        .arg(repository("tests/peers").join(script))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output =
+        bounded(interpreter).arg(repository("tests/peers").join(script)).args(arguments).output().unwrap();
     assert!(
         output.status.success(),
-        "{script} failed:\n{}\n{}",
+        "{script} failed, {}:\n{}\n{}",
+        output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
@@ -177,7 +175,7 @@ impl Archive {
         let entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
         let files = entries.iter().map(|entry| data.join(entry["file"].as_str().unwrap()));
         // Registering leaves the files where they are, whatever their transfer syntax.
-        let registered = Command::new("/usr/bin/dcmqridx").arg(&database).args(files).output().unwrap();
+        let registered = bounded("/usr/bin/dcmqridx").arg(&database).args(files).output().unwrap();
         assert!(registered.status.success(), "dcmqridx: {}", String::from_utf8_lossy(&registered.stderr));
         let holds = scratch.write("holds.json", &text);
         // What it prints comes by the character out of each of its processes; to a file it writes by the event.

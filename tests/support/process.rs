@@ -1,5 +1,6 @@
 //! Servers as child processes: free ports, a scratch folder, a wait until they answer, an end by pid.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -22,6 +23,19 @@ const LOG: &str = "log";
 pub(super) const EVENTS: &str = "events";
 /// How much of a server's log a failed test shows.
 const LOG_TAIL: usize = 8 * 1024;
+/// Longest that a program may run whose end a test waits for, in seconds: several times what the slowest takes on a busy machine.
+const LONGEST_RUN: &str = "600";
+
+/// A program whose end a test waits for. One that hangs is aborted with all that it has started, so that the test fails and does
+/// not hang as well: its status is 124 then, and a Python script says where it was.
+pub(crate) fn bounded(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .env("PYTHONFAULTHANDLER", "1")
+        .args(["--signal=ABRT", "--kill-after=10", LONGEST_RUN])
+        .arg(program);
+    command
+}
 
 /// A port on loopback that nobody listens on, and that no other test of this run gets.
 pub(crate) fn free_port() -> u16 {

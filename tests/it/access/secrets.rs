@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::certificates::{Authority, Folder, Subject};
 use crate::support::issuer::Issuer;
-use crate::support::process::{Scratch, Server, free_port};
+use crate::support::process::{Scratch, Server, bounded, free_port};
 use crate::support::signer::Signer;
 use crate::support::{DEADLINE, until};
 
@@ -49,7 +49,7 @@ fn value(entry: &str, key: &str) -> String {
 
 /// What curl is told, body and headers.
 fn curl(secrets: &Secrets, url: &str, options: &[&str]) -> String {
-    let output = Command::new("/usr/bin/curl")
+    let output = bounded("/usr/bin/curl")
         .args(["--silent", "--include", "--max-time", "20"])
         .args(options)
         .arg(url)
@@ -62,7 +62,7 @@ fn curl(secrets: &Secrets, url: &str, options: &[&str]) -> String {
 
 /// What `gantry ARGUMENTS` says, which may have failed.
 fn gantry(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
+    let mut command = bounded(env!("CARGO_BIN_EXE_gantry"));
     let output = command.args(arguments).envs(environment.iter().copied()).output().unwrap();
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
@@ -165,7 +165,7 @@ async fn hazard_no_secret_comes_out_in_log_metrics_answers_audit_or_configuratio
     let authorization = format!("Authorization: Bearer {token}");
     until("all files are looked at", DEADLINE, async || {
         curl(&secrets, &url("/metrics"), &["-H", &authorization]);
-        let _ = Command::new("/usr/bin/echoscu")
+        let _ = bounded("/usr/bin/echoscu")
             .args(["+tla", "-ic", "-to", "2", "127.0.0.1", &dimse_tls.to_string()])
             .output();
         let log = server.whole_log();

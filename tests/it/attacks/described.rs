@@ -1,12 +1,11 @@
 //! The interface answers as `openapi/gantry.yaml` says, whatever it is asked: schemathesis makes up the requests.
 
 use std::path::Path;
-use std::process::Command;
 
 use gantry::demo::{Archive, Plain};
 
 use crate::support::app::TestApp;
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// Requests of each operation, in each phase. Enough for every parameter to be wrong in its own way; some ten seconds in all.
 const EXAMPLES: &str = "5";
@@ -27,7 +26,7 @@ fn run(url: &str, folder: &Path, which: [&str; 2]) -> Result<(), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join(".peers/venv/bin/schemathesis");
     assert!(program.exists(), "{} is missing: run tests/peers/install", program.display());
-    let mut command = Command::new(program);
+    let mut command = bounded(program);
     command.arg("--config-file").arg(root.join("tests/peers/schemathesis.toml"));
     command.arg("run").arg(root.join("openapi/gantry.yaml")).args(["--url", url]).args(which);
     command.args(["--checks", CHECKS, "--max-examples", EXAMPLES, "--phases", "coverage,fuzzing"]);

@@ -1,11 +1,10 @@
 //! The dicomweb-clients for Python and JavaScript, unmodified, with everything that they can do.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::bridge::Bridge;
 use crate::support::peers::{Archive, Destination, data, python};
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 const CLIENTS: [&str; 2] = ["python", "javascript"];
 
@@ -40,7 +39,7 @@ fn empty_orthanc(own: &Destination) -> Archive {
 
 /// Sends the files of `folder` to `archive` with DCMTK, each in its transfer syntax.
 fn send(folder: &Path, archive: &Archive) {
-    let sent = Command::new("/usr/bin/dcmsend")
+    let sent = bounded("/usr/bin/dcmsend")
         .args(["--decompress-never", "--scan-directories", "--no-halt", "-aec", &archive.ae_title])
         .args(["127.0.0.1", &archive.port.to_string()])
         .arg(folder)

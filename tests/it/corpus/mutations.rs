@@ -1,7 +1,6 @@
 //! Codestreams that are cut short, changed and shuffled: no codec takes long, or takes much memory, nor does a panic get out.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -14,7 +13,7 @@ use serde_json::Value;
 
 use super::decode::shape;
 use crate::support::peers::python;
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// Where the samples are, for the process that does the work.
 const SAMPLES: &str = "GANTRY_TEST_CODEC_SAMPLES";
@@ -31,7 +30,7 @@ fn hazard_damaged_codestreams_end_soon_and_take_little() {
         // Memory is a process's: it is measured in one where nothing else runs.
         let out = Scratch::new("mutations");
         fs::write(out.path().join("samples.json"), python("codec_samples.py", &[out.path()])).unwrap();
-        let mut child = Command::new(env::current_exe().unwrap());
+        let mut child = bounded(env::current_exe().unwrap());
         let name = "corpus::mutations::hazard_damaged_codestreams_end_soon_and_take_little";
         let child = child.args(["--exact", name, "--nocapture"]).env(SAMPLES, out.path()).output().unwrap();
         let said =

@@ -1,10 +1,10 @@
 //! `gantry health`, by which containers are watched.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use super::GANTRY;
 use crate::support::bridge::Bridge;
-use crate::support::process::{Scratch, free_port};
+use crate::support::process::{Scratch, bounded, free_port};
 
 const ARCHIVE: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"127.0.0.1:1\"\n";
 
@@ -12,7 +12,7 @@ const ARCHIVE: &str = "[archive.main]\nae_title = \"PACS\"\naddress = \"127.0.0.
 fn health(scratch: &Scratch, port: u16, more: &str, options: &[&str]) -> Output {
     let file =
         scratch.write("health.toml", &format!("{ARCHIVE}[http]\nlisten = \"127.0.0.1:{port}\"\n{more}"));
-    Command::new(GANTRY).arg("health").arg("--config").arg(file).args(options).output().unwrap()
+    bounded(GANTRY).arg("health").arg("--config").arg(file).args(options).output().unwrap()
 }
 
 /// The port in `127.0.0.1:PORT`.
@@ -23,7 +23,7 @@ fn port(bridge: &Bridge) -> u16 {
 /// A self-signed certificate for `names`, such as `IP:127.0.0.1`, and the configuration that shows it.
 fn certificate(scratch: &Scratch, names: &str) -> String {
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| scratch.path().join(name));
-    let made = Command::new("/usr/bin/openssl")
+    let made = bounded("/usr/bin/openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gantry", "-addext"])
         .arg(format!("subjectAltName={names}"))
         .args(["-keyout".as_ref(), key.as_os_str(), "-out".as_ref(), cert.as_os_str()])

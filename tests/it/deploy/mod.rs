@@ -4,9 +4,9 @@ mod health;
 mod replicas;
 
 use std::ffi::OsStr;
-use std::process::Command;
 
 use crate::support::peers::repository;
+use crate::support::process::bounded;
 
 const GANTRY: &str = env!("CARGO_BIN_EXE_gantry");
 
@@ -15,7 +15,7 @@ fn judge<S: AsRef<OsStr>>(script: &str, arguments: &[S]) -> String {
     let interpreter = repository(".peers/deploy/bin/python");
     assert!(interpreter.exists(), "{} is missing: run `make peers`", interpreter.display());
     let script = repository("tests/peers").join(script);
-    let output = Command::new(interpreter).arg(&script).args(arguments).output().unwrap();
+    let output = bounded(interpreter).arg(&script).args(arguments).output().unwrap();
     let [said, failed] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert!(output.status.success(), "{} failed:\n{said}\n{failed}", script.display());
     said.into_owned()
@@ -39,7 +39,7 @@ fn what_compose_starts_is_configured_as_gantry_and_orthanc_take_it() {
 #[test]
 fn systemd_takes_the_unit_file() {
     let unit = repository("deploy/gantry.service");
-    let checked = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
+    let checked = bounded("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output();
     let checked = checked.unwrap_or_else(|error| panic!("{error}: run `make peers`"));
     let said = String::from_utf8_lossy(&checked.stderr);
     // All that may be missing here is the program where it is to be installed.

@@ -13,7 +13,7 @@ use super::{GANTRY, judge};
 use crate::support::curl::{curl, header_accepting_as_stored};
 use crate::support::metrics::Figures;
 use crate::support::peers::{Archive, Destination, data, manifest};
-use crate::support::process::{Scratch, Server, free_port};
+use crate::support::process::{Scratch, Server, bounded, free_port};
 
 const REPLICAS: usize = 3;
 /// Clients that ask for one study at once.
@@ -239,7 +239,7 @@ fn clients_call_every_replica_by_the_stem_and_by_its_own_title() {
     let site = Site::new("proxy");
     for replica in &site.replicas {
         for called in ["GANTRY", &replica.own.ae_title] {
-            let echo = Command::new("/usr/bin/echoscu")
+            let echo = bounded("/usr/bin/echoscu")
                 .args(["-aet", "WORKSTATION", "-aec", called, "127.0.0.1", &replica.own.port.to_string()])
                 .output()
                 .unwrap();

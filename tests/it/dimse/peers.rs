@@ -8,14 +8,13 @@ mod query_retrieve;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use tokio::task::block_in_place;
 
 use super::GANTRY;
 use crate::support::app::TestApp;
 use crate::support::peers::{python, repository};
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// Somebody to call: a title and a port on loopback.
 #[derive(Debug, Clone)]
@@ -66,7 +65,7 @@ fn dcmtk_with(
     arguments: &[&str],
     files: &[&Path],
 ) -> (bool, String) {
-    let mut command = Command::new(format!("/usr/bin/{program}"));
+    let mut command = bounded(format!("/usr/bin/{program}"));
     command.env("LD_PRELOAD", repository(".peers/loopback.so")).env("TCP_NODELAY", "1");
     command.args(["-v", "-aet", calling, "-aec", &called.title]).args(arguments);
     command.args(["127.0.0.1", &called.port.to_string()]).args(files);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use gantry::config::Config;
 use gantry::demo::{Archive as Demo, Running};
@@ -15,7 +15,7 @@ use crate::support::certificates::{Subject, self_signed};
 use crate::support::command::{Ran, command, gantry, gantry_beside};
 use crate::support::objects::{Kind, study, study_uid};
 use crate::support::peers::{Archive, Destination, data};
-use crate::support::process::{Scratch, free_port};
+use crate::support::process::{Scratch, bounded, free_port};
 use crate::tls::Pki;
 use crate::tls::archives::terminator;
 
@@ -353,7 +353,7 @@ fn colours_are_for_terminals_and_no_color_turns_them_off() {
     let listen = format!("127.0.0.1:{}", free_port());
     let line = format!("{} doctor {peer} --listen {listen}", env!("CARGO_BIN_EXE_gantry"));
     let on_terminal = |no_color: bool| {
-        let mut script = Command::new("script");
+        let mut script = bounded("script");
         script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color").env_remove("NO_COLOR");
         if no_color {
             script.env("NO_COLOR", "1");

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use bytes::Bytes;
 use gantry::dicom::part10::MetaReader;
@@ -17,7 +16,7 @@ use gantry::image::render::attributes::shape;
 use gantry::image::render::{Colours, Head, HeadReader, Options, Picture, render};
 
 use crate::support::peers::data;
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// Most frames of an object that are compared: the first ones.
 const FRAMES: u32 = 2;
@@ -182,7 +181,7 @@ impl Object {
         let file = scratch.join("theirs.pnm");
         let _ = fs::remove_file(&file);
         let frame = frame.to_string();
-        let mut command = Command::new(program);
+        let mut command = bounded(program);
         command.args(["--quiet", "--frame", &frame]).args(arguments);
         command.arg(&self.path).arg(&file).output().unwrap();
         pnm(&fs::read(&file).ok()?)

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::peers::{Archive, Destination, data, manifest, nginx, pydicom_files, python};
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// What `reference_get.py` wrote to `out`.
 fn retrieved(out: &Path) -> Value {
@@ -62,7 +61,7 @@ fn orthanc_takes_most_of_the_files_that_pydicom_brings() {
 #[test]
 fn dcmtk_clients_and_nginx_answer() {
     let archive = Archive::orthanc(&data("names", &[]), &[], serde_json::json!({}));
-    let echo = Command::new("/usr/bin/echoscu")
+    let echo = bounded("/usr/bin/echoscu")
         .args(["-aec", &archive.ae_title, "127.0.0.1", &archive.port.to_string()])
         .status()
         .unwrap();

@@ -1,7 +1,7 @@
 //! The metrics of a bridge that works.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use gantry::demo::Fault;
 use gantry::dicom::transfer_syntax::{EXPLICIT_VR_LE, IMPLICIT_VR_LE};
@@ -14,6 +14,7 @@ use crate::support::dimse::{Client, echo, find, identifier, proposal};
 use crate::support::http::{Version, ask_with, get, open};
 use crate::support::metrics::Figures;
 use crate::support::objects::{Kind, study};
+use crate::support::process::bounded;
 use crate::support::{DEADLINE, until};
 
 /// A bridge before an archive that is there, and one that is not.
@@ -163,7 +164,7 @@ async fn prometheus_finds_no_fault_with_the_text() {
     search(&app, "/archives/gone/studies").await;
     let reply = ask_with(app.http, "GET", "/metrics", Version::Http11, "Accept: text/plain").await;
     assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    let mut promtool = Command::new("promtool")
+    let mut promtool = bounded("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,12 +9,12 @@ mod service;
 mod traces;
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use gantry::demo::{Archive, Instance, Running};
 
 use crate::support::bridge::Bridge;
 use crate::support::http::{Reply, Version, ask_with};
+use crate::support::process::bounded;
 
 /// An archive of the test's own with these objects.
 async fn archive(instances: Vec<Instance>) -> Running {
@@ -41,7 +41,7 @@ async fn ask(bridge: &Bridge, path: &str, header: &str) -> Reply {
 /// # Panics
 /// It finds fault with it, or is not there: `make peers` installs it.
 fn check(program: &str, arguments: &[&str]) {
-    let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let output = bounded(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}: run `make peers` first"));
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{program} {arguments:?}: {}", said.concat());

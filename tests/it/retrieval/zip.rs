@@ -1,7 +1,6 @@
 //! Zip archives as a client has them on its disk: read by Info-ZIP and by Python, held against what the archive stores.
 
 use std::path::Path;
-use std::process::Command;
 
 use bytes::Bytes;
 use gantry::demo::Fault;
@@ -13,13 +12,13 @@ use crate::support::curl::curl;
 use crate::support::objects::{IMPLICIT, Kind, study};
 use crate::support::part10::{by_instance, file};
 use crate::support::peers::python;
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 const ZIP: &str = "Accept: application/zip; transfer-syntax=*";
 
 /// Whether Info-ZIP takes the file for a good archive.
 fn is_good(archive: &Path) -> bool {
-    Command::new("unzip").arg("-tqq").arg(archive).output().unwrap().status.success()
+    bounded("unzip").arg("-tqq").arg(archive).output().unwrap().status.success()
 }
 
 /// curl on another thread, as the bridge runs on this one.
@@ -40,8 +39,7 @@ async fn a_study_unpacks_into_the_files_that_the_archive_stores() {
             assert_eq!((answer.exit, answer.status, &answer.content_type[..]), (0, 200, "application/zip"));
             assert!(is_good(&archive));
             let folder = scratch.path().join("files");
-            let unpacked =
-                Command::new("unzip").arg("-qq").arg(&archive).arg("-d").arg(&folder).output().unwrap();
+            let unpacked = bounded("unzip").arg("-qq").arg(&archive).arg("-d").arg(&folder).output().unwrap();
             assert!(unpacked.status.success(), "{unpacked:?}");
             // Study, series, instance; pydicom reads each where its name says it is.
             let told = python("unzipped.py", &[archive.to_str().unwrap(), folder.to_str().unwrap()]);

@@ -8,13 +8,13 @@ mod scan;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 
 use gantry::demo::{Archive, Running};
 
 use crate::support::app::TestApp;
 use crate::support::certificates::{Authority, Folder, Issued, Subject};
 use crate::support::objects::{Kind, study};
+use crate::support::process::bounded;
 
 /// An authority, what it has issued, and where that lies.
 pub(crate) struct Pki {
@@ -81,7 +81,7 @@ async fn bridge(pki: &Pki, archive: &Running, clients: &str, more: &str) -> Test
 
 /// Runs a program to its end, without holding up the bridge in this process: whether it ended well, and all it said.
 async fn run(program: PathBuf, arguments: Vec<String>) -> (bool, String) {
-    let output = tokio::task::spawn_blocking(move || Command::new(program).args(arguments).output().unwrap());
+    let output = tokio::task::spawn_blocking(move || bounded(program).args(arguments).output().unwrap());
     let output = output.await.unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())

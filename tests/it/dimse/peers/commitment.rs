@@ -1,11 +1,11 @@
 //! Storage commitment, from pynetdicom modalities to a pynetdicom server.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use super::Called;
 use crate::support::bridge::Bridge;
 use crate::support::peers::{Destination, mpps_and_commitment, repository};
-use crate::support::process::{Scratch, free_port};
+use crate::support::process::{Scratch, bounded, free_port};
 
 /// The bridge before a server of commitment, with a state that survives it.
 fn configuration(own: &Destination, server: u16, modality: u16, state: &Scratch) -> String {
@@ -21,7 +21,7 @@ fn configuration(own: &Destination, server: u16, modality: u16, state: &Scratch)
 
 /// A modality that asks for commitment of three objects in the background.
 fn ask(own: &Destination, calling: &str, serial: &str, listen: Option<u16>) -> Child {
-    let mut command = Command::new(repository(".peers/venv/bin/python"));
+    let mut command = bounded(repository(".peers/venv/bin/python"));
     command.arg(repository("tests/peers/dimse_session.py")).args(["commit", "127.0.0.1"]);
     command.args([&own.port.to_string(), &own.ae_title, calling, serial, "3", "--wait", "30"]);
     if let Some(port) = listen {

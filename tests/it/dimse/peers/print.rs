@@ -1,12 +1,11 @@
 //! A film printed by DCMTK's dcmprscu on its dcmprscp: an SOP class that the bridge does not know.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::same;
 use crate::support::bridge::Bridge;
 use crate::support::peers::{Destination, data, dcmprscp, manifest, print_configuration};
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// Renders the first slice and prints it on the printer at that port; the printer's folder of stored prints.
 fn print(scratch: &Scratch, port: u16) {
@@ -14,7 +13,7 @@ fn print(scratch: &Scratch, port: u16) {
     let ct = data("ct", &["--slices", "40"]);
     let image = ct.join(manifest(&ct)[0]["file"].as_str().unwrap());
     let run = |program: &str, file: &Path| {
-        let mut command = Command::new(Path::new("/usr/bin").join(program));
+        let mut command = bounded(Path::new("/usr/bin").join(program));
         command.args(["-v", "-c"]).arg(&configuration).args(["-p", "PRINTER"]).arg(file);
         let output = command.current_dir(scratch.path()).output().unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -7,7 +7,7 @@ use super::{Called, dcmtk, empty, same};
 use crate::support::DEADLINE;
 use crate::support::bridge::{Bridge, before};
 use crate::support::peers::{Archive, Destination, data, manifest};
-use crate::support::process::Scratch;
+use crate::support::process::{Scratch, bounded};
 
 /// An archive, the bridge before it, and where movescu listens.
 struct Street {
@@ -168,8 +168,7 @@ fn same_answers_as_direct_before_dcmqrscp() {
         let archive = Archive::dcmqrscp(&ct, &ct.join("manifest.json"), to, options);
         let files = manifest(&names).into_iter().map(|entry| names.join(entry["file"].as_str().unwrap()));
         let database = archive.server.folder().join("db");
-        let done =
-            std::process::Command::new("/usr/bin/dcmqridx").arg(database).args(files).output().unwrap();
+        let done = bounded("/usr/bin/dcmqridx").arg(database).args(files).output().unwrap();
         assert!(done.status.success());
         archive
     };
