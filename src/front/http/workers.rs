@@ -28,8 +28,8 @@ pub(super) const MAX_MEMORY_AHEAD: usize = 64 << 20;
 /// How much of all memory is to be free, in KiB, for work on frames whose turn it is not yet: clients that read slowly then hold one
 /// frame each, and not several.
 const SPACIOUS: usize = MEMORY as usize / 2;
-/// How long a frame waits for memory. Who holds it reads, or is cut off by then.
-const MEMORY_WAIT: Duration = Duration::from_secs(60);
+/// How long a frame or a picture waits for memory. Who holds it reads, or is cut off by then.
+pub(super) const MEMORY_WAIT: Duration = Duration::from_secs(60);
 
 /// The workers that all requests share. Cheap to clone.
 #[derive(Debug, Clone)]

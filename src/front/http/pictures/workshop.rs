@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::draw::NotDrawn;
-use crate::front::http::workers::Workers;
+use crate::front::http::workers::{Lost, MEMORY_WAIT, Workers};
 
 /// How many objects are read for pictures at the same time, for each processor: each waits for its archive longer than
 /// for its picture.
@@ -53,10 +54,11 @@ impl Workshop {
     /// turn.
     ///
     /// # Errors
-    /// There is not as much.
+    /// There is not as much, or others have it for too long.
     pub(super) async fn memory(&self, bytes: u64, codec: u64) -> Result<OwnedSemaphorePermit, NotDrawn> {
         let bytes = bytes.saturating_add(codec).min(ALL_MEMORY.max(bytes));
-        self.workers.memory(bytes).await.ok_or(NotDrawn::TooLarge)
+        let turn = timeout(MEMORY_WAIT, self.workers.memory(bytes)).await;
+        turn.map_err(|_| Lost::NoMemory)?.ok_or(NotDrawn::TooLarge)
     }
 
     /// Runs what keeps a processor busy, when one is free.
@@ -68,5 +70,20 @@ impl Workshop {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotDrawn> {
         Ok(self.workers.run(work).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_picture_waits_for_memory_for_a_minute_and_for_more_than_there_is_not_at_all() {
+        let workshop = Workshop::new(Workers::default());
+        assert!(matches!(workshop.memory(ALL_MEMORY + 1, 0).await, Err(NotDrawn::TooLarge)));
+        let all = workshop.memory(1 << 20, u64::MAX).await.unwrap();
+        assert!(matches!(workshop.memory(1, 0).await, Err(NotDrawn::Lost(Lost::NoMemory))));
+        drop(all);
+        assert!(workshop.memory(1, 0).await.is_ok());
     }
 }
