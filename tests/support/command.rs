@@ -1,7 +1,8 @@
 //! `gantry` as somebody at a shell runs it: a command that ends.
 
-use super::process::bounded;
 use std::process::{Command, Output, Stdio};
+
+use super::process::bounded;
 
 /// What a command came to.
 #[derive(Debug)]
@@ -21,16 +22,19 @@ impl From<Output> for Ran {
     }
 }
 
-/// `gantry` with these arguments, its output kept apart.
+/// `gantry` with these arguments, its output kept apart: a process of its own, that takes signals.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = bounded(env!("CARGO_BIN_EXE_gantry"));
+    with_output(Command::new(env!("CARGO_BIN_EXE_gantry")), arguments)
+}
+
+fn with_output(mut command: Command, arguments: &[&str]) -> Command {
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// Runs `gantry` to its end.
 pub(crate) fn gantry(arguments: &[&str]) -> Ran {
-    command(arguments).output().unwrap().into()
+    with_output(bounded(env!("CARGO_BIN_EXE_gantry")), arguments).output().unwrap().into()
 }
 
 /// The same, while what the test serves goes on.
