@@ -358,9 +358,13 @@ impl Transcoder {
         }
         if let Stage::Describing(description) = &mut self.stage {
             if tag <= tags::PIXEL_REPRESENTATION {
-                return description.begin(header).map_err(|description::TooLong| Error::TooLong);
+                return description.begin(header);
             }
             self.described();
+        }
+        // Of two that describe the pixels readers take the one or the other, and only the first has changed.
+        if (tags::SAMPLES_PER_PIXEL..=tags::PIXEL_REPRESENTATION).contains(&tag) {
+            return Err(Error::Encoding);
         }
         if is_pixel_data(tag) && !matches!(self.stage, Stage::Pixels { .. } | Stage::Behind) {
             self.keeps = false;

@@ -29,6 +29,9 @@ pub enum Profile {
     DisplayP3,
 }
 
+/// When the profiles were made that are given out, as their header has it: the first second of 2026.
+const CREATION: [u8; 12] = [0x07, 0xEA, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0];
+
 /// It is none of the profiles that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a profile is no, yes, srgb, adobergb, rommrgb or displayp3")]
@@ -86,8 +89,16 @@ pub(super) fn coloured(
     let mut pixels = vec![0; picture.pixels.len()];
     transform.and_then(|transform| transform.transform(&picture.pixels, &mut pixels)).map_err(|_| error)?;
     picture.pixels = pixels;
-    picture.icc_profile = Some(target.encode().map_err(|_| error)?.into());
+    picture.icc_profile = Some(written(&target).ok_or(error)?);
     Ok(picture)
+}
+
+/// The bytes of a profile that was made here. The library writes into them when it does so (ICC.1 7.2.8): the same picture
+/// would be other bytes from one second to the next.
+fn written(profile: &ColorProfile) -> Option<Bytes> {
+    let mut bytes = profile.encode().ok()?;
+    bytes.get_mut(24..36)?.copy_from_slice(&CREATION);
+    Some(bytes.into())
 }
 
 /// The profile that the image of a frame, from 1, has: its own, or that of the frame's optical path (PS3.3 C.8.12.5,
@@ -142,6 +153,18 @@ mod tests {
         for profile in [Profile::AdobeRgb, Profile::RommRgb] {
             let other = coloured(picture(Colours::Rgb), &head(None), 1, profile).unwrap();
             assert!(other.icc_profile.is_some() && other.pixels[..3] != [255, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn hazard_the_same_picture_has_the_same_bytes_at_any_time() {
+        for profile in [Profile::Srgb, Profile::AdobeRgb, Profile::RommRgb, Profile::DisplayP3] {
+            let picture = coloured(picture(Colours::Rgb), &head(None), 1, profile).unwrap();
+            let bytes = picture.icc_profile.unwrap();
+            assert_eq!(bytes[24..36], CREATION);
+            // It is still one that the library reads.
+            let read = ColorProfile::new_from_slice(&bytes).unwrap();
+            assert_eq!((read.creation_date_time.year, read.creation_date_time.month), (2026, 1));
         }
     }
 

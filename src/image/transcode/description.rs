@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::Error;
 use crate::dicom::encode::put_header;
 use crate::dicom::scan::ElementHeader;
 use crate::dicom::transfer_syntax::Layout;
@@ -22,19 +23,20 @@ pub(super) struct Description {
     elements: Vec<ElementHeader>,
 }
 
-/// More stands between them than is held.
-#[derive(Debug)]
-pub(super) struct TooLong;
-
 impl Description {
     /// The next element begins, and all before it is held.
-    pub(super) fn begin(&mut self, header: &ElementHeader) -> Result<(), TooLong> {
-        if self.elements.is_empty() {
-            self.begin = header.offset;
+    ///
+    /// # Errors
+    /// More stands between them than is held; or they do not ascend (PS3.5 7.1), so that one may be there twice.
+    pub(super) fn begin(&mut self, header: &ElementHeader) -> Result<(), Error> {
+        match self.elements.last() {
+            None => self.begin = header.offset,
+            Some(last) if last.tag >= header.tag => return Err(Error::Encoding),
+            Some(_) => {}
         }
         let end = header.value_offset.saturating_add(header.length.map_or(0, u64::from));
         if end - self.begin > MAX_HELD || header.length.is_none() {
-            return Err(TooLong);
+            return Err(Error::TooLong);
         }
         self.elements.push(*header);
         Ok(())

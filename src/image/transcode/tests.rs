@@ -467,3 +467,15 @@ fn indices_of_a_palette_are_not_compressed_with_loss() {
     let refused = transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, 99);
     assert!(matches!(refused, Err(Error::Refused(Refusal::Unsupported(_)))), "{refused:?}");
 }
+
+#[test]
+fn what_describes_the_pixels_twice_or_out_of_its_place_is_refused_as_one_of_two_would_stay_as_it_was() {
+    let image = image(1, Layout::ExplicitLe);
+    let at = |tag: &[u8]| image.windows(4).position(|bytes| bytes == tag).unwrap();
+    let samples = &image[at(b"\x28\0\x02\0")..][..10];
+    for place in [at(b"\x28\0\x08\0"), at(b"\x28\0\x04\0"), at(b"\xE0\x7F\x10\0"), image.len()] {
+        let disordered = [&image[..place], samples, &image[place..]].concat();
+        let refused = transcoded(&disordered, EXPLICIT_VR_LE, RLE, 7);
+        assert!(matches!(refused, Err(Error::Encoding)), "{refused:?}");
+    }
+}
