@@ -28,7 +28,15 @@ const LONGEST_RUN: &str = "600";
 
 /// A program whose end a test waits for. One that hangs is aborted with all that it has started, so that the test fails and does
 /// not hang as well: its status is 124 then, and a Python script says where it was.
+///
+/// # Panics
+/// The program is not there.
 pub(crate) fn bounded(program: impl AsRef<OsStr>) -> Command {
+    let name = Path::new(&program);
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    // A path with folders in it stays what it is.
+    let is_there = std::env::split_paths(&folders).any(|folder| folder.join(name).exists());
+    assert!(is_there, "{} is missing: run `make peers` first", name.display());
     let mut command = Command::new("timeout");
     command
         .env("PYTHONFAULTHANDLER", "1")

@@ -29,7 +29,7 @@ pub(super) const MAX_MEMORY_AHEAD: usize = 64 << 20;
 /// frame each, and not several.
 const SPACIOUS: usize = MEMORY as usize / 2;
 /// How long a frame or a picture waits for memory. Who holds it reads, or is cut off by then.
-pub(super) const MEMORY_WAIT: Duration = Duration::from_secs(60);
+const MEMORY_WAIT: Duration = Duration::from_secs(60);
 
 /// The workers that all requests share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -65,9 +65,14 @@ impl Default for Workers {
 impl Workers {
     /// Memory for so many bytes, all of it at once, so that nobody who has a part waits for the rest. Waits for its turn;
     /// `None`: there is not as much.
-    pub(super) async fn memory(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).ok().filter(|&kib| kib <= MEMORY)?;
-        Some(acquired(&self.memory, kib).await)
+    ///
+    /// # Errors
+    /// Others have it for longer than [`MEMORY_WAIT`].
+    pub(super) async fn memory(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, Lost> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok().filter(|&kib| kib <= MEMORY);
+        let Some(kib) = kib else { return Ok(None) };
+        let turn = timeout(MEMORY_WAIT, acquired(&self.memory, kib)).await;
+        turn.map(Some).map_err(|_| Lost::NoMemory)
     }
 
     /// Runs what keeps a processor busy, when one is free. What has begun runs to its end, whoever waits for it.
@@ -106,8 +111,8 @@ impl Workers {
         AbortOnDropHandle::new(tokio::spawn(async move {
             let memory = match early {
                 Poll::Ready(memory) => memory,
-                Poll::Pending => timeout(MEMORY_WAIT, place).await.map_err(|_| Lost::NoMemory)?,
-            };
+                Poll::Pending => place.await,
+            }?;
             let work = move || work().map(|bytes| kept(bytes, memory));
             workers.run(work).await
         }))
@@ -186,12 +191,12 @@ mod tests {
     #[tokio::test]
     async fn memory_is_bounded_and_more_than_there_is_is_refused() {
         let workers = Workers::default();
-        let all = workers.memory(u64::from(MEMORY) << 10).await.unwrap();
-        assert!(workers.memory((u64::from(MEMORY) << 10) + 1).await.is_none());
+        let all = workers.memory(u64::from(MEMORY) << 10).await.unwrap().unwrap();
+        assert!(workers.memory((u64::from(MEMORY) << 10) + 1).await.unwrap().is_none());
         let mut next = Box::pin(workers.memory(1));
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         drop(all);
-        assert!(next.await.is_some());
+        assert!(next.await.unwrap().is_some());
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +218,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn memory_goes_to_who_asked_first_and_nobody_waits_for_ever() {
         let workers = Workers::default();
-        let held = workers.memory((u64::from(MEMORY) << 10) - 1024).await.unwrap();
+        let held = workers.memory((u64::from(MEMORY) << 10) - 1024).await.unwrap().unwrap();
         assert!(workers.are_enough(1, 0) && !workers.are_enough(0, 0));
         let first = workers.start(2 << 10, nothing);
         let mut second = workers.start(1 << 10, nothing);

@@ -58,6 +58,7 @@ async fn a_thumbnail_of_five_hundred_slices_costs_a_search_and_one_instance() {
         let reply = ask().await;
         assert_eq!((reply.status, reply.header("content-type")), (200, "image/jpeg"), "{}", reply.text());
         assert!(reply.body.starts_with(&[0xFF, 0xD8, 0xFF]) && reply.body.len() < 4096);
+        scene.app.settle("a thumbnail that is drawn").await;
         let after = scene.archive.observations();
         assert_eq!(after.objects_sent - before.objects_sent, 1, "{method:?}");
         assert_eq!(after.gets + after.moves - before.gets - before.moves, 1, "{method:?}");

@@ -117,6 +117,7 @@ async fn hazard_a_series_or_instance_url_moves_its_own_objects_and_no_more() {
             let reply = get(scene.app.http, path).await;
             assert_eq!(judge(&reply, &expected, path), Outcome::Complete, "{method:?} {path}");
             sent += count;
+            scene.app.settle("a retrieval").await;
             assert_eq!(scene.archive.observations().objects_sent, sent, "{method:?} {path}");
         }
     }

@@ -26,6 +26,7 @@ async fn a_study_that_has_grown_is_answered_with_what_is_new_and_only_that_is_br
         all.extend(expected(std::slice::from_ref(&new)));
         scene.archive.add([new]);
         assert_eq!(judge(&get(scene.app.http, &study_path(1)).await, &all, "after"), Outcome::Complete);
+        scene.app.settle("what is new").await;
         assert_eq!(scene.archive.observations().objects_sent, 11, "{method:?}");
         let asked = retrievals(&scene);
         assert_eq!(judge(&get(scene.app.http, &study_path(1)).await, &all, "again"), Outcome::Complete);

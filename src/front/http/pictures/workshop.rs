@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use super::draw::NotDrawn;
-use crate::front::http::workers::{Lost, MEMORY_WAIT, Workers};
+use crate::front::http::workers::Workers;
 
 /// How many objects are read for pictures at the same time, for each processor: each waits for its archive longer than
 /// for its picture.
@@ -57,8 +56,7 @@ impl Workshop {
     /// There is not as much, or others have it for too long.
     pub(super) async fn memory(&self, bytes: u64, codec: u64) -> Result<OwnedSemaphorePermit, NotDrawn> {
         let bytes = bytes.saturating_add(codec).min(ALL_MEMORY.max(bytes));
-        let turn = timeout(MEMORY_WAIT, self.workers.memory(bytes)).await;
-        turn.map_err(|_| Lost::NoMemory)?.ok_or(NotDrawn::TooLarge)
+        self.workers.memory(bytes).await?.ok_or(NotDrawn::TooLarge)
     }
 
     /// Runs what keeps a processor busy, when one is free.
@@ -76,6 +74,7 @@ impl Workshop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::http::workers::Lost;
 
     #[tokio::test(start_paused = true)]
     async fn a_picture_waits_for_memory_for_a_minute_and_for_more_than_there_is_not_at_all() {
