@@ -18,7 +18,7 @@ const TABLES: u64 = 64 << 10;
 /// | Format | Bytes of a sample | Counted |
 /// |---|---|---|
 /// | RLE | by its code, a plane | 1 |
-/// | JPEG: sequential; progressive; 12 bits; lossless | 0.2; 2.1; 2.0; by its code, 2 and the codestream | 2 and the native frame |
+/// | JPEG: sequential; progressive; 12 bits and lossless | 0.2; 2.1; by its code, the codestream, and 2 where cells are not of 16 bits | 2 and the native frame |
 /// | JPEG-LS | by its code, 2 | 2 |
 /// | JPEG 2000, HTJ2K | 8.1 to 14.3; 9.7 to 13.2 | 16 |
 /// | JPEG XL | 7 to 36 | what the library is allowed, and 6 |

@@ -9,6 +9,8 @@ pub(super) enum Samples {
     Bytes(Vec<u8>),
     /// Of 9 to 16 bits.
     Words(Vec<u16>),
+    /// The same, as they lie in cells of 16 bits.
+    Cells(Vec<[u8; 2]>),
     /// Of more bits, which few codecs know.
     #[cfg(feature = "openjpeg")]
     Longs(Vec<u32>),
@@ -34,14 +36,19 @@ impl Samples {
                 }
                 bytes
             }
-            (Self::Words(words), 16) => {
-                cells(words, |word| ((((word << up) as i16) >> shift) as u16).to_le_bytes())
+            (Self::Words(words), 16) => cells(words, |word| short(word, up, shift)),
+            (Self::Cells(mut cells), 16) => {
+                if up > 0 {
+                    cells.iter_mut().for_each(|cell| *cell = short(u16::from_le_bytes(*cell), up, shift));
+                }
+                cells.into_flattened()
             }
-            (Self::Bytes(bytes), 16) => {
-                cells(bytes, |byte| ((((u16::from(byte) << up) as i16) >> shift) as u16).to_le_bytes())
-            }
+            (Self::Bytes(bytes), 16) => cells(bytes, |byte| short(byte.into(), up, shift)),
             (Self::Bytes(bytes), 32) => cells(bytes, |byte| long(byte.into(), up, shift)),
             (Self::Words(words), 32) => cells(words, |word| long(word.into(), up, shift)),
+            (Self::Cells(shorts), 32) => {
+                cells(shorts, |cell| long(u16::from_le_bytes(cell).into(), up, shift))
+            }
             #[cfg(feature = "openjpeg")]
             (Self::Longs(longs), 32) => cells(longs, |sample| long(sample, up, shift)),
             // Single bits, from the least significant one on.
@@ -93,6 +100,15 @@ impl Samples {
             Self::Bytes(words.into_iter().map(|word| word as u8).collect())
         }
     }
+
+    /// The same, of samples that lie in cells.
+    pub(super) fn from_cells(cells: Vec<[u8; 2]>, precision: u32) -> Self {
+        if precision > 8 {
+            Self::Cells(cells)
+        } else {
+            Self::Bytes(cells.into_iter().map(|[low, _]| low).collect())
+        }
+    }
 }
 
 /// By how many bits samples of this precision lie higher in their cells than in the codestream, so that the most
@@ -110,6 +126,10 @@ fn lift(precision: u32, shape: &Shape) -> Result<u32, Refusal> {
         )));
     }
     Ok(top - precision)
+}
+
+fn short(sample: u16, up: u32, down: u32) -> [u8; 2] {
+    ((((sample << up) as i16) >> down) as u16).to_le_bytes()
 }
 
 fn long(sample: u32, up: u32, down: u32) -> [u8; 4] {
@@ -146,6 +166,24 @@ mod tests {
         let unsigned =
             Samples::Words(vec![0x0FFF, 0x07FF]).into_frame(12, 12, Shape { signed: false, ..signed });
         assert_eq!(unsigned.unwrap().bytes, [0xFF, 0x0F, 0xFF, 0x07]);
+    }
+
+    #[test]
+    fn cells_become_what_words_do() {
+        for (allocated, stored, high_bit, signed) in [
+            (16, 12, 11, false),
+            (16, 12, 11, true),
+            (16, 12, 13, true),
+            (32, 12, 11, true),
+            (8, 8, 7, false),
+        ] {
+            let shape = Shape { rows: 1, columns: 3, high_bit, signed, ..shape(allocated, stored) };
+            let words = vec![0x0FFF, 0x07FF, 0x0123];
+            let cells = words.iter().map(|word: &u16| word.to_le_bytes()).collect();
+            let precision = stored.into();
+            let frame = Samples::from_cells(cells, precision).into_frame(precision, precision, shape);
+            assert_eq!(frame, Samples::from_words(words, precision).into_frame(precision, precision, shape));
+        }
     }
 
     #[test]

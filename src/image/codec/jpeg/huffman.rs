@@ -6,16 +6,31 @@ use crate::image::codec::Refusal;
 
 /// Codes up to this length are found in one step.
 const FAST: u32 = 10;
+/// Class of the tables for DC and lossless coding: their values are categories.
+const DC: u8 = 0;
+
+/// What the next bits say where they begin with a short code.
+#[derive(Clone, Copy, Default)]
+struct Short {
+    /// Bits of the code; 0 where it is not a short one.
+    code: u8,
+    /// Bits of the number behind it: the low four of its value.
+    number: u8,
+    /// Bits of both.
+    both: u8,
+    value: u8,
+}
 
 /// A table that decodes.
 pub(super) struct Table {
-    /// By the next [`FAST`] bits: the length of the code, or 0 for a longer one, and its value.
-    fast: Vec<(u8, u8)>,
+    /// By the next [`FAST`] bits.
+    short: Box<[Short; 1 << FAST]>,
     /// For each length: the first code, left-aligned to 16 bits, that is longer.
     bound: [u32; 17],
     /// For each length: what is added to a code for the place of its value.
     offset: [i32; 17],
     values: Vec<u8>,
+    class: u8,
 }
 
 impl Table {
@@ -29,12 +44,12 @@ impl Table {
             return Err(bad());
         }
         let (values, rest) = rest.split_at(total);
-        Ok((*place, Self::new(counts, values).ok_or_else(bad)?, rest))
+        Ok((*place, Self::new(place >> 4, counts, values).ok_or_else(bad)?, rest))
     }
 
-    fn new(counts: &[u8; 16], values: &[u8]) -> Option<Self> {
-        let mut table =
-            Self { fast: vec![(0, 0); 1 << FAST], bound: [0; 17], offset: [0; 17], values: values.to_vec() };
+    fn new(class: u8, counts: &[u8; 16], values: &[u8]) -> Option<Self> {
+        let short = Box::new([Short::default(); 1 << FAST]);
+        let mut table = Self { short, bound: [0; 17], offset: [0; 17], values: values.to_vec(), class };
         let (mut code, mut place) = (0_u32, 0_usize);
         for length in 1..=16_u32 {
             let count = u32::from(counts[length as usize - 1]);
@@ -43,9 +58,9 @@ impl Table {
                 return None;
             }
             for _ in 0..count {
-                if length <= FAST {
-                    let from = (code << (FAST - length)) as usize;
-                    table.fast[from..from + (1 << (FAST - length))].fill((length as u8, values[place]));
+                // A category of 16 is rare, and means one thing without loss and another with it.
+                if length <= FAST && (class != DC || values[place] < 16) {
+                    table.add_short(code, length, values[place]);
                 }
                 code += 1;
                 place += 1;
@@ -56,26 +71,47 @@ impl Table {
         Some(table)
     }
 
-    /// The next value; `None`: the code is not in the table.
-    #[inline]
-    pub(super) fn decode(&self, bits: &mut Bits<'_>) -> Option<u8> {
-        bits.fill();
-        let (length, value) = self.fast[bits.peek(FAST) as usize];
-        if length > 0 {
-            bits.drop(length.into());
-            return Some(value);
-        }
-        self.decode_long(bits)
+    /// Whether it is one for DC, and for lossless coding.
+    pub(super) fn is_dc(&self) -> bool {
+        self.class == DC
     }
 
+    fn add_short(&mut self, code: u32, length: u32, value: u8) {
+        let from = (code << (FAST - length)) as usize;
+        let (code, number) = (length as u8, value & 15);
+        let short = Short { code, number, both: code + number, value };
+        self.short[from..from + (1 << (FAST - length))].fill(short);
+    }
+
+    /// The next value and the number behind it, which has as many bits as the low four of the value say. There must be
+    /// 32 bits. `None`: it is not a short code; nothing is passed over.
+    #[inline(always)]
+    pub(super) fn short(&self, bits: &mut Bits<'_>) -> Option<(u8, i32)> {
+        let short = self.short[(bits.window >> (64 - FAST)) as usize];
+        let number = number(bits.window << short.code, short.number.into());
+        bits.drop(short.both.into());
+        if short.code > 0 { Some((short.value, number)) } else { None }
+    }
+
+    /// The next value, whatever its code, and what follows; `None`: the code is not in the table. There must be 16 bits.
     #[cold]
-    fn decode_long(&self, bits: &mut Bits<'_>) -> Option<u8> {
+    #[inline(never)]
+    pub(super) fn value<'a>(&self, mut bits: Bits<'a>) -> Option<(u8, Bits<'a>)> {
         let next = bits.peek(16);
-        let length = (FAST + 1..=16).find(|length| next < self.bound[*length as usize])?;
+        let length = (1..=16).find(|length| next < self.bound[*length as usize])?;
         bits.drop(length);
         let place = (next >> (16 - length)) as i32 + self.offset[length as usize];
-        self.values.get(usize::try_from(place).ok()?).copied()
+        Some((*self.values.get(usize::try_from(place).ok()?)?, bits))
     }
+}
+
+/// A number of 0 to 16 bits, the first ones of a window, in the form of F.2.2.1: with a first bit of 0 it is negative.
+#[inline(always)]
+fn number(window: u64, bits: u32) -> i32 {
+    // All ones for a negative number, which is the complement of what its bits say.
+    let sign = !(window as i64 >> 63);
+    let size = (window ^ sign as u64) >> 1 >> (63 - bits);
+    (size as i32 ^ sign as i32) - sign as i32
 }
 
 /// What stands in the data is no code.
@@ -84,6 +120,7 @@ pub(super) fn bad_code() -> Refusal {
 }
 
 /// Entropy-coded data up to a marker, without its stuffing.
+#[derive(Default)]
 pub(super) struct Segment {
     bytes: Vec<u8>,
     /// How many bytes it had with its stuffing.
@@ -91,103 +128,108 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Up to the next marker, or the end of the data.
-    pub(super) fn read(data: &[u8]) -> Self {
-        let mut bytes = Vec::new();
+    /// Becomes what there is up to the next marker, or the end of the data.
+    pub(super) fn read(&mut self, data: &[u8]) {
+        self.bytes.clear();
+        self.bytes.reserve(data.len());
         let mut at = 0;
         while let Some(found) = memchr(0xFF, &data[at..]) {
-            bytes.extend_from_slice(&data[at..at + found]);
+            self.bytes.extend_from_slice(&data[at..at + found]);
             at += found;
             if data.get(at + 1) != Some(&0) {
-                return Self { bytes, length: at };
+                self.length = at;
+                return;
             }
-            bytes.push(0xFF);
+            self.bytes.push(0xFF);
             at += 2;
         }
-        bytes.extend_from_slice(&data[at..]);
-        Self { bytes, length: data.len() }
+        self.bytes.extend_from_slice(&data[at..]);
+        self.length = data.len();
     }
 
     /// Its bits.
     pub(super) fn bits(&self) -> Bits<'_> {
-        Bits { bytes: &self.bytes, at: 0, window: 0, count: 0, missing: 0 }
+        Bits { rest: &self.bytes, window: 0, count: 0, missing: 0 }
     }
 }
 
-/// Bits, the most significant one first.
+/// Bits, the most significant one first. It is copied where it is used often, so that it lies in registers.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    /// The next bits, left-aligned; what is below them is zero.
+    /// The bytes behind those that are counted.
+    rest: &'a [u8],
+    /// The next bits, left-aligned; what is below them is zero, or the bits that come next.
     window: u64,
-    /// How many of them there are.
-    count: u32,
+    /// How many of them are counted: less than 64.
+    count: u64,
     /// How many bits were made up behind the end.
     missing: u64,
 }
 
 impl Bits<'_> {
-    /// Makes at least 48 bits available.
-    #[inline]
+    /// Makes at least 56 bits available.
+    #[inline(always)]
     pub(super) fn fill(&mut self) {
-        if self.count > 48 {
-            return;
-        }
-        if let Some(next) = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<8>()) {
-            let take = (64 - self.count) / 8;
-            let kept = u64::from_be_bytes(*next) >> (64 - 8 * take) << (64 - 8 * take);
-            self.window |= kept >> self.count;
-            self.count += 8 * take;
-            self.at += take as usize;
+        if let Some(next) = self.rest.first_chunk::<8>() {
+            self.window |= u64::from_be_bytes(*next) >> self.count;
+            // As many bytes as fit: 63 less the count, by 8.
+            self.rest = &self.rest[(!self.count / 8 % 8) as usize..];
+            self.count |= 56;
         } else {
-            self.fill_slowly();
+            *self = self.filled_slowly();
         }
     }
 
     #[cold]
-    fn fill_slowly(&mut self) {
-        while self.count <= 56 {
-            let byte = self.bytes.get(self.at).copied();
+    #[inline(never)]
+    fn filled_slowly(mut self) -> Self {
+        while self.count < 56 {
+            let byte = self.rest.split_off_first();
             self.missing += if byte.is_none() { 8 } else { 0 };
-            self.window |= u64::from(byte.unwrap_or(0)) << (56 - self.count);
+            self.window |= u64::from(byte.copied().unwrap_or(0)) << (56 - self.count);
             self.count += 8;
-            self.at += 1;
         }
+        self
     }
 
     /// The next 1 to 16 bits. There must be as many.
     #[inline]
-    pub(super) fn peek(&self, bits: u32) -> u32 {
+    fn peek(&self, bits: u32) -> u32 {
         (self.window >> (64 - bits)) as u32
     }
 
     /// Passes over 0 to 32 bits that there are.
     #[inline]
-    pub(super) fn drop(&mut self, bits: u32) {
+    fn drop(&mut self, bits: u32) {
         self.window <<= bits;
-        self.count -= bits;
+        self.count -= u64::from(bits);
     }
 
-    /// A number of 0 to 16 bits in the form of F.2.2.1: with a first bit of 0 it is negative. There must be as many bits.
+    /// A number of 0 to 16 bits in the form of F.2.2.1. There must be as many bits.
     #[inline]
     pub(super) fn number(&mut self, bits: u32) -> i32 {
-        if bits == 0 {
-            return 0;
-        }
-        let raw = self.peek(bits) as i32;
+        let number = number(self.window, bits);
         self.drop(bits);
-        if raw >> (bits - 1) == 0 { raw - (1 << bits) + 1 } else { raw }
+        number
     }
 
     /// Whether more was read than there is.
     pub(super) fn is_overrun(&self) -> bool {
-        u64::from(self.count) < self.missing
+        self.count < self.missing
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn segment(data: &[u8]) -> Segment {
+        let mut segment = Segment::default();
+        segment.read(data);
+        segment
+    }
 
     /// Codes 0, 10, 110 and one of 12 bits.
     const TABLE: [u8; 21] = [0x10, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 5, 6, 7, 8];
@@ -196,10 +238,14 @@ mod tests {
     fn codes_of_every_length_are_found() {
         let (place, table, rest) = Table::read(&TABLE).unwrap();
         assert_eq!((place, rest), (0x10, [].as_slice()));
-        let segment = Segment::read(&[0b0101_1011, 0b1000_0000, 0b0000_0000, 0xFF, 0xD9]);
+        let segment = segment(&[0b0101_1011, 0b1000_0000, 0b0000_0000, 0xFF, 0xD9]);
         let mut bits = segment.bits();
-        let values: Vec<u8> = (0..4).map(|_| table.decode(&mut bits).unwrap()).collect();
-        assert_eq!(values, [5, 6, 7, 8]);
+        for expected in [5, 6, 7, 8] {
+            bits.fill();
+            let (value, rest) = table.value(bits).unwrap();
+            assert_eq!(value, expected);
+            bits = rest;
+        }
         assert!(!bits.is_overrun());
         bits.drop(6);
         bits.fill();
@@ -212,20 +258,84 @@ mod tests {
         assert!(Table::read(&[0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]).is_err());
         assert!(Table::read(&TABLE[..18]).is_err());
         let (_, empty, _) = Table::read(&[0; 17]).unwrap();
-        assert_eq!(empty.decode(&mut Segment::read(&[0; 9]).bits()), None);
+        let segment = segment(&[0; 9]);
+        let mut bits = segment.bits();
+        bits.fill();
+        assert!(empty.short(&mut bits).is_none() && empty.value(bits).is_none());
     }
 
     #[test]
     fn stuffing_is_taken_out_up_to_a_marker() {
-        let segment = Segment::read(&[1, 0xFF, 0, 2, 0xFF, 0xD0, 3]);
+        let segment = segment(&[1, 0xFF, 0, 2, 0xFF, 0xD0, 3]);
         assert_eq!((segment.bytes.as_slice(), segment.length), ([1, 0xFF, 2].as_slice(), 4));
     }
 
     #[test]
     fn numbers_have_their_sign_in_the_first_bit() {
-        let segment = Segment::read(&[0b1010_1100]);
+        let segment = segment(&[0b1010_1100]);
         let mut bits = segment.bits();
         bits.fill();
         assert_eq!((bits.number(3), bits.number(3), bits.number(0)), (5, -4, 0));
+    }
+
+    /// A table that has so many codes of each length, as long as there is room.
+    fn table(class: u8, wishes: [u8; 16], values: &[u8]) -> Table {
+        let mut free = 1_u32;
+        let counts = wishes.map(|wish| {
+            free *= 2;
+            let count = u32::from(wish).min(free - 1);
+            free -= count;
+            count as u8
+        });
+        let total = counts.iter().map(|count| usize::from(*count)).sum();
+        Table::new(class, &counts, &values[..total]).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn short_codes_are_read_as_any_are(
+            class in 0..2_u8,
+            wishes in proptest::array::uniform16(0..16_u8),
+            values in proptest::collection::vec(any::<u8>(), 240),
+            data in proptest::collection::vec(0..255_u8, 0..64),
+        ) {
+            let values: Vec<u8> = values.iter().map(|value| value % 20 * (1 + 12 * class)).collect();
+            let table = table(class, wishes, &values);
+            let segment = segment(&data);
+            let mut bits = segment.bits();
+            while !bits.is_overrun() {
+                bits.fill();
+                let (mut quick, slow) = (bits, table.value(bits));
+                let Some((value, mut rest)) = slow else {
+                    prop_assert!(table.short(&mut quick).is_none());
+                    break;
+                };
+                if let Some(both) = table.short(&mut quick) {
+                    prop_assert!(class == 1 || value < 16);
+                    prop_assert_eq!(both, (value, rest.number((value & 15).into())));
+                    prop_assert_eq!((quick.window, quick.count), (rest.window, rest.count));
+                }
+                bits = rest;
+            }
+        }
+
+        #[test]
+        fn bits_come_one_after_the_other(
+            data in proptest::collection::vec(any::<u8>(), 0..64),
+            widths in proptest::collection::vec(1..=16_u32, 0..64),
+        ) {
+            let segment = Segment { bytes: data.clone(), length: data.len() };
+            let (mut bits, mut at) = (segment.bits(), 0);
+            for width in widths {
+                bits.fill();
+                let expected = (at..at + width as usize).fold(0, |number, n| {
+                    number << 1 | data.get(n / 8).map_or(0, |byte| u32::from(byte >> (7 - n % 8) & 1))
+                });
+                prop_assert_eq!(bits.peek(width), expected);
+                bits.drop(width);
+                at += width as usize;
+                prop_assert_eq!(bits.is_overrun(), at > 8 * data.len());
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn decode(codestream: &[u8], shape: &Shape) -> Result<Frame, Refusal>
             (baseline::decode(codestream, &header, shape)?, 8)
         }
         (sof::BASELINE | sof::EXTENDED, 12) => {
-            (Samples::Words(extended::decode(codestream, &header, shape)?), 12)
+            (Samples::Cells(extended::decode(codestream, &header, shape)?), 12)
         }
         (process, precision) => {
             return Err(Refusal::unsupported(format!(
