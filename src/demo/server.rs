@@ -135,11 +135,13 @@ impl Connection {
         let proposed = requested.request().contexts.len();
         let decide = |class: &Uid, proposed: &[Uid]| self.decide(&faults, class, proposed);
         let grants_scp = |class: &Uid| self.shared.settings.get && sop_class::may_be_storage(class);
+        let observer = Arc::clone(&self.shared.observer);
+        // Before the answer goes: who has it finds the association counted.
+        let mut open = observer.opened(proposed);
         let Ok(association) = requested.accept(decide, grants_scp, Instant::now() + ARTIM).await else {
+            open.ended = Ended::Lost;
             return;
         };
-        let observer = Arc::clone(&self.shared.observer);
-        let open = observer.opened(proposed);
         let mut session = Session::new(association, forged, observer, self.shared.settings.nagle);
         let end =
             if forges_answer { session.stall().await } else { self.converse(&mut session, &calling).await };

@@ -157,12 +157,19 @@ async fn hazard_an_archive_killed_in_a_store_is_an_error_and_the_next_store_succ
     for place in 0..20 {
         let far = random.random_range(0..8_u64 << 20);
         let before = scene.archive.observations().bytes_stored;
+        // The end of every second object comes after the archive's death, however late that is.
+        let (dead, has_died) = tokio::sync::oneshot::channel::<()>();
+        let part = if place % 2 == 0 { far as usize + (2 << 20) } else { bytes_of(&instance).len() };
         let storing = tokio::spawn({
             let (gantry, head, bytes) = (scene.gantry.clone(), instance.head.clone(), bytes_of(&instance));
-            async move { store(&gantry, &head, &bytes).await }
+            async move {
+                let pause = async { drop(has_died.await) };
+                store_in_two(&gantry, &head, &bytes, part, pause).await
+            }
         });
         scene.archive.wait_for(|seen| seen.bytes_stored >= before + far).await.unwrap();
         scene.archive.kill().await;
+        drop(dead);
         if let Err(error) = storing.await.unwrap() {
             hit += 1;
             assert!(matches!(error.kind, Kind::Aborted(_) | Kind::Unreachable(_)), "place {place}: {error}");

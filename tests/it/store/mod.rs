@@ -86,9 +86,25 @@ fn bytes_of(instance: &Instance) -> Bytes {
 
 /// Stores an object that comes in pieces, as from a web client.
 async fn store(gantry: &DimseArchive, head: &Head, bytes: &Bytes) -> Result<Stored, Error> {
+    store_in_two(gantry, head, bytes, bytes.len(), std::future::ready(())).await
+}
+
+/// Stores an object of which what is behind the first `part` bytes comes after `pause`.
+async fn store_in_two(
+    gantry: &DimseArchive,
+    head: &Head,
+    bytes: &Bytes,
+    part: usize,
+    pause: impl Future<Output = ()>,
+) -> Result<Stored, Error> {
     let (log, object) = ObjectLog::new(head.clone(), &Budget::new(BUDGET));
     let feed = async {
         let mut rest = bytes.clone();
+        let mut first = rest.split_to(part);
+        while !first.is_empty() {
+            log.append(&first.split_to(first.len().min(PIECE))).await;
+        }
+        pause.await;
         while !rest.is_empty() {
             log.append(&rest.split_to(rest.len().min(PIECE))).await;
         }
