@@ -1,34 +1,45 @@
 //! Samples into the scans of lossless JPEG-LS (ISO/IEC 14495-1, Annex A).
 
-use super::bits::Writer;
+use super::bits::{Stuffer, Writer, room};
 use super::decode::begin;
-use super::model::{Contexts, Preset, RUNS, predicted};
+use super::model::{CONTEXTS, Context, Contexts, Preset, RUNS, predicted};
 
-/// Encodes the samples of a frame, colour by pixel, into one scan, in which the lines of the components take turns.
-pub(super) fn scan(samples: &[u16], columns: usize, components: usize, preset: &Preset) -> Vec<u8> {
-    let mut encoder =
-        Encoder { bits: Writer::default(), preset, contexts: Contexts::new(preset), run_index: 0 };
+/// Encodes the samples of a frame, colour by pixel, into one scan, in which the lines of the components take turns. It is
+/// appended to `out`. `preset`: one that is lossless.
+pub(super) fn scan(samples: &[u16], columns: usize, components: usize, preset: &Preset, out: &mut Vec<u8>) {
+    let (mut room, mut stuffer) = (room(columns), Stuffer::new(out));
+    let mut contexts = Contexts::new(preset);
     let blank = vec![0; columns + 2];
     let mut lines = vec![(blank.clone(), blank, 0); components];
     for row in samples.chunks_exact(columns * components) {
         for (place, (above, current, run_index)) in lines.iter_mut().enumerate() {
             std::mem::swap(above, current);
             begin(above, current);
-            for (to, from) in current[1..].iter_mut().zip(row.iter().skip(place).step_by(components)) {
-                *to = *from;
-            }
-            encoder.run_index = *run_index;
+            gather(row, place, components, &mut current[1..=columns]);
+            let bits = Writer::new(&mut room);
+            let mut encoder = Encoder { bits, preset, contexts: &mut contexts, run_index: *run_index };
             encoder.line(above, current);
             *run_index = encoder.run_index;
+            stuffer.line(encoder.bits);
         }
     }
-    encoder.bits.into_bytes()
+    stuffer.finish();
+}
+
+/// The samples of a component from a row of pixels.
+fn gather(row: &[u16], place: usize, components: usize, samples: &mut [u16]) {
+    if components == 1 {
+        return samples.copy_from_slice(row);
+    }
+    for (sample, pixel) in samples.iter_mut().zip(row.chunks_exact(components)) {
+        *sample = pixel[place];
+    }
 }
 
 struct Encoder<'a> {
-    bits: Writer,
+    bits: Writer<'a>,
     preset: &'a Preset,
-    contexts: Contexts,
+    contexts: &'a mut Contexts,
     run_index: usize,
 }
 
@@ -38,36 +49,44 @@ impl Encoder<'_> {
         let end = current.len() - 1;
         let mut at = 1;
         while at < end {
-            let (left, up) = (i32::from(current[at - 1]), i32::from(above[at]));
-            let (corner, next) = (i32::from(above[at - 1]), i32::from(above[at + 1]));
-            let context = self.preset.context(next - up, up - corner, corner - left);
-            if context != 0 {
-                self.regular(context, predicted(left, up, corner), current[at].into());
-                at += 1;
-                continue;
+            at += self.regulars(&above[at - 1..], &current[at - 1..end]);
+            if at == end {
+                break;
             }
-            let run = current[at..end].iter().take_while(|sample| i32::from(**sample) == left).count();
+            let left = current[at - 1];
+            let run = current[at..end].iter().take_while(|sample| **sample == left).count();
             at += run;
             self.run(run, at == end);
             if at < end {
-                self.interruption(left, above[at].into(), current[at].into());
+                self.interruption(left.into(), above[at].into(), current[at].into());
                 at += 1;
             }
         }
     }
 
-    /// A sample in the regular mode (A.4 to A.6).
-    #[inline]
-    fn regular(&mut self, number: i32, guess: i32, sample: i32) {
-        let context = &mut self.contexts.regular[number.unsigned_abs() as usize];
-        let sign = if number < 0 { -1 } else { 1 };
-        let guess = (guess + sign * context.correction).clamp(0, self.preset.maximum);
-        let error = self.preset.reduced(sign * (sample - guess));
-        let k = context.golomb();
-        let coded = if k == 0 && context.is_inverted() { -(error + 1) } else { error };
-        let mapped = if coded >= 0 { 2 * coded } else { -2 * coded - 1 };
-        self.bits.golomb(mapped, k, self.preset.limit - self.preset.range_bits - 1, self.preset.range_bits);
-        context.learn(error, self.preset);
+    /// Samples in the regular mode, up to a run or the end. How many there were, behind the one on the left.
+    #[inline(never)]
+    fn regulars(&mut self, above: &[u16], current: &[u16]) -> usize {
+        let ([corner, up, nexts @ ..], [left, samples @ ..]) = (above, current) else {
+            return 0;
+        };
+        let (bits, preset, contexts) = (&mut self.bits, self.preset, &mut *self.contexts.regular);
+        let maximum = preset.maximum;
+        let (mut corner, mut up, mut left) = (i32::from(*corner), i32::from(*up), i32::from(*left));
+        let mut second = preset.quantized(up - corner + maximum);
+        let mut count = 0;
+        for (sample, next) in samples.iter().zip(nexts) {
+            let (sample, next) = (i32::from(*sample), i32::from(*next));
+            let first = preset.quantized(next - up + maximum);
+            let number = 81 * first + 9 * second + preset.quantized(corner - left + maximum);
+            if number == 0 {
+                break;
+            }
+            regular(bits, contexts, preset, number, predicted(left, up, corner), sample);
+            (corner, up, left, second) = (up, next, sample, first);
+            count += 1;
+        }
+        count
     }
 
     /// So many samples as the one before (A.7.1).
@@ -78,7 +97,7 @@ impl Encoder<'_> {
             self.run_index = (self.run_index + 1).min(31);
         }
         if !to_the_end {
-            self.bits.bits(length as u32, RUNS[self.run_index] + 1);
+            self.bits.bits(length as u64, RUNS[self.run_index] + 1);
         } else if length > 0 {
             self.bits.bits(1, 1);
         }
@@ -97,4 +116,26 @@ impl Encoder<'_> {
         context.learn(error, mapped, self.preset);
         self.run_index = self.run_index.saturating_sub(1);
     }
+}
+
+/// A sample in the regular mode (A.4 to A.6).
+#[inline(always)]
+fn regular(
+    bits: &mut Writer<'_>,
+    contexts: &mut [Context; CONTEXTS],
+    preset: &Preset,
+    number: i32,
+    guess: i32,
+    sample: i32,
+) {
+    // All ones where the context is that of the opposite gradients.
+    let sign = number >> 31;
+    let context = &mut contexts[number.unsigned_abs() as usize];
+    let guess = (guess + ((context.correction() ^ sign) - sign)).max(0).min(preset.maximum);
+    let error = preset.reduced(((sample - guess) ^ sign) - sign);
+    let k = context.golomb();
+    let coded = error ^ -i32::from((k == 0) & context.is_inverted());
+    let mapped = (coded << 1) ^ (coded >> 31);
+    bits.golomb(mapped, k, preset.limit - preset.range_bits - 1, preset.range_bits);
+    context.learn::<true>(error, preset);
 }

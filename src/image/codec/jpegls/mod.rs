@@ -124,7 +124,7 @@ pub(super) fn encode(frame: &Frame) -> Result<Vec<u8>, Refusal> {
     let interleave = if count > 1 { 1 } else { 0 };
     let selectors: Vec<[u8; 2]> = (1..=count as u8).map(|id| [id, 0]).collect();
     segment(&mut out, SOS, &[&[count as u8], selectors.as_flattened(), &[0, interleave, 0]].concat());
-    out.extend(encode::scan(&samples, columns.into(), count.into(), &preset));
+    encode::scan(&samples, columns.into(), count.into(), &preset, &mut out);
     out.extend([0xFF, EOI]);
     Ok(out)
 }
