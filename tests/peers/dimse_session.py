@@ -29,6 +29,8 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+import reactor  # noqa: F401
+
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 ROOT = "1.2.826.0.1.3680043.8.498.9"
 

@@ -21,6 +21,8 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+import reactor  # noqa: F401
+
 SUCCESS, DUPLICATE, NO_SUCH_INSTANCE, BAD_VALUE, FAILURE = 0x0000, 0x0111, 0x0112, 0x0106, 0x0110
 steps = {}
 

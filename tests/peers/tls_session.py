@@ -15,6 +15,8 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+import reactor  # noqa: F401
+
 port, ca, study, *own = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca)
 if own:

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use super::Called;
 use crate::support::bridge::Bridge;
 use crate::support::peers::{Destination, mpps_and_commitment, repository};
-use crate::support::process::{Scratch, bounded, free_port};
+use crate::support::process::{Scratch, Server, bounded, free_port};
 
 /// The bridge before a server of commitment, with a state that survives it.
 fn configuration(own: &Destination, server: u16, modality: u16, state: &Scratch) -> String {
@@ -30,10 +30,11 @@ fn ask(own: &Destination, calling: &str, serial: &str, listen: Option<u16>) -> C
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-fn report_of(asking: Child) -> serde_json::Value {
+fn report_of(asking: Child, server: &Server) -> serde_json::Value {
     let output = asking.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let (printed, complaint) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{complaint}\n{printed}\nthe server:\n{}", server.log());
     serde_json::from_str(printed.lines().last().unwrap()).unwrap()
 }
 
@@ -48,7 +49,7 @@ fn check(report: &serde_json::Value, kind: u64, serial: &str) {
 
 #[test]
 fn a_report_on_the_same_association_reaches_the_client_that_asked() {
-    let (_server, port) = mpps_and_commitment("COMMIT", &[]);
+    let (server, port) = mpps_and_commitment("COMMIT", &[]);
     let (own, state) = (Destination::new("GANTRY"), Scratch::new("state"));
     let _bridge = Bridge::with_configuration(&configuration(&own, port, free_port(), &state));
     let direct = Called::new("COMMIT", port).session("commit", "MODALITY", &["1"]);
@@ -57,7 +58,7 @@ fn a_report_on_the_same_association_reaches_the_client_that_asked() {
     let asking =
         [("MODALITY", "2"), ("OTHER", "3")].map(|(title, serial)| (ask(&own, title, serial, None), serial));
     for (child, serial) in asking {
-        check(&report_of(child), 1, serial);
+        check(&report_of(child, &server), 1, serial);
     }
 }
 
@@ -65,9 +66,9 @@ fn a_report_on_the_same_association_reaches_the_client_that_asked() {
 fn a_report_on_a_new_association_reaches_the_client_at_its_own_address() {
     let (own, state, listen) = (Destination::new("GANTRY"), Scratch::new("state"), free_port());
     let back = format!("GANTRY={}", own.port);
-    let (_server, port) = mpps_and_commitment("COMMIT", &["--report", "new", "--to", &back, "--failed", "1"]);
+    let (server, port) = mpps_and_commitment("COMMIT", &["--report", "new", "--to", &back, "--failed", "1"]);
     let _bridge = Bridge::with_configuration(&configuration(&own, port, listen, &state));
-    check(&report_of(ask(&own, "MODALITY", "4", Some(listen))), 2, "4");
+    check(&report_of(ask(&own, "MODALITY", "4", Some(listen)), &server), 2, "4");
 }
 
 #[test]
@@ -86,5 +87,5 @@ fn a_report_that_comes_after_a_restart_reaches_the_client() {
     // Killed, as dropping a server does.
     drop(bridge);
     let _bridge = Bridge::with_configuration(&configuration);
-    check(&report_of(asking), 1, "5");
+    check(&report_of(asking, &server), 1, "5");
 }
