@@ -6,12 +6,14 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::dicom::charset::QueryCharset;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::deidentify::Key;
 use crate::dicom::encode::{put_header, put_sequence_end};
 use crate::dicom::object::Head;
-use crate::dicom::scan::ElementHeader;
+use crate::dicom::scan::{Content, ElementHeader, Event, Scanner};
 use crate::dicom::transfer_syntax::{Layout, is_encapsulated};
 use crate::dicom::{Tag, Uid, VR, tags};
 
@@ -176,13 +178,53 @@ fn derived_from(head: &Head, to: &Uid) -> VecDeque<Said> {
 
 /// Image Type (0008,0008), an element of Explicit VR Little Endian, with `DERIVED` as its first value.
 pub(super) fn derived(element: &[u8]) -> Vec<u8> {
-    let value = element.get(8..).unwrap_or_default();
-    let rest = value.iter().position(|&byte| byte == b'\\').map_or(&[][..], |at| &value[at..]);
-    let mut value = [b"DERIVED", rest].concat();
+    let mut value = derived_value(element.get(8..).unwrap_or_default());
     while value.last() == Some(&b' ') {
         value.pop();
     }
     texts(tags::IMAGE_TYPE, &value)
+}
+
+/// Values with `DERIVED` for the first of them.
+fn derived_value(value: &[u8]) -> Vec<u8> {
+    let rest = value.iter().position(|&byte| byte == b'\\').map_or(&[][..], |at| &value[at..]);
+    [b"DERIVED", rest].concat()
+}
+
+/// Makes `DERIVED` the first value of each Frame Type (0008,9007) that is `ORIGINAL`, in the functional groups among elements
+/// of Explicit VR Little Endian. A space more fills its place, so that no length around it changes.
+fn derive_frames(elements: &mut [u8]) {
+    let mut scanner = Scanner::new(Layout::ExplicitLe);
+    scanner.push(Bytes::copy_from_slice(elements));
+    let mut depth = 0;
+    // What is no element any more has nothing to be read in it.
+    while let Ok(Some(event)) = scanner.next() {
+        let header = match event {
+            Event::Element(header) => header,
+            Event::ElementEnd => {
+                depth -= 1;
+                continue;
+            }
+            _ => continue,
+        };
+        let is_group = matches!(
+            header.tag,
+            tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
+        );
+        if header.content == Content::Items && (depth > 0 || is_group) {
+            depth += 1;
+            continue;
+        }
+        let value =
+            scanner.value().filter(|value| header.tag == tags::FRAME_TYPE && value.starts_with(b"ORIGINAL"));
+        if let Some(value) = value.filter(|_| depth > 0) {
+            let at = usize::try_from(scanner.position()).unwrap_or(usize::MAX);
+            let mut derived = derived_value(value);
+            derived.resize(value.len(), b' ');
+            elements[at..][..derived.len()].copy_from_slice(&derived);
+        }
+        scanner.skip();
+    }
 }
 
 /// What waits for the first frame: all that stands between the description of the pixels and the pixels.
@@ -241,7 +283,9 @@ impl Waiting {
             &joined(ratios, steps, format!("{ratio:.2}").as_bytes()),
         ));
         out.extend(texts(tags::LOSSY_IMAGE_COMPRESSION_METHOD, &joined(methods, steps, b"ISO_10918_1")));
+        let begin = out.len();
         out.extend_from_slice(&self.after);
+        derive_frames(&mut out[begin..]);
         out
     }
 }

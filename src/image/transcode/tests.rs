@@ -378,6 +378,57 @@ fn an_image_that_loses_something_is_another_one() {
 }
 
 #[test]
+fn frames_that_lose_something_are_not_original_either() {
+    let set = |elements: &[(Tag, VR, &str)]| {
+        let mut set = DataSet::new();
+        elements.iter().for_each(|(tag, vr, value)| set.set_str(*tag, *vr, *value));
+        set
+    };
+    let within = |tag, item| {
+        let mut group = DataSet::new();
+        group.set_items(tag, vec![item]);
+        group
+    };
+    let frame_type = |value| set(&[(tags::FRAME_TYPE, VR::CS, value)]);
+    let mr = tags::MR_IMAGE_FRAME_TYPE_SEQUENCE;
+    let mut image = description(2);
+    let values = ["ORIGINAL\\PRIMARY\\M", "DERIVED\\PRIMARY\\T", "ORIGINAL", "ORIGINAL\\PRIMARY\\PHASE"];
+    image.set_items(
+        tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
+        values.iter().map(|value| within(mr, frame_type(value))).collect(),
+    );
+    image.set_items(
+        tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+        vec![within(tags::CT_IMAGE_FRAME_TYPE_SEQUENCE, frame_type("ORIGINAL\\PRIMARY"))],
+    );
+    // What was, was so.
+    image.set_items(
+        tags::ORIGINAL_ATTRIBUTES_SEQUENCE,
+        vec![within(tags::MODIFIED_ATTRIBUTES_SEQUENCE, frame_type("ORIGINAL\\PRIMARY\\M"))],
+    );
+    let mut native = image.encode(Layout::ExplicitLe, QueryCharset::Auto);
+    native.extend(element(tags::PIXEL_DATA, b"OB", &pixels(2)));
+    for size in [1, 40, 10_000] {
+        let told = before_pixels(&transcoded(&native, EXPLICIT_VR_LE, JPEG_BASELINE, size).unwrap());
+        let frames: Vec<_> = told
+            .items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
+            .iter()
+            .map(|group| group.items(mr)[0].strings(tags::FRAME_TYPE).join("\\"))
+            .collect();
+        assert_eq!(frames, values.map(|value| value.replace("ORIGINAL", "DERIVED")));
+        let shared = &told.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)[0];
+        let shared = &shared.items(tags::CT_IMAGE_FRAME_TYPE_SEQUENCE)[0];
+        assert_eq!(shared.strings(tags::FRAME_TYPE), ["DERIVED", "PRIMARY"]);
+        let before = &told.items(tags::ORIGINAL_ATTRIBUTES_SEQUENCE)[0];
+        let before = &before.items(tags::MODIFIED_ATTRIBUTES_SEQUENCE)[0];
+        assert_eq!(before.strings(tags::FRAME_TYPE), ["ORIGINAL", "PRIMARY", "M"]);
+    }
+    let same = before_pixels(&transcoded(&native, EXPLICIT_VR_LE, RLE, 10_000).unwrap());
+    let groups = same.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+    assert_eq!(groups[2].items(mr)[0].string(tags::FRAME_TYPE), Some("ORIGINAL"));
+}
+
+#[test]
 fn where_an_image_came_from_before_stays_beside_where_it_comes_from_now() {
     let mut earlier = DataSet::new();
     earlier.set_str(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, "1.2.9");
