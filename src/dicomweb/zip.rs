@@ -36,12 +36,13 @@ const PERMISSIONS: u32 = 0o100_644 << 16;
 /// same archive.
 const TIME_AND_DAY: [u16; 2] = [0, 0x0021];
 
-/// The name of a file: study, series and instance by their UIDs, and so digits, dots and two slashes, whatever an
+/// The name of a file: study, series and instance by their UIDs, and so digits, dots and slashes, whatever an
 /// archive says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
     path: String,
-    instance: Uid,
+    /// `None`: it is not that of an instance.
+    instance: Option<Uid>,
 }
 
 /// A file that cannot be added.
@@ -81,7 +82,12 @@ impl Name {
     /// The name of an instance; `series`: where it is known.
     pub fn new(study: &Uid, series: Option<&Uid>, instance: &Uid) -> Self {
         let series = series.map_or("without-series", Uid::as_str);
-        Self { path: format!("{study}/{series}/{instance}.dcm"), instance: instance.clone() }
+        Self { path: format!("{study}/{series}/{instance}.dcm"), instance: Some(instance.clone()) }
+    }
+
+    /// The name of the list of instances that are missing: whoever has the archive may not have the status any more.
+    pub fn missing(study: &Uid) -> Self {
+        Self { path: format!("{study}/MISSING.txt"), instance: None }
     }
 
     /// The name as it is written.
@@ -111,7 +117,7 @@ impl<Proof> Writer<Proof> {
         if self.instances.len() == MAX_FILES {
             return Err(Error::TooMany);
         }
-        if !self.instances.insert(name.instance) {
+        if name.instance.is_some_and(|instance| !self.instances.insert(instance)) {
             return Err(Error::Twice);
         }
         let mut out = self.end();

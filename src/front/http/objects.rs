@@ -21,8 +21,8 @@ use crate::dicomweb::zip;
 pub(super) enum Framing {
     /// `multipart/related`, one file a part.
     Multipart(Writer<Complete>),
-    /// `application/zip`, with the files of this entity.
-    Zip(zip::Writer<Complete>, Target),
+    /// `application/zip`, with the files of this entity, and a list of its instances that are missing.
+    Zip { writer: zip::Writer<Complete>, target: Target, missing: Vec<Uid> },
     /// One bare file.
     SinglePart,
 }
@@ -49,7 +49,7 @@ impl Pieces for Files {
             match ready!(self.contents.poll_next(cx))? {
                 Content::Begin(head, series) => self.begin(&head, series)?,
                 Content::Bytes(bytes) => self.write(bytes),
-                Content::End(complete) => self.finish(complete),
+                Content::End(complete) => self.finish(complete)?,
             }
         }
     }
@@ -71,7 +71,7 @@ impl Files {
                 opening.extend(meta);
                 self.ready.push_back(opening.into());
             }
-            Some(Framing::Zip(writer, target)) => {
+            Some(Framing::Zip { writer, target, .. }) => {
                 let series = series.as_ref().or(target.series.as_ref());
                 let name = zip::Name::new(&target.study, series, &head.sop_instance);
                 self.ready.push_back(writer.begin(name)?);
@@ -87,16 +87,33 @@ impl Files {
     /// Writes the next bytes of the file.
     fn write(&mut self, bytes: Bytes) {
         match &mut self.framing {
-            Some(Framing::Zip(writer, _)) => writer.write(bytes, &mut self.ready),
+            Some(Framing::Zip { writer, .. }) => writer.write(bytes, &mut self.ready),
             _ => self.ready.push_back(bytes),
         }
     }
 
-    fn finish(&mut self, complete: Complete) {
+    fn finish(&mut self, complete: Complete) -> Result<(), Broken> {
         match self.framing.take() {
             Some(Framing::Multipart(writer)) => self.ready.push_back(writer.finish(complete)),
-            Some(Framing::Zip(writer, _)) => self.ready.push_back(writer.finish(complete)),
+            Some(Framing::Zip { mut writer, target, missing }) => {
+                if !missing.is_empty() {
+                    self.ready.push_back(writer.begin(zip::Name::missing(&target.study))?);
+                    writer.write(listed(&missing).into(), &mut self.ready);
+                }
+                self.ready.push_back(writer.finish(complete));
+            }
             Some(Framing::SinglePart) | None => {}
         }
+        Ok(())
     }
+}
+
+/// A list of missing instances, for a person.
+fn listed(missing: &[Uid]) -> String {
+    let mut list = format!(
+        "{} instances are missing here: the archive lists them, and has not delivered them.\n\n",
+        missing.len()
+    );
+    missing.iter().for_each(|instance| list.extend([instance.as_str(), "\n"]));
+    list
 }

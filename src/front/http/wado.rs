@@ -120,7 +120,8 @@ pub(super) async fn send(
         }
         Packaging::Zip => {
             headers.insert(CONTENT_DISPOSITION, file_name(target));
-            (Framing::Zip(zip::Writer::new(), target.clone()), ZIP.to_owned())
+            let (writer, target, missing) = (zip::Writer::new(), target.clone(), rest.missing.clone());
+            (Framing::Zip { writer, target, missing }, ZIP.to_owned())
         }
         Packaging::Bare => (Framing::SinglePart, format!("{DICOM}; transfer-syntax={syntax}")),
     };

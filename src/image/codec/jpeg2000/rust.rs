@@ -13,13 +13,11 @@ pub(super) const PRECISION: u32 = 16;
 /// The samples of a codestream, colour by pixel.
 pub(super) fn decode(codestream: &[u8], header: &Header, _: &Shape) -> Result<Samples, Refusal> {
     // What the codestream is, it says itself.
-    let samples =
-        if header.high_throughput { part15(codestream, header)? } else { part1(codestream, header)? };
-    Ok(Samples::from_words(samples, header.precision))
+    if header.high_throughput { part15(codestream, header) } else { part1(codestream, header) }
 }
 
-/// The samples of a codestream of Part 1, colour by pixel, modulo two to the power of their precision.
-fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
+/// The samples of a codestream of Part 1.
+fn part1(codestream: &[u8], header: &Header) -> Result<Samples, Refusal> {
     // Strictly, since what is missing would be grey without a word.
     let settings = DecodeSettings { resolve_palette_indices: false, strict: true, target_resolution: None };
     let refused = |error| Refusal::damaged(format!("{error}"));
@@ -33,21 +31,30 @@ fn part1(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
     // To the nearest integer: in floating point there is no fraction from here on, and the integer is in the lower bits.
     const WHOLE: f32 = (1_u32 << 23) as f32;
     let sample = |value: f32| (value.clamp(0.0, greatest) + WHOLE).to_bits() as u16 ^ sign;
-    if let [component] = components[..] {
-        return Ok(component.iter().map(|value| sample(*value)).collect());
-    }
-    let mut samples = vec![0; components.iter().map(|component| component.len()).sum()];
-    for (place, component) in components.iter().enumerate() {
-        for (to, from) in samples.iter_mut().skip(place).step_by(components.len()).zip(*component) {
-            *to = sample(*from);
-        }
-    }
-    Ok(samples)
+    Ok(if header.precision > 8 {
+        Samples::Cells(by_pixel(&components, |value| sample(value).to_le_bytes()))
+    } else {
+        Samples::Bytes(by_pixel(&components, |value| sample(value) as u8))
+    })
 }
 
-/// The same of a codestream of Part 15. The library, which is a fork of the other, has pixels of its own making where a
+/// The values of components that are of one size, colour by pixel.
+fn by_pixel<T: Copy + Default>(components: &[&[f32]], value: impl Fn(f32) -> T) -> Vec<T> {
+    if let [component] = components {
+        return component.iter().map(|&from| value(from)).collect();
+    }
+    let mut values = vec![T::default(); components.iter().map(|component| component.len()).sum()];
+    for (place, component) in components.iter().enumerate() {
+        for (to, from) in values.iter_mut().skip(place).step_by(components.len()).zip(*component) {
+            *to = value(*from);
+        }
+    }
+    values
+}
+
+/// The samples of a codestream of Part 15. The library, which is a fork of the other, has pixels of its own making where a
 /// codestream is not reversible, off by several levels: those are refused.
-fn part15(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
+fn part15(codestream: &[u8], header: &Header) -> Result<Samples, Refusal> {
     if !header.reversible {
         return Err(Refusal::unsupported("High-Throughput JPEG 2000 that is not reversible"));
     }
@@ -60,8 +67,9 @@ fn part15(codestream: &[u8], header: &Header) -> Result<Vec<u16>, Refusal> {
     let image = dicom_toolkit_jpeg2000::Image::new(codestream, &settings).map_err(refused)?;
     let decoded = image.decode_native().map_err(refused)?;
     let sign = if header.signed { 1 << (header.precision - 1) } else { 0 };
+    let cells = |pair: &[u8; 2]| (u16::from_le_bytes(*pair) ^ sign).to_le_bytes();
     Ok(match decoded.bytes_per_sample {
-        1 => decoded.data.into_iter().map(|byte| u16::from(byte) ^ sign).collect(),
-        _ => decoded.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]) ^ sign).collect(),
+        1 => Samples::Bytes(decoded.data.into_iter().map(|byte| byte ^ sign as u8).collect()),
+        _ => Samples::from_cells(decoded.data.as_chunks().0.iter().map(cells).collect(), header.precision),
     })
 }

@@ -104,7 +104,11 @@ async fn objects_known_to_be_missing_make_it_206_with_a_warning() {
     let answer = bridge.ask("GET", "/dicom-web/studies/1.2", ZIP).await;
     assert_eq!(answer.status, 206);
     assert_eq!(answer.header("warning"), "299 http://bridge.example/dicom-web: 1 instances are missing");
-    assert_eq!(names(&answer.body).len(), 1);
+    assert_eq!(names(&answer.body), ["1.2/without-series/1.4.1.dcm", "1.2/MISSING.txt"]);
+    let text = String::from_utf8_lossy(&answer.body);
+    assert!(text.contains(
+        "1 instances are missing here: the archive lists them, and has not delivered them.\n\n1.4.9\n"
+    ));
 }
 
 #[tokio::test]
